@@ -1,0 +1,232 @@
+import { TidemarkError } from './errors/error.ts';
+import { BEFORE_ALL, type Offset } from './offset.ts';
+import type { Position } from './position.ts';
+import { MAX_RECORD_BYTES, RECORD_HEADER, writeU32 } from './record.ts';
+import type { TransactionEntry, TransactionKind } from './transaction.ts';
+
+/** A batch is closed at this size (a larger single record makes a larger batch). */
+export const BATCH_BYTES = 1 << 20;
+
+/**
+ * Records in log order with the transactions they belong to. What a connector produces, the log keeps and a reader
+ * gets back. Immutable: its bytes are never reused, so a consumer may keep it; what bounds memory is that each
+ * pipeline holds a bounded number of batches.
+ *
+ * An empty batch with `progress` is a keepalive: the source has come that far without a change.
+ */
+export class ChangeBatch {
+  /** Offset of the first record; 0 in a batch that the log has not taken yet. */
+  readonly baseOffset: Offset;
+  readonly count: number;
+  readonly records: Buffer;
+  readonly transactions: readonly TransactionEntry[];
+  /**
+   * The source position reached when all of this batch is applied: where to resume after it. Null when the batch ends
+   * inside a transaction.
+   */
+  readonly progress: Position | null;
+
+  constructor(parts: {
+    baseOffset?: Offset;
+    count: number;
+    records: Buffer;
+    transactions: readonly TransactionEntry[];
+    progress: Position | null;
+  }) {
+    this.baseOffset = parts.baseOffset ?? BEFORE_ALL;
+    this.count = parts.count;
+    this.records = parts.records;
+    this.transactions = parts.transactions;
+    this.progress = parts.progress;
+  }
+
+  /** Offset of the last record; of the record before the batch when it is empty. */
+  get lastOffset(): Offset {
+    return this.baseOffset + this.count - 1;
+  }
+
+  /** True when the batch ends inside a transaction. */
+  get endsOpen(): boolean {
+    const last = this.transactions.at(-1);
+    return last !== undefined && !last.commits;
+  }
+
+  /** The same records with their place in the log. Shares the bytes. */
+  placedAt(baseOffset: Offset): ChangeBatch {
+    return new ChangeBatch({ ...this, baseOffset });
+  }
+}
+
+interface OpenTransaction {
+  kind: TransactionKind;
+  first: number;
+  begins: boolean;
+  xid: number;
+  commitTime: number;
+  origin: string;
+}
+
+const NO_POSITION: Position = new Uint8Array(0);
+
+/**
+ * Builds batches: the only writer of record bytes. Owned by one producer. `take` hands the bytes over and starts a new
+ * buffer; an open transaction goes on in the next batch.
+ */
+export class BatchBuilder {
+  #buffer: Buffer;
+  #length = 0;
+  #count = 0;
+  #entries: TransactionEntry[] = [];
+  #open: OpenTransaction | null = null;
+  #progress: Position | null = null;
+  readonly #initial: number;
+
+  /** @param initialBytes size of a fresh buffer; it grows for larger records. */
+  constructor(initialBytes: number = BATCH_BYTES + (BATCH_BYTES >> 2)) {
+    this.#initial = initialBytes;
+    this.#buffer = Buffer.allocUnsafeSlow(initialBytes);
+  }
+
+  /** Bytes of records so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** True while a transaction is open. */
+  get inTransaction(): boolean {
+    return this.#open !== null;
+  }
+
+  /** True when `take` would give nothing: no record, no transaction entry, no progress. */
+  get isEmpty(): boolean {
+    return this.#count === 0 && this.#entries.length === 0 && this.#open === null && this.#progress === null;
+  }
+
+  begin(kind: TransactionKind, xid: number, commitTime: number, origin = ''): void {
+    if (this.#open !== null) throw new TidemarkError('INTERNAL', 'a transaction begins inside another');
+    this.#open = { kind, first: this.#count, begins: true, xid, commitTime, origin };
+    this.#progress = null;
+  }
+
+  /** Sets the origin of the open transaction (it may be known only after the begin). */
+  setOrigin(origin: string): void {
+    if (this.#open === null) throw new TidemarkError('INTERNAL', 'an origin outside a transaction');
+    this.#open.origin = origin;
+  }
+
+  /** @param position the transaction's end; also where to resume. */
+  commit(position: Position): void {
+    const open = this.#open;
+    if (open === null) throw new TidemarkError('INTERNAL', 'a commit outside a transaction');
+    this.#entries.push({ ...open, count: this.#count - open.first, commits: true, position });
+    this.#open = null;
+    this.#progress = position;
+  }
+
+  /** The source has come to `position` with no transaction open. */
+  keepalive(position: Position): void {
+    if (this.#open !== null) throw new TidemarkError('INTERNAL', 'a keepalive inside a transaction');
+    this.#progress = position;
+  }
+
+  /**
+   * Starts a record and answers the byte position at which its key, before image and after image (in that order,
+   * without gaps) must be written into `buffer` before anything else is called on the builder.
+   * @throws TidemarkError `RECORD_CORRUPT` above the record limit
+   */
+  reserve(
+    op: number,
+    flags: number,
+    tableId: number,
+    schemaVersion: number,
+    keyLength: number,
+    beforeLength: number,
+    afterLength: number,
+  ): number {
+    if (this.#open === null) throw new TidemarkError('INTERNAL', 'a record outside a transaction');
+    const body = keyLength + beforeLength + afterLength;
+    if (body > MAX_RECORD_BYTES) throw new TidemarkError('RECORD_CORRUPT', `a record of ${body} bytes is above the limit`);
+    const at = this.#length;
+    const size = RECORD_HEADER + body;
+    if (at + size > this.#buffer.length) this.#grow(at + size);
+    const buffer = this.#buffer;
+    writeU32(buffer, at, size - 4);
+    buffer[at + 4] = op;
+    buffer[at + 5] = flags;
+    buffer[at + 6] = 0;
+    buffer[at + 7] = 0;
+    writeU32(buffer, at + 8, tableId);
+    writeU32(buffer, at + 12, schemaVersion);
+    writeU32(buffer, at + 16, keyLength);
+    writeU32(buffer, at + 20, beforeLength);
+    writeU32(buffer, at + 24, afterLength);
+    this.#length = at + size;
+    this.#count++;
+    return at + RECORD_HEADER;
+  }
+
+  /** The buffer that `reserve`'s positions refer to; changes when `reserve` grows it. */
+  get buffer(): Buffer {
+    return this.#buffer;
+  }
+
+  /** A whole record from its parts. */
+  record(
+    op: number,
+    flags: number,
+    tableId: number,
+    schemaVersion: number,
+    key: Uint8Array,
+    before: Uint8Array,
+    after: Uint8Array,
+  ): void {
+    let at = this.reserve(op, flags, tableId, schemaVersion, key.length, before.length, after.length);
+    this.#buffer.set(key, at);
+    at += key.length;
+    this.#buffer.set(before, at);
+    at += before.length;
+    this.#buffer.set(after, at);
+  }
+
+  /** Appends a record as it stands elsewhere, with other flags if given. */
+  copy(record: Uint8Array, flags = record[5] as number): void {
+    if (this.#open === null) throw new TidemarkError('INTERNAL', 'a record outside a transaction');
+    const at = this.#length;
+    if (at + record.length > this.#buffer.length) this.#grow(at + record.length);
+    this.#buffer.set(record, at);
+    this.#buffer[at + 5] = flags;
+    this.#length = at + record.length;
+    this.#count++;
+  }
+
+  /** What has been built so far; an open transaction goes on in the next batch. */
+  take(): ChangeBatch {
+    const open = this.#open;
+    if (open !== null && (this.#count > open.first || open.begins)) {
+      this.#entries.push({ ...open, count: this.#count - open.first, commits: false, position: NO_POSITION });
+    }
+    const batch = new ChangeBatch({
+      count: this.#count,
+      records: this.#buffer.subarray(0, this.#length),
+      transactions: this.#entries,
+      progress: open === null ? this.#progress : null,
+    });
+    this.#buffer = Buffer.allocUnsafeSlow(this.#initial);
+    this.#length = 0;
+    this.#count = 0;
+    this.#entries = [];
+    this.#progress = null;
+    if (open !== null) this.#open = { ...open, first: 0, begins: false };
+    return batch;
+  }
+
+  #grow(needed: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(this.#buffer.length * 2, this.#buffer.length + (64 << 20))));
+    this.#buffer.copy(larger, 0, 0, this.#length);
+    this.#buffer = larger;
+  }
+}

@@ -1,0 +1,2 @@
+/** Errors of the log engines. */
+export const LOG_ERRORS = {} as const;

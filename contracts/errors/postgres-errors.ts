@@ -1,0 +1,2 @@
+/** Errors of the Postgres connector. */
+export const POSTGRES_ERRORS = {} as const;

@@ -1,0 +1,2 @@
+/** Errors of sinks. */
+export const SINK_ERRORS = {} as const;

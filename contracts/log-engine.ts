@@ -1,0 +1,108 @@
+import type { Catalog } from './catalog.ts';
+import type { ChangeBatch } from './change-batch.ts';
+import type { Checkpoint, Epoch, EpochId, LogId } from './checkpoint.ts';
+import type { Offset } from './offset.ts';
+import type { Position } from './position.ts';
+
+/**
+ * The log of every source of one hub. One implementation of {@link LogEngine} serves all sources; a source has one
+ * writer at a time and any number of readers.
+ */
+export interface LogEngine extends AsyncDisposable {
+  /** The sources that have a log here. */
+  sources(): Promise<string[]>;
+  /**
+   * The log of a source, made if `create`; the same object for the same source.
+   * @throws TidemarkError `LOG_UNKNOWN`, `LOG_CORRUPT`, `LOG_FORMAT`
+   */
+  open(source: string, options: { create: boolean }): Promise<SourceLog>;
+}
+
+/** Durable progress: everything up to `offset` is durable and ends a transaction; `position` is the source's there. */
+export interface DurableProgress {
+  readonly highWatermark: Offset;
+  readonly position: Position | null;
+}
+
+export interface LogState extends DurableProgress {
+  readonly logId: LogId;
+  readonly epochs: readonly Epoch[];
+  /** Every state at an offset >= horizon can be rebuilt exactly. */
+  readonly horizon: Offset;
+  /** Commit time of the last transaction, microseconds since 1970; 0 when there is none. */
+  readonly commitTime: number;
+  /** Bytes on disk. */
+  readonly bytes: number;
+}
+
+/** How a reader with this checkpoint goes on. */
+export type ReadPlan =
+  /** Read on after the checkpoint's offset. */
+  | { readonly kind: 'resume'; readonly after: Offset }
+  /** The checkpoint lies below the horizon (or there is none and the log has a base): load the base, then history. */
+  | { readonly kind: 'load'; readonly horizon: Offset }
+  /** The checkpoint is of another log, of an unknown epoch or beyond its epoch's end: rebuild, never resume. */
+  | { readonly kind: 'diverged'; readonly why: string };
+
+export interface ReadOptions {
+  /** The first record read is the one after this offset; may stand inside a transaction. */
+  readonly after: Offset;
+  /** The last record read; default: the high watermark at each moment. */
+  readonly to?: Offset;
+  /** At the end wait for more (true), or end (false). */
+  readonly follow: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** One source's log. Readers see committed transactions up to the high watermark, whole batches trimmed to the range. */
+export interface SourceLog {
+  readonly source: string;
+  state(): LogState;
+  /** The catalog as of the high watermark: a copy that the caller owns. It knows every schema version of the log. */
+  catalog(): Catalog;
+  /** The epoch whose record stands at `offset` (of the last epoch for the high watermark of an empty epoch). */
+  epochAt(offset: Offset): EpochId;
+  plan(checkpoint: Checkpoint | null): ReadPlan;
+  /**
+   * Batches in offset order. Back-pressure: nothing is read ahead beyond one batch. A reader of a range that is being
+   * removed gets an error, never a hole.
+   * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT` (with segment file and offset), `ABORTED`
+   */
+  read(options: ReadOptions): AsyncIterable<ChangeBatch>;
+  /** Resolves when the high watermark is at or beyond `offset`. @throws TidemarkError `ABORTED` */
+  reached(offset: Offset, signal: AbortSignal): Promise<void>;
+  /**
+   * Opens a new epoch. Its `start` says where the source goes on. A transaction left half-written is cut first.
+   * @throws TidemarkError `LOG_LOCKED` when the log has a writer already
+   */
+  openWriter(onDurable: (progress: DurableProgress) => void): Promise<LogWriter>;
+}
+
+export interface WriterStart {
+  readonly logId: LogId;
+  readonly epoch: EpochId;
+  readonly highWatermark: Offset;
+  /** The source position of the last durable batch, keepalives included; null in a new log. */
+  readonly position: Position | null;
+}
+
+/**
+ * The only way records enter a log. Calls are made one at a time, except that `append` may be called again before the
+ * last one resolved (it is queued; order is kept).
+ */
+export interface LogWriter extends AsyncDisposable {
+  readonly start: WriterStart;
+  /** The last offset given so far, durable or not. */
+  readonly lastOffset: Offset;
+  /**
+   * Appends a batch; resolves with its place when accepted (not yet durable); waiting for it is the back-pressure.
+   * Durability is told by `onDurable`, in order. An empty batch moves only the position.
+   * @throws TidemarkError `LOG_WRITE_FAILED` (the writer has cut to the last durable length and must be reopened),
+   *   `LOG_DISK_FULL`, `LOG_CLOSED`
+   */
+  append(batch: ChangeBatch): Promise<{ baseOffset: Offset; lastOffset: Offset }>;
+  /** Cuts an open transaction: what is not yet committed. Answers the last offset that stays. */
+  rollback(): Promise<Offset>;
+  /** Resolves when everything accepted so far is durable. */
+  flush(): Promise<DurableProgress>;
+}

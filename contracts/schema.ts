@@ -1,0 +1,75 @@
+import { TidemarkError } from './errors/error.ts';
+import type { LogicalType } from './types/logical-type.ts';
+
+/** A column as of one schema version. Columns are matched across versions by `number`, never by name. */
+export interface Column {
+  /** The source's own stable number (Postgres attnum). */
+  readonly number: number;
+  readonly name: string;
+  readonly type: LogicalType;
+  /** The type as the source writes it in DDL (`character varying(20)`, `shop.mood[]`). */
+  readonly nativeType: string;
+  readonly nullable: boolean;
+  /** A constant default, as canonical text; null: none, or not a constant (a sink gets values, not defaults). */
+  readonly constantDefault: string | null;
+  /**
+   * The canonical text that rows older than the column have in it; null: SQL NULL. What a row image of an older
+   * schema version is completed with.
+   */
+  readonly fill: string | null;
+  readonly generated: 'no' | 'stored' | 'virtual';
+  readonly identity: 'no' | 'always' | 'by-default';
+}
+
+/** Where the key comes from: the primary key, the replica identity index, or nowhere (the table is a bag of rows). */
+export type KeyKind = 'primary' | 'identity' | 'none';
+
+/** A table's shape from one schema record to the next. `tableId` is new for each generation of the table. */
+export interface TableSchema {
+  readonly tableId: number;
+  /** 1, 2, ... within the table id. */
+  readonly version: number;
+  /** The source's own identity of the table, which a rename keeps (Postgres OID). */
+  readonly sourceTableId: string;
+  /** The source's namespace (Postgres schema, MySQL database). */
+  readonly namespace: string;
+  readonly name: string;
+  readonly columns: readonly Column[];
+  readonly keyKind: KeyKind;
+  /** Indexes into `columns`, in key order; empty for a keyless table. */
+  readonly key: readonly number[];
+}
+
+/** `public.orders`: how people, config and errors name a table. */
+export function tableName(table: Pick<TableSchema, 'namespace' | 'name'>): string {
+  return `${table.namespace}.${table.name}`;
+}
+
+/** The payload of an `s` record. */
+export function encodeSchema(schema: TableSchema): Buffer {
+  return Buffer.from(JSON.stringify(schema), 'utf8');
+}
+
+/** @throws TidemarkError `SCHEMA_INVALID` */
+export function decodeSchema(payload: Uint8Array): TableSchema {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(payload).toString('utf8'));
+  } catch (cause) {
+    throw new TidemarkError('SCHEMA_INVALID', 'a schema record is not JSON', { cause });
+  }
+  if (!isTableSchema(value)) throw new TidemarkError('SCHEMA_INVALID', 'a schema record lacks a field');
+  return value;
+}
+
+function isTableSchema(value: unknown): value is TableSchema {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof TableSchema, unknown>>;
+  return (
+    typeof v.tableId === 'number' && typeof v.version === 'number' && typeof v.sourceTableId === 'string' &&
+    typeof v.namespace === 'string' && typeof v.name === 'string' && Array.isArray(v.columns) && Array.isArray(v.key) &&
+    typeof v.keyKind === 'string' &&
+    v.columns.every((c: unknown) => typeof c === 'object' && c !== null && 'number' in c && 'name' in c && 'type' in c) &&
+    v.key.every((k: unknown) => typeof k === 'number')
+  );
+}

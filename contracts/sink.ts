@@ -1,0 +1,112 @@
+import type { Catalog } from './catalog.ts';
+import type { ChangeBatch } from './change-batch.ts';
+import type { Checkpoint, EpochId, LogId } from './checkpoint.ts';
+import type { Finding } from './finding.ts';
+import type { Offset } from './offset.ts';
+import type { Position } from './position.ts';
+import type { TableSchema } from './schema.ts';
+
+/**
+ * `state`: equals the source (replica, cache, search); gets batches folded by key.
+ * `history`: every change (topics, change files). `effect`: does something for each change (jobs, webhooks).
+ */
+export type SinkKind = 'state' | 'history' | 'effect';
+
+/** The tables of the log that a sink mirrors: a pure function of its configuration. */
+export type TableSelector = (table: Pick<TableSchema, 'namespace' | 'name'>) => boolean;
+
+export interface SinkStart {
+  readonly logId: LogId;
+  /** Tables now in the log that the sink mirrors, with their newest schema. */
+  readonly catalog: Catalog;
+}
+
+/** What a sink may be asked to apply: the records of (after, to], of mirrored tables only. */
+export interface SinkBatch {
+  readonly after: Offset;
+  readonly to: Offset;
+  /** Epoch of the record at `to`. */
+  readonly epoch: EpochId;
+  /** Source position at `to`; of the last transaction that ended at or before it. */
+  readonly position: Position;
+  /** Commit time at `to`, microseconds since 1970. */
+  readonly commitTime: number;
+  /** In order. A step that is not `rows` is applied after all before it and before all after it. */
+  readonly steps: readonly SinkStep[];
+  /** Records that were folded into this, for progress and metrics. */
+  readonly records: number;
+  /** Bytes of the batches it refers to, for the budget. */
+  readonly bytes: number;
+}
+
+export type SinkStep =
+  | { readonly kind: 'rows'; readonly tables: readonly FoldedTable[] }
+  /** A mirrored table appears or changes its shape. `before` is null for a new generation. */
+  | { readonly kind: 'schema'; readonly before: TableSchema | null; readonly after: TableSchema }
+  /** The table's copy begins (rows may be stale until `copied`), is complete, or is over. */
+  | { readonly kind: 'table-state'; readonly table: TableSchema; readonly state: 'copying' | 'copied' | 'stopped' | 'removed' };
+
+/** A reference to a record: the batch it is in and its byte position there. */
+export interface RecordRef {
+  readonly batch: ChangeBatch;
+  readonly at: number;
+}
+
+/**
+ * The net change of one table: apply `truncate` first, then `deletes`, then `upserts`. A key stands at most once in
+ * `deletes` and `upserts` together. All images are of `schema` (older ones were projected).
+ */
+export interface FoldedTable {
+  readonly schema: TableSchema;
+  /** Empty the table first. */
+  readonly truncate: boolean;
+  /** True while the table is copied: a row in the way of a unique constraint is stale, and is deleted. */
+  readonly copying: boolean;
+  /** Records whose key is to be removed (op d); for a keyless table, rows (before image) of which one each goes. */
+  readonly deletes: readonly RecordRef[];
+  /** Records whose after image is the row's new state and that may exist already. */
+  readonly upserts: readonly RecordRef[];
+  /** The same for rows that did not exist before the batch: a plain insert is enough. Keyless rows stand here. */
+  readonly inserts: readonly RecordRef[];
+}
+
+export interface Applying {
+  /** The sink is ready for the next batch (this one may still be in flight). */
+  readonly accepted: Promise<void>;
+  /** Data and checkpoint are durable together. In order. */
+  readonly durable: Promise<Offset>;
+}
+
+/** A place that mirrors tables of one source's log. One applying owner at a time, fenced by the checkpoint. */
+export interface Sink extends AsyncDisposable {
+  readonly kind: SinkKind;
+  /** Connects, looks, changes nothing. */
+  check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
+  /**
+   * Takes the sink over (fence + 1) and answers its checkpoint, null when it has none. Called again after every
+   * failure: the answer, not memory, says where to go on.
+   * @throws TidemarkError `SINK_FOREIGN` when another log's checkpoint stands there, `SINK_UNREACHABLE`
+   */
+  open(start: SinkStart, signal: AbortSignal): Promise<Checkpoint | null>;
+  /**
+   * Compares the checkpoint with `batch.after` and sets it to `batch.to` together with the data. May be called again
+   * once `accepted`. After a failure both promises reject, with every later batch; the caller opens again.
+   * @throws TidemarkError (through the promises) `SINK_FENCED` (another hub owns the sink: stop), `SINK_DATA` (this
+   *   batch can never be applied as it is), `SINK_UNREACHABLE` (retry: auto), ...
+   */
+  apply(batch: SinkBatch, signal: AbortSignal): Applying;
+  /**
+   * Begins a rebuild in place: rows applied from now on are marked, `sweep` removes what was not. Null where the sink
+   * rebuilds in another way.
+   */
+  readonly inPlace: InPlaceRebuild | null;
+}
+
+export interface InPlaceRebuild {
+  /** Removes the checkpoint and notes that a rebuild from the log's start is under way; survives a restart. */
+  begin(start: SinkStart, signal: AbortSignal): Promise<Checkpoint>;
+  /** True when a rebuild was begun and not swept yet. */
+  pending(signal: AbortSignal): Promise<boolean>;
+  /** Called once the replay has reached the end: removes what the replay did not write. */
+  sweep(signal: AbortSignal): Promise<void>;
+}
