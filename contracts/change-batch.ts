@@ -53,7 +53,8 @@ export class ChangeBatch {
 
   /** The same records with their place in the log. Shares the bytes. */
   placedAt(baseOffset: Offset): ChangeBatch {
-    return new ChangeBatch({ ...this, baseOffset });
+    const { count, records, transactions, progress } = this;
+    return new ChangeBatch({ baseOffset, count, records, transactions, progress });
   }
 }
 

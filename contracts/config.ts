@@ -1,0 +1,79 @@
+/**
+ * The configuration as the hub uses it: validated, secrets resolved, defaults filled in. The JSON Schema of the file
+ * and its reading live in hub/config; what a connector or a sink understands beyond the fields here is described by the
+ * schema that its own folder exports and handed to it as `options`.
+ */
+import type { Runtime } from './runtime.ts';
+import type { TableSelector } from './sink.ts';
+
+export interface HubConfig {
+  /** Absolute path of the data folder. */
+  readonly data: string;
+  /** Loopback address of the HTTP API (`127.0.0.1:7400`); null: unix socket in the data folder only. */
+  readonly http: string | null;
+  readonly limits: HubLimits;
+  readonly sources: ReadonlyMap<string, SourceConfig>;
+  readonly sinks: ReadonlyMap<string, SinkConfig>;
+}
+
+export interface HubLimits {
+  /** Largest record in bytes; a larger row stops its table. Default 256 MiB. */
+  readonly rowBytes: number;
+  /** Bytes that one pipeline may hold in flight. Default 32 MiB. */
+  readonly pipelineBytes: number;
+  /** WAL that the source may hold back for this hub before `onRetainedWal` acts, in bytes; null: no limit. */
+  readonly retainedWal: number | null;
+  /** What happens at the limit; `warn` says so only. */
+  readonly onRetainedWal: 'warn' | 'stop' | 'drop-slot-and-recopy';
+}
+
+export interface SourceConfig {
+  readonly name: string;
+  readonly type: string;
+  /** Which tables are captured. */
+  readonly tables: TableSelector;
+  /** The patterns behind `tables`, for messages and status. */
+  readonly tablePatterns: readonly string[];
+  readonly columns: ReadonlyMap<string, ColumnRules>;
+  /** Key for hashed columns (HMAC-SHA-256); null when no column is hashed. */
+  readonly hashKey: string | null;
+  /** The connector's own settings, already checked against its schema. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** Columns of one table that are left out or hashed before the log. */
+export interface ColumnRules {
+  readonly exclude: readonly string[];
+  readonly hash: readonly string[];
+}
+
+export interface SinkConfig {
+  readonly name: string;
+  readonly type: string;
+  /** The source whose log it replays. */
+  readonly from: string;
+  readonly tables: TableSelector;
+  readonly tablePatterns: readonly string[];
+  /** Settings per table pattern, where the sink's `tables` is a map. */
+  readonly tableOptions: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+  readonly onError: 'stop' | 'dead-letter';
+  /** The sink's own settings, already checked against its schema. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** What one connector or sink folder exports for the registry. */
+export interface ConnectorModule<C> {
+  readonly type: string;
+  /** JSON Schema (object) of its own settings, besides the common ones of a source; `url` is common. */
+  readonly options: Readonly<Record<string, unknown>>;
+  create(config: SourceConfig, runtime: Runtime): C;
+}
+
+export interface SinkModule<S> {
+  readonly type: string;
+  /** JSON Schema (object) of its own settings, besides the common ones of a sink. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** JSON Schema (object) of the settings per table; null when `tables` is a plain list. */
+  readonly tableOptions: Readonly<Record<string, unknown>> | null;
+  create(config: SinkConfig, runtime: Runtime): S;
+}
