@@ -25,6 +25,12 @@ export interface SinkStart {
 export interface SinkBatch {
   readonly after: Offset;
   readonly to: Offset;
+  /**
+   * True when `to` stands inside a transaction that is too large to be one batch. A sink whose `limits` ask for whole
+   * transactions applies the part but commits nothing until the batch that ends it; `durable` of the parts then
+   * resolves with that one's. Always false where the sink does not ask for whole transactions and may commit anywhere.
+   */
+  readonly endsOpen: boolean;
   /** Epoch of the record at `to`. */
   readonly epoch: EpochId;
   /** Source position at `to`; of the last transaction that ended at or before it. */
@@ -77,9 +83,22 @@ export interface Applying {
   readonly durable: Promise<Offset>;
 }
 
+/** How large the batches are that a sink takes. */
+export interface BatchLimits {
+  /** True: a batch ends where a transaction ends (or says `endsOpen`). False: it may end after any record. */
+  readonly wholeTransactions: boolean;
+  /** Keys (rows of keyless tables) in one batch, at most; one transaction may be above it where they are kept whole. */
+  readonly maxKeys: number;
+}
+
+/** The limits of a sink that names none. */
+export const DEFAULT_LIMITS: BatchLimits = { wholeTransactions: true, maxKeys: 50_000 };
+
 /** A place that mirrors tables of one source's log. One applying owner at a time, fenced by the checkpoint. */
 export interface Sink extends AsyncDisposable {
   readonly kind: SinkKind;
+  /** Left out: {@link DEFAULT_LIMITS}. */
+  readonly limits?: BatchLimits;
   /** Connects, looks, changes nothing. */
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
   /**
