@@ -4,6 +4,7 @@
  * schema that its own folder exports and handed to it as `options`.
  */
 import type { Runtime } from './runtime.ts';
+import type { TableSchema } from './schema.ts';
 import type { TableSelector } from './sink.ts';
 
 export interface HubConfig {
@@ -34,12 +35,22 @@ export interface SourceConfig {
   readonly tables: TableSelector;
   /** The patterns behind `tables`, for messages and status. */
   readonly tablePatterns: readonly string[];
+  /** By table name as `tableName` gives it; exact names, no patterns. */
   readonly columns: ReadonlyMap<string, ColumnRules>;
   /** Key for hashed columns (HMAC-SHA-256); null when no column is hashed. */
   readonly hashKey: string | null;
-  /** The connector's own settings, already checked against its schema. */
-  readonly options: Readonly<Record<string, unknown>>;
+  /** The connector's own settings and the common `url`, already checked against its schema. */
+  readonly options: Options;
+  /**
+   * The options with every `${...}` of the file resolved anew, so that a rotated password is found: to be called
+   * before each connect. Absent where the configuration does not come from a file: `options` then stay as they are.
+   * @throws TidemarkError `CONFIG_SECRET` when a secret is gone
+   */
+  readonly freshOptions?: () => Promise<Options>;
 }
+
+/** Settings that a module's schema describes. */
+export type Options = Readonly<Record<string, unknown>>;
 
 /** Columns of one table that are left out or hashed before the log. */
 export interface ColumnRules {
@@ -54,17 +65,24 @@ export interface SinkConfig {
   readonly from: string;
   readonly tables: TableSelector;
   readonly tablePatterns: readonly string[];
-  /** Settings per table pattern, where the sink's `tables` is a map. */
-  readonly tableOptions: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+  /** Settings per table pattern, as the file has them, where the sink's `tables` is a map. */
+  readonly tableOptions: ReadonlyMap<string, Options>;
+  /**
+   * The settings of one table: those of the first pattern in `tableOptions` that matches it; `{}` when none does or
+   * `tables` is a list. Absent where the configuration does not come from a file.
+   */
+  readonly optionsOf?: (table: Pick<TableSchema, 'namespace' | 'name'>) => Options;
   readonly onError: 'stop' | 'dead-letter';
-  /** The sink's own settings, already checked against its schema. */
-  readonly options: Readonly<Record<string, unknown>>;
+  /** The sink's own settings and the common `url`, already checked against its schema. */
+  readonly options: Options;
+  /** As of a source. */
+  readonly freshOptions?: () => Promise<Options>;
 }
 
 /** What one connector or sink folder exports for the registry. */
 export interface ConnectorModule<C> {
   readonly type: string;
-  /** JSON Schema (object) of its own settings, besides the common ones of a source; `url` is common. */
+  /** JSON Schema (object) of its own settings, besides the common ones of a source; `url` is common. See option-schema.ts. */
   readonly options: Readonly<Record<string, unknown>>;
   create(config: SourceConfig, runtime: Runtime): C;
 }

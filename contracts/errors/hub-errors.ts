@@ -1,2 +1,93 @@
 /** Errors of the hub: configuration, CLI, API, pipelines. */
-export const HUB_ERRORS = {} as const;
+export const HUB_ERRORS = {
+  CONFIG_NOT_FOUND: {
+    means: 'The configuration file does not exist or cannot be read.',
+    remedy: 'Name it with `--config FILE`, or write one with `tidemark init URL`.',
+    retry: 'operator',
+  },
+  CONFIG_SYNTAX: {
+    means: 'The configuration file is not well-formed YAML.',
+    remedy: 'Mend the line that is named; indentation and quotes are the usual causes.',
+    retry: 'operator',
+  },
+  CONFIG_UNKNOWN_KEY: {
+    means: 'The configuration has a key that nothing reads.',
+    remedy: 'Correct its spelling or remove it; `tidemark schema` prints every key there is.',
+    retry: 'operator',
+  },
+  CONFIG_MISSING_KEY: {
+    means: 'The configuration lacks a key that is needed.',
+    remedy: 'Add it at the line that is named; docs/configuration.md describes every key.',
+    retry: 'operator',
+  },
+  CONFIG_VALUE: {
+    means: 'A value in the configuration has the wrong type, is out of range or is not one of the known ones.',
+    remedy: 'Correct the value at the line that is named; docs/configuration.md describes every key.',
+    retry: 'operator',
+  },
+  CONFIG_SECRET: {
+    means: 'A `${...}` in the configuration cannot be resolved: the environment variable is not set, or the file cannot be read.',
+    remedy: 'Set the variable, give a default with `${NAME:-default}`, or mend the path of the file.',
+    retry: 'operator',
+  },
+  CONFIG_ADDRESS: {
+    means: 'The address of the HTTP API is not a loopback address. Until the API has tokens, whoever reaches it rules the hub.',
+    remedy: 'Use `127.0.0.1:PORT` or `[::1]:PORT`, and a tunnel or a reverse proxy with authentication for the outside.',
+    retry: 'operator',
+  },
+  CONFIG_TABLE_PATTERN: {
+    means: 'A table pattern cannot be read.',
+    remedy: 'Write `schema.table`, each part a glob or a name in double quotes, with `!` in front to leave tables out.',
+    retry: 'operator',
+  },
+  CONFIG_REFERENCE: {
+    means: 'The configuration names a source or a module that does not exist.',
+    remedy: 'Correct the name at the line that is named.',
+    retry: 'operator',
+  },
+  USAGE: {
+    means: 'The command line cannot be understood.',
+    remedy: 'See `tidemark help` and `tidemark help COMMAND`.',
+    retry: 'operator',
+  },
+  SOURCE_UNKNOWN: {
+    means: 'There is no source of that name.',
+    remedy: '`tidemark status` lists the sources.',
+    retry: 'operator',
+  },
+  SINK_UNKNOWN: {
+    means: 'There is no sink of that name.',
+    remedy: '`tidemark status` lists the sinks.',
+    retry: 'operator',
+  },
+  TABLE_UNKNOWN: {
+    means: 'The source has no table of that name, or the configuration does not select it.',
+    remedy: '`tidemark tables` lists the tables; names are written `schema.table`.',
+    retry: 'operator',
+  },
+  WAIT_TIMEOUT: {
+    means: 'The sink did not reach the offset or position in the given time.',
+    remedy: 'Look at the lag and the state of the sink in `tidemark status`, and wait longer with `--timeout`.',
+    retry: 'operator',
+  },
+  API_REQUEST: {
+    means: 'A request to the API of the hub is malformed, or comes from where it may not come from.',
+    remedy: 'See docs/cli.md, "HTTP API".',
+    retry: 'never',
+  },
+  API_UNREACHABLE: {
+    means: 'No hub answers where one was looked for.',
+    remedy: 'Start it with `tidemark run`, or name its folder with `--data` or its address with `--http`.',
+    retry: 'auto',
+  },
+  API_ANSWER: {
+    means: 'The hub answered in a way that this version of the command line does not understand.',
+    remedy: 'Use the same version of `tidemark` for the hub and the command line.',
+    retry: 'never',
+  },
+  API_LISTEN: {
+    means: 'The API cannot listen on its socket or address.',
+    remedy: 'Choose another `hub.http`, or end what listens there.',
+    retry: 'operator',
+  },
+} as const;

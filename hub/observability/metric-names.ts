@@ -1,0 +1,67 @@
+/**
+ * Every metric of the hub: name, kind, unit, help and labels, in one place. The table in docs/cli.md is generated from
+ * here. `sampled` metrics are read from the hub's status whenever somebody scrapes; the others are counted where the
+ * work is done, through `Runtime.metrics`.
+ */
+export const METRICS = {
+  // Counted where the work is done.
+  tidemark_source_records_total: counter('records', 'Records taken from the source and appended to its log.', ['source']),
+  tidemark_source_bytes_total: counter('bytes', 'Bytes of records appended to the log.', ['source']),
+  tidemark_source_transactions_total: counter('transactions', 'Transactions appended to the log.', ['source']),
+  tidemark_source_reconnects_total: counter('times', 'Times the stream was opened again after a failure.', ['source']),
+  tidemark_source_copied_rows_total: counter('rows', 'Rows written to the log by copies of tables.', ['source']),
+  tidemark_log_syncs_total: counter('syncs', 'Times the log was made durable.', ['source']),
+  tidemark_log_sync_seconds: histogram('seconds', 'Time that making the log durable took.', ['source'], [
+    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+  ]),
+  tidemark_sink_records_total: counter('records', 'Records of the log that the sink has applied.', ['sink']),
+  tidemark_sink_bytes_total: counter('bytes', 'Bytes of records that the sink has applied.', ['sink']),
+  tidemark_sink_batches_total: counter('batches', 'Batches that the sink has applied.', ['sink']),
+  tidemark_sink_apply_seconds: histogram('seconds', 'Time from handing a batch to the sink until it is durable there.', ['sink'], [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+  ]),
+  tidemark_sink_retries_total: counter('times', 'Times the sink was opened again after a failure.', ['sink']),
+
+  // Sampled from the status.
+  tidemark_info: sampled('', 'Always 1; the version of the hub is its label.', ['version']),
+  tidemark_source_state: sampled('', '1 for the state that the source is in.', ['source', 'state']),
+  tidemark_source_high_watermark: sampled('offset', 'Last offset that is durable and ends a transaction.', ['source']),
+  tidemark_source_horizon: sampled('offset', 'Smallest offset whose state can be rebuilt.', ['source']),
+  tidemark_source_lag_bytes: sampled('bytes', 'Bytes of its own log that the source is ahead of the hub.', ['source']),
+  tidemark_source_lag_seconds: sampled('seconds', 'Age of the last transaction while the hub is behind the source; 0 otherwise.', ['source']),
+  tidemark_source_retained_wal_bytes: sampled('bytes', 'Bytes of WAL that the source holds back for the hub.', ['source']),
+  tidemark_source_tables: sampled('tables', 'Tables of the source by state.', ['source', 'state']),
+  tidemark_log_bytes: sampled('bytes', 'Size of the log on disk.', ['source']),
+  tidemark_sink_state: sampled('', '1 for the state that the sink is in.', ['sink', 'state']),
+  tidemark_sink_degraded: sampled('', '1 while the sink has open dead letters.', ['sink']),
+  tidemark_sink_offset: sampled('offset', 'Offset that the sink has applied.', ['sink']),
+  tidemark_sink_lag_records: sampled('records', 'Records between the sink and the high watermark of its source.', ['sink']),
+  tidemark_sink_lag_bytes: sampled('bytes', 'Bytes of log between the sink and the high watermark of its source.', ['sink']),
+  tidemark_sink_lag_seconds: sampled('seconds', 'Age of the first transaction that the sink has not applied; 0 when it has applied all.', ['sink']),
+  tidemark_sink_dead_letters: sampled('records', 'Open dead letters.', ['sink']),
+} as const satisfies Record<string, Metric>;
+
+export type MetricName = keyof typeof METRICS;
+
+export interface Metric {
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly unit: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  /** Upper bounds, for a histogram. */
+  readonly buckets?: readonly number[];
+  /** Read from the status at each scrape. */
+  readonly sampled: boolean;
+}
+
+function counter(unit: string, help: string, labels: readonly string[]): Metric {
+  return { kind: 'counter', unit, help, labels, sampled: false };
+}
+
+function histogram(unit: string, help: string, labels: readonly string[], buckets: readonly number[]): Metric {
+  return { kind: 'histogram', unit, help, labels, buckets, sampled: false };
+}
+
+function sampled(unit: string, help: string, labels: readonly string[]): Metric {
+  return { kind: 'gauge', unit, help, labels, sampled: true };
+}
