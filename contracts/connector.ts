@@ -70,7 +70,8 @@ export interface ChangeStream extends AsyncIterable<ChangeBatch>, AsyncDisposabl
 /** Copies one table in chunks, each consistent by itself; the hub joins chunk and stream (docs/protocol-copy.md). */
 export interface TableCopier {
   /**
-   * Settles (waits until no older transaction can have been missed by the stream), plans ranges. `copyState` is
+   * Settles (waits until no older transaction can have been missed by the stream), plans ranges. Whatever the stream had
+   * delivered when this was called is visible in the snapshot of every chunk begun after it has resolved. `copyState` is
    * opaque, kept in the log, and given back after a restart together with the ranges done.
    * @throws TidemarkError when the ranges done are void: code `COPY_VOID`; the caller writes `chunks-void`, plans anew
    */
@@ -79,6 +80,8 @@ export interface TableCopier {
   chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk>;
   /** The current rows of given keys (the repair set), as one chunk. */
   rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk>;
+  /** What a plan waits for, for people (`transaction of pid 4711, open for 310 s`); '' or absent: nothing. */
+  readonly waitingFor?: string;
 }
 
 export interface CopyPlan {
@@ -98,7 +101,11 @@ export interface CopyPlan {
 export interface CopiedChunk extends AsyncDisposable {
   /** The schema of the rows. Version 0 when it is newer than the log's: its `s` comes first. */
   readonly schema: TableSchema;
+  /** What was copied: the range asked for, or its beginning when the spool's bound was reached. */
   readonly range: string;
+  /** What of the range asked for is left, to be copied as a range of its own; null or absent: nothing. */
+  readonly rest?: string | null;
+  /** Rows in `batches`; of a whole copy, which is not spooled: 0 until the last batch has been read. */
   readonly rowCount: number;
   /** Row batches: `r` records with key and after image, in no transaction; table id and version 0, set when written. */
   batches(): AsyncIterable<ChangeBatch>;
