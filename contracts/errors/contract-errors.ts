@@ -25,6 +25,11 @@ export const CONTRACT_ERRORS = {
     remedy: 'Report it with the table and offset; re-copy the table.',
     retry: 'never',
   },
+  COPY_VOID: {
+    means: 'The parts of a table that were copied so far do not belong together any more: it was rewritten, truncated or re-partitioned meanwhile.',
+    remedy: 'Nothing: the copy of the table begins anew by itself.',
+    retry: 'auto',
+  },
   ABORTED: {
     means: 'The work was asked to stop.',
     remedy: 'Nothing is lost; start it again.',

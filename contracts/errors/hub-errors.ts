@@ -90,4 +90,14 @@ export const HUB_ERRORS = {
     remedy: 'Choose another `hub.http`, or end what listens there.',
     retry: 'operator',
   },
+  WHOLE_ROW_MISSING: {
+    means: 'The source left out a large column that did not change, and the log has no earlier image of that row to fill it in from.',
+    remedy: 'Copy the table again: `tidemark source recopy SOURCE TABLE`. REPLICA IDENTITY FULL on the table avoids the look-up altogether.',
+    retry: 'operator',
+  },
+  COPY_SUPERSEDED: {
+    means: 'A copy was given up because the table it copied was stopped, removed or begun anew meanwhile.',
+    remedy: 'Nothing: the table is copied again if its state asks for it.',
+    retry: 'auto',
+  },
 } as const;
