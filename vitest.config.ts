@@ -1,0 +1,40 @@
+import { defineConfig } from 'vitest/config';
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+
+/**
+ * One project per suffix, in this order, one after the other. The suffix names what a test needs: nothing (unit), an
+ * embedded Postgres (pg), a redis-server on the PATH (redis), a Docker engine and the test images (docker). `fault` tests
+ * kill, cut and fill up for minutes.
+ */
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      project('unit', 0, { testTimeout: 20 * SECOND, hookTimeout: 20 * SECOND }),
+      project('pg', 1, { testTimeout: MINUTE, hookTimeout: MINUTE }),
+      project('redis', 2, { testTimeout: MINUTE, hookTimeout: MINUTE }),
+      project('docker', 3, { testTimeout: 5 * MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
+      project('fault', 4, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
+    ],
+  },
+});
+
+interface Limits {
+  readonly testTimeout: number;
+  readonly hookTimeout: number;
+  readonly fileParallelism?: boolean;
+}
+
+function project(name: string, groupOrder: number, limits: Limits) {
+  return {
+    test: {
+      name,
+      include: [`test/**/*.${name}.test.ts`],
+      sequence: { groupOrder },
+      env: { TESTCONTAINERS_RYUK_DISABLED: 'true' },
+      ...limits,
+    },
+  };
+}
