@@ -1,14 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Metrics } from '../../contracts/runtime.ts';
-
-/** What a metric is called and means; the list of all of them is the hub's. */
-export interface MetricDefinition {
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  /** Upper bounds of a histogram's buckets, in the metric's unit. */
-  readonly buckets?: readonly number[];
-}
+import { METRICS, type Metric } from '../observability/metric-names.ts';
 
 export interface MetricsRegistry extends Metrics {
   /** Everything in Prometheus' text format. */
@@ -21,12 +13,12 @@ type Labels = Readonly<Record<string, string>>;
 
 /**
  * Metrics over prom-client, in a registry of their own. `add` makes a counter, `set` a gauge, `observe` a histogram, at
- * first use; help, label names and buckets come from the definition of that name where there is one. A metric keeps the
- * labels it began with: other ones are an error.
+ * first use; help, label names and buckets come from METRICS. A metric keeps the labels it began with: other ones are an
+ * error.
  */
-export function createMetrics(definitions: readonly MetricDefinition[] = []): MetricsRegistry {
+export function createMetrics(): MetricsRegistry {
   const registry = new Registry();
-  const known = new Map(definitions.map((definition) => [definition.name, definition]));
+  const known = new Map<string, Metric>(Object.entries(METRICS));
   const counters = new Map<string, Counter>();
   const gauges = new Map<string, Gauge>();
   const histograms = new Map<string, Histogram>();

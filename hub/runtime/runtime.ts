@@ -1,15 +1,13 @@
 import type { LogLevel, Runtime } from '../../contracts/runtime.ts';
 import { systemClock } from './clock.ts';
 import { createLogger } from './logger.ts';
-import { type MetricDefinition, type MetricsRegistry, createMetrics } from './metrics.ts';
+import { type MetricsRegistry, createMetrics } from './metrics.ts';
 import { nodeFiles } from './node-files.ts';
 import { systemRandom } from './random.ts';
 
 export interface RuntimeOptions {
   /** Least severe level that is logged, to standard error. Default `info`. */
   readonly logLevel?: LogLevel | 'silent';
-  /** Help, labels and buckets of the metrics. */
-  readonly metrics?: readonly MetricDefinition[];
 }
 
 /** The real world: the machine's clock, randomness and files, JSON lines on standard error, Prometheus metrics. */
@@ -23,6 +21,6 @@ export function createRuntime(options: RuntimeOptions = {}): NodeRuntime {
     random: systemRandom,
     files: nodeFiles,
     logger: createLogger({ level: options.logLevel ?? 'info' }),
-    metrics: createMetrics(options.metrics),
+    metrics: createMetrics(),
   };
 }
