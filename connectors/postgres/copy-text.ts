@@ -88,7 +88,7 @@ export class CopyTextDecoder {
 
   /**
    * One CopyData message. The bytes are not kept.
-   * @throws TidemarkError `PG_COPY_MALFORMED` when it is not a row of the layout
+   * @throws TidemarkError `POSTGRES_COPY_MALFORMED` when it is not a row of the layout
    */
   row(row: Buffer): void {
     const { columns, key } = this.#layout;
@@ -297,5 +297,5 @@ function unescaped(letter: number | undefined): number {
 }
 
 function malformed(what: string): TidemarkError {
-  return new TidemarkError('PG_COPY_MALFORMED', what);
+  return new TidemarkError('POSTGRES_COPY_MALFORMED', what);
 }

@@ -90,12 +90,12 @@ describe('a COPY row', () => {
     ['a null key', '\\N\tb\n'],
     ['an escape at the end of a long value', `a\t${'b'.repeat(100)}\\\n`],
   ])('with %s is refused', (_, text) => {
-    expect(() => decode(layoutOf(2, { key: [0] }), [Buffer.from(text)])).toThrow(expect.objectContaining({ code: 'PG_COPY_MALFORMED' }));
+    expect(() => decode(layoutOf(2, { key: [0] }), [Buffer.from(text)])).toThrow(expect.objectContaining({ code: 'POSTGRES_COPY_MALFORMED' }));
   });
 
   it.each(['zz', '\\\\x0', '\\\\x0g', '\\\\y00', ''])('with the bytea %j is refused', (text) => {
     const layout = layoutOf(1, { binary: [true] });
-    expect(() => decode(layout, [Buffer.from(`${text}\n`)])).toThrow(expect.objectContaining({ code: 'PG_COPY_MALFORMED' }));
+    expect(() => decode(layout, [Buffer.from(`${text}\n`)])).toThrow(expect.objectContaining({ code: 'POSTGRES_COPY_MALFORMED' }));
   });
 
   it('is decoded as it was written: any values, any lengths', () => {
@@ -125,7 +125,7 @@ describe('a COPY row', () => {
         try {
           decode(layout, [row.subarray(0, cut)]);
         } catch (error) {
-          expect(error).toMatchObject({ code: 'PG_COPY_MALFORMED' });
+          expect(error).toMatchObject({ code: 'POSTGRES_COPY_MALFORMED' });
         }
       }),
       { numRuns: 1000 },
