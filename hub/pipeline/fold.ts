@@ -1,4 +1,4 @@
-import { ChangeBatch, BatchBuilder } from '../../contracts/change-batch.ts';
+import { BatchBuilder, type ChangeBatch } from '../../contracts/change-batch.ts';
 import type { EpochId } from '../../contracts/checkpoint.ts';
 import { decodeControl } from '../../contracts/control.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Catalog } from '../../../contracts/catalog.ts';
-import { BatchBuilder, ChangeBatch } from '../../../contracts/change-batch.ts';
+import { BatchBuilder, type ChangeBatch } from '../../../contracts/change-batch.ts';
 import { encodeControl, type Control } from '../../../contracts/control.ts';
 import { buildKey } from '../../../contracts/key.ts';
 import { Flag, Op } from '../../../contracts/op.ts';

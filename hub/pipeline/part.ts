@@ -1,0 +1,126 @@
+import type { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Runtime } from '../../contracts/runtime.ts';
+import { backOff, type FailureAction } from './error-policy.ts';
+
+/** What a part is doing, as it is reported. */
+export type PartState = 'starting' | 'running' | 'retrying' | 'paused' | 'stopped' | 'failed';
+
+/** A long-running piece of work: one life from its beginning to its failure or its stop. */
+export interface Work {
+  /**
+   * Works until `signal` aborts or something fails. Calls `healthy` once it is really at work, and after each success,
+   * so that the next failure is waited for from the shortest delay again.
+   */
+  live(signal: AbortSignal, healthy: () => void): Promise<void>;
+  /** What to do after a failure of `live`. A pure decision. */
+  judge(failure: unknown): FailureAction;
+}
+
+/**
+ * Keeps one piece of work alive: begins it again with jittered back-off after what is transient, stops and says why
+ * after what is not, pauses and resumes on demand. A failure of one part never reaches another.
+ */
+export class Part {
+  readonly name: string;
+  readonly #work: Work;
+  readonly #runtime: Runtime;
+  #state: PartState = 'stopped';
+  #error: TidemarkError | null = null;
+  #failedAt = 0;
+  #attempt = 0;
+  #life: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
+  #wake = new AbortController();
+
+  constructor(name: string, work: Work, runtime: Runtime) {
+    this.name = name;
+    this.#work = work;
+    this.#runtime = runtime;
+  }
+
+  get state(): PartState {
+    return this.#state;
+  }
+
+  /** The failure that it waits after, or stopped on; null while it works. */
+  get error(): TidemarkError | null {
+    return this.#error;
+  }
+
+  /** When it failed, milliseconds since 1970. */
+  get failedAt(): number {
+    return this.#failedAt;
+  }
+
+  /** Begins, if it is not at work. */
+  start(): void {
+    if (this.#life !== null) return;
+    const stop = new AbortController();
+    this.#attempt = 0;
+    this.#state = 'starting';
+    this.#life = { stop, done: this.#run(stop.signal) };
+  }
+
+  /** Tries again now: what waits for its next try, or has failed. A paused part stays paused. */
+  retry(): void {
+    if (this.#state === 'retrying') this.#wake.abort(new Error('tried again on demand'));
+    else if (this.#state === 'failed') this.start();
+  }
+
+  /** Resolves when it has stopped at its next boundary. */
+  async pause(): Promise<void> {
+    await this.stop();
+    this.#state = 'paused';
+    this.#error = null;
+  }
+
+  async stop(): Promise<void> {
+    const life = this.#life;
+    life?.stop.abort(new Error(`${this.name} is stopped`));
+    await life?.done;
+    this.#state = 'stopped';
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { logger } = this.#runtime;
+    while (!signal.aborted) {
+      try {
+        await this.#work.live(signal, () => this.#healthy());
+        if (signal.aborted) break;
+        throw new Error(`${this.name} ended without being asked to`);
+      } catch (failure) {
+        if (signal.aborted) break;
+        const { kind, error } = this.#work.judge(failure);
+        this.#error = error;
+        this.#failedAt = this.#runtime.clock.now();
+        logger.log(kind === 'stop' ? 'error' : 'warn', kind === 'stop' ? 'part-failed' : 'part-retries', {
+          part: this.name, code: error.code, what: error.message, ...error.where, attempt: this.#attempt + 1,
+        });
+        if (kind === 'stop') {
+          this.#state = 'failed';
+          this.#life = null;
+          return;
+        }
+        await this.#waitForNextTry(signal);
+      }
+    }
+    this.#state = 'stopped';
+    this.#life = null;
+  }
+
+  async #waitForNextTry(signal: AbortSignal): Promise<void> {
+    this.#attempt++;
+    this.#state = 'retrying';
+    this.#wake = new AbortController();
+    const either = AbortSignal.any([signal, this.#wake.signal]);
+    const delay = backOff(this.#attempt, this.#runtime.random.unit());
+    await this.#runtime.clock.sleep(delay, either).catch((reason: unknown) => {
+      if (!either.aborted) throw reason;
+    });
+  }
+
+  #healthy(): void {
+    this.#attempt = 0;
+    this.#error = null;
+    this.#state = 'running';
+  }
+}
