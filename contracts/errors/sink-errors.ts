@@ -1,2 +1,78 @@
 /** Errors of sinks. */
-export const SINK_ERRORS = {} as const;
+export const SINK_ERRORS = {
+  SINK_UNREACHABLE: {
+    means: 'The place that the sink writes to cannot be reached, or the connection to it was lost.',
+    remedy: 'It is tried again by itself. If it lasts, check address, network and credentials with `tidemark check`.',
+    retry: 'auto',
+  },
+  SINK_FENCED: {
+    means: 'Another hub has taken the sink over. This hub has stopped writing to it and has lost nothing.',
+    remedy: 'Let one hub own the sink: remove it from the other, or stop the other and run `tidemark sink resume`.',
+    retry: 'operator',
+  },
+  SINK_FOREIGN: {
+    means: 'The checkpoint that stands at the sink belongs to another log.',
+    remedy: 'Point the sink at a place of its own, or remove the other checkpoint there to have the sink rebuilt from this log.',
+    retry: 'operator',
+  },
+  SINK_DATA: {
+    means: 'The sink refuses this data as it is; trying again gives the same answer.',
+    remedy: 'Correct the row at the source, or set `on_error: dead-letter` to put such records aside.',
+    retry: 'never',
+  },
+  SINK_CHECKPOINT_MOVED: {
+    means: 'The checkpoint at the sink is not where this hub left it: the sink went back (failover, restore) or was emptied.',
+    remedy: 'The sink is opened again by itself: it goes on from the checkpoint that is there, or is rebuilt when there is none.',
+    retry: 'auto',
+  },
+  REDIS_FULL: {
+    means: 'Redis is at its memory limit (`maxmemory`) and refuses writes. What is there stays correct; nothing new arrives.',
+    remedy: 'Raise `maxmemory`, or mirror fewer tables or columns. The sink goes on by itself when there is room.',
+    retry: 'auto',
+  },
+  REDIS_UNAVAILABLE: {
+    means: 'Redis answers but takes no writes now: it is loading, a read-only replica, without its replicas, or its cluster is down.',
+    remedy: 'It is tried again by itself. If it lasts, look at the role and state of the server that is named.',
+    retry: 'auto',
+  },
+  REDIS_DENIED: {
+    means: 'Redis refuses the credentials, or the user may not run a command that the sink needs.',
+    remedy: 'Correct user and password in `url`, or grant the user the commands and keys that docs/sink-redis.md lists.',
+    retry: 'operator',
+  },
+  REDIS_SERVER: {
+    means: 'The server is not the kind that the configuration says: cluster mode, version, role or a module differ.',
+    remedy: 'Correct `cluster`, `primary` or `url` of the sink; `tidemark check` names what was found.',
+    retry: 'operator',
+  },
+  REDIS_PROTOCOL: {
+    means: 'What the server sent is not an answer in the Redis protocol.',
+    remedy: 'Check that the address is that of a Redis server and that `rediss://` is used exactly when it speaks TLS.',
+    retry: 'auto',
+  },
+  REDIS_KEY_TEMPLATE: {
+    means: 'The key template of a table cannot name its rows: it is not well formed, or its placeholders are not the key columns.',
+    remedy: 'Write a template that begins with a text of its own and has every key column in it, such as `product:{id}`.',
+    retry: 'operator',
+  },
+  REDIS_KEY_OVERLAP: {
+    means: 'Two tables, or a table and the own keys of a sink, could write the same Redis key.',
+    remedy: 'Give each table a key template that begins differently.',
+    retry: 'operator',
+  },
+  REDIS_KEY_TYPE: {
+    means: 'A Redis key that a row belongs in holds a value of another type, written by somebody else.',
+    remedy: 'Remove that key, or choose a key template that nothing else uses.',
+    retry: 'operator',
+  },
+  REDIS_COLUMNS: {
+    means: 'The columns chosen for a table are not there, or two of them have the same name in Redis.',
+    remedy: 'Correct `columns` of the table.',
+    retry: 'operator',
+  },
+  REDIS_KEYLESS: {
+    means: 'A table without a key cannot be kept in Redis: its rows have nothing to be found by.',
+    remedy: 'Add a primary key at the source, or leave the table out with `!schema.table`.',
+    retry: 'operator',
+  },
+} as const;
