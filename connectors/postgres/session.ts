@@ -1,0 +1,227 @@
+/**
+ * Sessions with the source. Stream and copy alike run under the settings below, so that a value has the same bytes
+ * whichever way it comes: they define the canonical text of every type.
+ */
+import pg from 'pg';
+import type { SourceConfig } from '../../contracts/config.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Clock, Runtime } from '../../contracts/runtime.ts';
+import { postgresError } from './errors.ts';
+import { resolveOptions, type PostgresOptions } from './options.ts';
+import { parseAddress, type Address, type HostAddress, type TargetSession } from './url.ts';
+import { WireSocket, type TlsPlan } from './wire.ts';
+
+/** Settings of every session, in this order after those of the address. Changing one changes canonical values. */
+export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
+  DateStyle: 'ISO',
+  IntervalStyle: 'iso_8601',
+  TimeZone: 'UTC',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+  lc_monetary: 'C',
+  // Names in values (regclass, regtype, enum types in casts) are always written with their schema.
+  search_path: '',
+  client_encoding: 'UTF8',
+  // A policy that would hide rows is an error instead of a silently smaller copy.
+  row_security: 'off',
+  // Limits of the role are for people, not for a copy that may take hours.
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+};
+
+const END_LIMIT_MS = 2_000;
+
+/** A row of a result: every value as the server's text. */
+export type TextRow = Readonly<Record<string, string | null>>;
+
+/** An open session with what is known of its server. Owned by who asked for it; disposing ends it. */
+export interface Session extends AsyncDisposable {
+  readonly client: pg.Client;
+  readonly host: HostAddress;
+  /** `server_version_num`: 180004. */
+  readonly version: number;
+  readonly inRecovery: boolean;
+  /** The options that the session was opened with. */
+  readonly options: PostgresOptions;
+  /** Rows as text. Aborting ends the session. @throws TidemarkError */
+  query(text: string, values?: readonly unknown[]): Promise<TextRow[]>;
+}
+
+/** What `pg` needs for one more connection to the same host, over a socket that the caller owns. */
+export interface WireConnection {
+  readonly socket: WireSocket;
+  readonly config: pg.ClientConfig;
+}
+
+/** Opens sessions with one source: reads secrets anew each time, tries every host, checks the role of the server. */
+export class Endpoint {
+  readonly #config: SourceConfig;
+  readonly #runtime: Runtime;
+
+  constructor(config: SourceConfig, runtime: Runtime) {
+    this.#config = config;
+    this.#runtime = runtime;
+  }
+
+  /** Settings as they are now. @throws TidemarkError `PG_URL`, `CONFIG_SECRET` */
+  async options(): Promise<PostgresOptions> {
+    const { name, options, freshOptions } = this.#config;
+    return resolveOptions(name, freshOptions === undefined ? options : await freshOptions());
+  }
+
+  /**
+   * A session with the first host that answers and has the wanted role.
+   * @throws TidemarkError `PG_UNREACHABLE`, `PG_ACCESS`, `PG_TLS`, `PG_NO_HOST`, `PG_VERSION`, `PG_URL`, `ABORTED`
+   */
+  async open(signal: AbortSignal): Promise<Session> {
+    const options = await this.options();
+    const address = parseAddress(options.url);
+    let unreachable: TidemarkError | null = null;
+    for (const target of targetsOf(address.target)) {
+      for (const host of address.hosts) {
+        try {
+          const session = await this.#openHost(options, address, host, signal);
+          if (await hasRole(session, target)) return session;
+          await session[Symbol.asyncDispose]();
+        } catch (error) {
+          const known = postgresError(error, { source: this.#config.name });
+          if (known.code !== 'PG_UNREACHABLE') throw known;
+          unreachable = known;
+        }
+      }
+    }
+    if (unreachable !== null) throw unreachable;
+    throw new TidemarkError('PG_NO_HOST', `no host is ${address.target}`, { where: { source: this.#config.name } });
+  }
+
+  /** One more connection to `host`, for a replication session. Nothing is connected yet. */
+  async wire(host: HostAddress): Promise<WireConnection> {
+    const options = await this.options();
+    return this.#wire(options, parseAddress(options.url), host);
+  }
+
+  async #openHost(options: PostgresOptions, address: Address, host: HostAddress, signal: AbortSignal): Promise<Session> {
+    signal.throwIfAborted();
+    const { socket, config } = await this.#wire(options, address, host);
+    const client = new pg.Client(config);
+    // The statements under way fail by themselves; without a listener the event would end the process.
+    client.on('error', () => undefined);
+    const abort = (): void => void socket.destroy(new TidemarkError('ABORTED', 'the session was asked to end'));
+    signal.addEventListener('abort', abort, { once: true });
+    const end = async (): Promise<void> => {
+      signal.removeEventListener('abort', abort);
+      await endClient(client, socket, this.#runtime.clock);
+    };
+    try {
+      await client.connect();
+      return await describe(client, host, options, end);
+    } catch (error) {
+      await end();
+      if (signal.aborted) throw new TidemarkError('ABORTED', 'the session was asked to end', { cause: error });
+      throw this.#rotating(postgresError(error, { source: this.#config.name }), options);
+    }
+  }
+
+  async #wire(options: PostgresOptions, address: Address, host: HostAddress): Promise<WireConnection> {
+    const password = options.passwordFile === null ? address.password : await this.#passwordOf(options.passwordFile);
+    const socket = new WireSocket(await this.#tls(address));
+    const config: pg.ClientConfig = {
+      host: host.host,
+      port: host.port,
+      user: address.user,
+      database: address.database,
+      // A function, so that `pg` never looks for a password elsewhere, and asks only if the server does.
+      password: () => password ?? '',
+      ssl: false,
+      application_name: address.applicationName,
+      options: `${address.options} ${settingsOption()}`.trim(),
+      connectionTimeoutMillis: address.connectTimeoutMs,
+      stream: () => socket,
+      types: { getTypeParser: () => (value: string) => value },
+    };
+    return { socket, config };
+  }
+
+  async #passwordOf(file: string): Promise<string> {
+    try {
+      return (await this.#runtime.files.readFile(file)).toString('utf8').replace(/\r?\n$/, '');
+    } catch (cause) {
+      throw new TidemarkError('PG_ACCESS', `the password file ${file} cannot be read`, { cause, where: { source: this.#config.name } });
+    }
+  }
+
+  async #tls(address: Address): Promise<TlsPlan> {
+    const mode = address.sslMode;
+    const read = async (path: string | undefined): Promise<Buffer | undefined> => {
+      if (path === undefined || path === 'system') return undefined;
+      try {
+        return await this.#runtime.files.readFile(path);
+      } catch (cause) {
+        throw new TidemarkError('PG_TLS', `the file ${path} cannot be read`, { cause });
+      }
+    };
+    const hasRoot = address.rootCertificate !== undefined;
+    const verify = mode === 'verify-full' ? 'name' : mode === 'verify-ca' || (mode === 'require' && hasRoot) ? 'chain' : 'nothing';
+    return {
+      use: mode === 'disable' || mode === 'allow' ? 'never' : mode === 'prefer' ? 'try' : 'always',
+      direct: address.directTls,
+      verify,
+      ca: await read(address.rootCertificate),
+      cert: await read(address.certificate),
+      key: await read(address.key),
+    };
+  }
+
+  /** A refused password is tried again where it can be changed without a restart. */
+  #rotating(error: TidemarkError, options: PostgresOptions): TidemarkError {
+    const canChange = this.#config.freshOptions !== undefined || options.passwordFile !== null;
+    if (error.code !== 'PG_ACCESS' || !canChange) return error;
+    return new TidemarkError(error.code, error.message, { where: error.where, cause: error.cause, retry: 'auto' });
+  }
+}
+
+function settingsOption(): string {
+  return Object.entries(SESSION_SETTINGS).map(([name, value]) => `-c ${name}=${value}`).join(' ');
+}
+
+async function describe(client: pg.Client, host: HostAddress, options: PostgresOptions, end: () => Promise<void>): Promise<Session> {
+  const query = async (text: string, values: readonly unknown[] = []): Promise<TextRow[]> => {
+    try {
+      return values.length === 0 ? (await client.query<TextRow>(text)).rows : (await client.query<TextRow>(text, [...values])).rows;
+    } catch (error) {
+      throw postgresError(error);
+    }
+  };
+  const [row] = await query(`SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS recovery`);
+  const version = Number(row?.['version']);
+  if (!(version >= 130_000)) throw new TidemarkError('PG_VERSION', `the server's version is ${row?.['version'] ?? 'unknown'}`);
+  return { client, host, version, inRecovery: row?.['recovery'] === 't', options, query, [Symbol.asyncDispose]: end };
+}
+
+/** Ends politely where the server listens, else by closing the socket. */
+export async function endClient(client: pg.Client, socket: WireSocket, clock: Clock): Promise<void> {
+  if (socket.destroyed || !socket.established) {
+    socket.destroy();
+    return;
+  }
+  const ended = new AbortController();
+  socket.once('close', () => ended.abort());
+  client.end().catch(() => socket.destroy());
+  // The server closes its side at once unless it is stuck; nobody must wait for that.
+  await clock.sleep(END_LIMIT_MS, ended.signal).then(() => socket.destroy(), () => undefined);
+}
+
+/** `prefer-standby` is two passes: standbys first, then anything. */
+function targetsOf(target: TargetSession): TargetSession[] {
+  return target === 'prefer-standby' ? ['standby', 'any'] : [target];
+}
+
+async function hasRole(session: Session, target: TargetSession): Promise<boolean> {
+  if (target === 'any') return true;
+  if (target === 'primary') return !session.inRecovery;
+  if (target === 'standby' || target === 'prefer-standby') return session.inRecovery;
+  const [row] = await session.query(`SELECT current_setting('transaction_read_only') AS read_only`);
+  const readOnly = session.inRecovery || row?.['read_only'] === 'on';
+  return target === 'read-only' ? readOnly : !readOnly;
+}
