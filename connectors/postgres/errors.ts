@@ -3,37 +3,37 @@ import { TidemarkError, type ErrorWhere } from '../../contracts/errors/error.ts'
 
 /** What an SQLSTATE, or a class of them (the first two characters), means to the connector. */
 const STATES: Readonly<Record<string, ErrorCode>> = {
-  '08': 'PG_UNREACHABLE',
-  '28': 'PG_ACCESS',
-  '42501': 'PG_ACCESS',
-  '3D000': 'PG_ACCESS',
-  '53300': 'PG_UNREACHABLE',
-  '53400': 'PG_SLOT_LIMIT',
-  '55006': 'PG_SLOT_ACTIVE',
+  '08': 'POSTGRES_UNREACHABLE',
+  '28': 'POSTGRES_ACCESS',
+  '42501': 'POSTGRES_ACCESS',
+  '3D000': 'POSTGRES_ACCESS',
+  '53300': 'POSTGRES_UNREACHABLE',
+  '53400': 'POSTGRES_SLOT_LIMIT',
+  '55006': 'POSTGRES_SLOT_ACTIVE',
   // Shutdown, crash, starting up, idle session ended.
-  '57P01': 'PG_UNREACHABLE',
-  '57P02': 'PG_UNREACHABLE',
-  '57P03': 'PG_UNREACHABLE',
-  '57P05': 'PG_UNREACHABLE',
-  '58': 'PG_UNREACHABLE',
-  XX: 'PG_UNREACHABLE',
+  '57P01': 'POSTGRES_UNREACHABLE',
+  '57P02': 'POSTGRES_UNREACHABLE',
+  '57P03': 'POSTGRES_UNREACHABLE',
+  '57P05': 'POSTGRES_UNREACHABLE',
+  '58': 'POSTGRES_UNREACHABLE',
+  XX: 'POSTGRES_UNREACHABLE',
 };
 
 const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|EPROTO)/;
 
 /**
  * What `pg` or the socket threw, as a TidemarkError. An error of the server keeps its text and SQLSTATE; a lost
- * connection is `PG_UNREACHABLE` (retry: auto).
+ * connection is `POSTGRES_UNREACHABLE` (retry: auto).
  */
 export function postgresError(error: unknown, where: ErrorWhere = {}): TidemarkError {
   if (error instanceof TidemarkError) return error.at(where);
   const text = error instanceof Error ? error.message : String(error);
   const state = sqlState(error);
   if (state !== null) {
-    const code = STATES[state] ?? STATES[state.slice(0, 2)] ?? 'PG_QUERY';
+    const code = STATES[state] ?? STATES[state.slice(0, 2)] ?? 'POSTGRES_QUERY';
     return new TidemarkError(code, `${text} (SQLSTATE ${state})`, { where, cause: error });
   }
-  const code = TLS_CODE.test(systemCode(error)) ? 'PG_TLS' : 'PG_UNREACHABLE';
+  const code = TLS_CODE.test(systemCode(error)) ? 'POSTGRES_TLS' : 'POSTGRES_UNREACHABLE';
   return new TidemarkError(code, text === '' ? systemCode(error) : text, { where, cause: error });
 }
 
@@ -49,5 +49,5 @@ function systemCode(error: unknown): string {
 }
 
 export function protocolError(what: string, cause?: unknown): TidemarkError {
-  return new TidemarkError('PG_PROTOCOL', what, cause === undefined ? {} : { cause });
+  return new TidemarkError('POSTGRES_PROTOCOL', what, cause === undefined ? {} : { cause });
 }

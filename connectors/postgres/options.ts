@@ -62,11 +62,11 @@ export const postgresOptionsSchema: Options = {
   additionalProperties: false,
 };
 
-/** @throws TidemarkError `PG_URL`, `CONFIG_VALUE` */
+/** @throws TidemarkError `POSTGRES_URL`, `CONFIG_VALUE` */
 export function resolveOptions(source: string, options: Options): PostgresOptions {
   const name = `tidemark_${source.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
   const { url } = options;
-  if (typeof url !== 'string') throw new TidemarkError('PG_URL', 'the source has no address', { where: { source } });
+  if (typeof url !== 'string') throw new TidemarkError('POSTGRES_URL', 'the source has no address', { where: { source } });
   return {
     url,
     passwordFile: text(options, 'password_file') ?? null,

@@ -26,9 +26,9 @@ const TWO_32 = 0x1_0000_0000;
 /** High halves above this make an LSN that is not a safe integer. */
 const MAX_HIGH = 0x1f_ffff;
 
-/** @throws TidemarkError `PG_PROTOCOL` when the halves make no safe number */
+/** @throws TidemarkError `POSTGRES_PROTOCOL` when the halves make no safe number */
 export function lsnOf(high: number, low: number): Lsn {
-  if (high > MAX_HIGH) throw new TidemarkError('PG_PROTOCOL', `the LSN ${high.toString(16)}/${low.toString(16)} is out of range`);
+  if (high > MAX_HIGH) throw new TidemarkError('POSTGRES_PROTOCOL', `the LSN ${high.toString(16)}/${low.toString(16)} is out of range`);
   return high * TWO_32 + low;
 }
 

@@ -64,7 +64,7 @@ export class Endpoint {
     this.#runtime = runtime;
   }
 
-  /** Settings as they are now. @throws TidemarkError `PG_URL`, `CONFIG_SECRET` */
+  /** Settings as they are now. @throws TidemarkError `POSTGRES_URL`, `CONFIG_SECRET` */
   async options(): Promise<PostgresOptions> {
     const { name, options, freshOptions } = this.#config;
     return resolveOptions(name, freshOptions === undefined ? options : await freshOptions());
@@ -72,7 +72,7 @@ export class Endpoint {
 
   /**
    * A session with the first host that answers and has the wanted role.
-   * @throws TidemarkError `PG_UNREACHABLE`, `PG_ACCESS`, `PG_TLS`, `PG_NO_HOST`, `PG_VERSION`, `PG_URL`, `ABORTED`
+   * @throws TidemarkError `POSTGRES_UNREACHABLE`, `POSTGRES_ACCESS`, `POSTGRES_TLS`, `POSTGRES_NO_HOST`, `POSTGRES_VERSION`, `POSTGRES_URL`, `ABORTED`
    */
   async open(signal: AbortSignal): Promise<Session> {
     const options = await this.options();
@@ -86,13 +86,13 @@ export class Endpoint {
           await session[Symbol.asyncDispose]();
         } catch (error) {
           const known = postgresError(error, { source: this.#config.name });
-          if (known.code !== 'PG_UNREACHABLE') throw known;
+          if (known.code !== 'POSTGRES_UNREACHABLE') throw known;
           unreachable = known;
         }
       }
     }
     if (unreachable !== null) throw unreachable;
-    throw new TidemarkError('PG_NO_HOST', `no host is ${address.target}`, { where: { source: this.#config.name } });
+    throw new TidemarkError('POSTGRES_NO_HOST', `no host is ${address.target}`, { where: { source: this.#config.name } });
   }
 
   /** One more connection to `host`, for a replication session. Nothing is connected yet. */
@@ -147,7 +147,7 @@ export class Endpoint {
     try {
       return (await this.#runtime.files.readFile(file)).toString('utf8').replace(/\r?\n$/, '');
     } catch (cause) {
-      throw new TidemarkError('PG_ACCESS', `the password file ${file} cannot be read`, { cause, where: { source: this.#config.name } });
+      throw new TidemarkError('POSTGRES_ACCESS', `the password file ${file} cannot be read`, { cause, where: { source: this.#config.name } });
     }
   }
 
@@ -158,7 +158,7 @@ export class Endpoint {
       try {
         return await this.#runtime.files.readFile(path);
       } catch (cause) {
-        throw new TidemarkError('PG_TLS', `the file ${path} cannot be read`, { cause });
+        throw new TidemarkError('POSTGRES_TLS', `the file ${path} cannot be read`, { cause });
       }
     };
     const hasRoot = address.rootCertificate !== undefined;
@@ -176,7 +176,7 @@ export class Endpoint {
   /** A refused password is tried again where it can be changed without a restart. */
   #rotating(error: TidemarkError, options: PostgresOptions): TidemarkError {
     const canChange = this.#config.freshOptions !== undefined || options.passwordFile !== null;
-    if (error.code !== 'PG_ACCESS' || !canChange) return error;
+    if (error.code !== 'POSTGRES_ACCESS' || !canChange) return error;
     return new TidemarkError(error.code, error.message, { where: error.where, cause: error.cause, retry: 'auto' });
   }
 }
@@ -195,7 +195,7 @@ async function describe(client: pg.Client, host: HostAddress, options: PostgresO
   };
   const [row] = await query(`SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS recovery`);
   const version = Number(row?.['version']);
-  if (!(version >= 130_000)) throw new TidemarkError('PG_VERSION', `the server's version is ${row?.['version'] ?? 'unknown'}`);
+  if (!(version >= 130_000)) throw new TidemarkError('POSTGRES_VERSION', `the server's version is ${row?.['version'] ?? 'unknown'}`);
   return { client, host, version, inRecovery: row?.['recovery'] === 't', options, query, [Symbol.asyncDispose]: end };
 }
 

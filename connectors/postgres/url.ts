@@ -45,7 +45,7 @@ const PARAMETERS: ReadonlySet<string> = new Set([
 const DEFAULT_PORT = 5432;
 const DEFAULT_CONNECT_TIMEOUT_MS = 15_000;
 
-/** @throws TidemarkError `PG_URL`; its text never holds the password */
+/** @throws TidemarkError `POSTGRES_URL`; its text never holds the password */
 export function parseAddress(url: string): Address {
   const match = /^postgres(?:ql)?:\/\/(?:([^@/?#]*)@)?([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/.exec(url);
   if (match === null) throw invalid('it does not begin with postgres://, or has a part that is not understood');
@@ -123,5 +123,5 @@ function decode(text: string): string {
 }
 
 function invalid(why: string): TidemarkError {
-  return new TidemarkError('PG_URL', `the address cannot be read: ${why}`);
+  return new TidemarkError('POSTGRES_URL', `the address cannot be read: ${why}`);
 }

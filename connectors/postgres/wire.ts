@@ -122,11 +122,11 @@ export class WireSocket extends Duplex {
     socket.once('data', (answer: Buffer) => {
       socket.pause();
       // More than the one byte would be plain text from somebody in between, taken for part of the protected stream.
-      if (answer.length !== 1) this.destroy(new TidemarkError('PG_TLS', 'the server sent bytes before the TLS handshake'));
+      if (answer.length !== 1) this.destroy(new TidemarkError('POSTGRES_TLS', 'the server sent bytes before the TLS handshake'));
       else if (answer[0] === ANSWER_YES) this.#handshake(socket, host);
-      else if (answer[0] !== ANSWER_NO) this.destroy(new TidemarkError('PG_TLS', 'the answer to the request for TLS is not understood'));
+      else if (answer[0] !== ANSWER_NO) this.destroy(new TidemarkError('POSTGRES_TLS', 'the answer to the request for TLS is not understood'));
       else if (this.#tls.use === 'try') this.#begin(socket);
-      else this.destroy(new TidemarkError('PG_TLS', 'the server does not offer TLS'));
+      else this.destroy(new TidemarkError('POSTGRES_TLS', 'the server does not offer TLS'));
     });
     socket.write(SSL_REQUEST);
   }
@@ -145,7 +145,7 @@ export class WireSocket extends Duplex {
       ...(direct ? { ALPNProtocols: ['postgresql'] } : {}),
     });
     this.#socket = secure;
-    secure.once('error', (error) => this.destroy(new TidemarkError('PG_TLS', error.message, { cause: error })));
+    secure.once('error', (error) => this.destroy(new TidemarkError('POSTGRES_TLS', error.message, { cause: error })));
     secure.once('close', () => this.destroy());
     secure.once('secureConnect', () => this.#begin(secure));
   }

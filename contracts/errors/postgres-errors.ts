@@ -1,116 +1,116 @@
 /** Errors of the Postgres connector. */
 export const POSTGRES_ERRORS = {
-  PG_URL: {
+  POSTGRES_URL: {
     means: 'The address of a Postgres source cannot be read.',
     remedy: 'Write it as `postgres://user:password@host:5432/database?sslmode=verify-full`; several hosts are divided by commas.',
     retry: 'operator',
   },
-  PG_UNREACHABLE: {
+  POSTGRES_UNREACHABLE: {
     means: 'The connection to the Postgres source could not be made, or was lost.',
     remedy: 'Nothing is lost: the stream goes on from the last durable position as soon as the server answers.',
     retry: 'auto',
   },
-  PG_TLS: {
+  POSTGRES_TLS: {
     means: 'The server does not offer TLS although `sslmode` asks for it, or its certificate is not accepted.',
     remedy: 'Check `sslmode`, `sslrootcert` and the host name in the address against the certificate of the server.',
     retry: 'operator',
   },
-  PG_ACCESS: {
+  POSTGRES_ACCESS: {
     means: 'The server refuses the role, its password or a privilege that is needed.',
     remedy: 'Check user and password; `tidemark check` prints the GRANT and ALTER ROLE statements that are missing.',
     retry: 'operator',
   },
-  PG_QUERY: {
+  POSTGRES_QUERY: {
     means: 'The server answered a statement of the connector with an error.',
     remedy: 'The message is the server\'s. `tidemark check` looks for the usual causes.',
     retry: 'operator',
   },
-  PG_VERSION: {
+  POSTGRES_VERSION: {
     means: 'The server is older than PostgreSQL 13, or is not PostgreSQL.',
     remedy: 'Use PostgreSQL 13 or newer as the source.',
     retry: 'operator',
   },
-  PG_WAL_LEVEL: {
+  POSTGRES_WAL_LEVEL: {
     means: 'The server does not write the WAL that logical decoding needs.',
     remedy: '`ALTER SYSTEM SET wal_level = logical`, then restart the server.',
     retry: 'operator',
   },
-  PG_PROTOCOL: {
+  POSTGRES_PROTOCOL: {
     means: 'Bytes of the replication stream do not follow the protocol: a length, a kind or an order is wrong.',
     remedy: 'The connection is made anew from the last durable position. If it comes again, report it with the position.',
     retry: 'auto',
   },
-  PG_IDENTITY: {
+  POSTGRES_IDENTITY: {
     means: 'A captured table has no usable replica identity: publishing it would make UPDATE and DELETE fail in the application.',
     remedy: 'Give the table a primary key, or `ALTER TABLE ... REPLICA IDENTITY FULL`, or leave it out with `!schema.table`.',
     retry: 'operator',
   },
-  PG_COLUMN_RULE: {
+  POSTGRES_COLUMN_RULE: {
     means: 'A column rule (exclude or hash) names a key column, or a column that does not exist, or there is no key to hash with.',
     remedy: 'Correct `columns` of the source; key columns can be neither left out nor hashed.',
     retry: 'operator',
   },
-  PG_PUBLICATION: {
+  POSTGRES_PUBLICATION: {
     means: 'The publication lacks something that an exact copy needs: an operation, a table, whole rows, or publishing by the partition root.',
     remedy: 'Run the statement that the message names, or let Tidemark make a publication of its own.',
     retry: 'operator',
   },
-  PG_SLOT_MISSING: {
+  POSTGRES_SLOT_MISSING: {
     means: 'The replication slot is gone although the log has a position in it: changes may have been missed since.',
     remedy: 'Resynchronize: a `gap` is recorded, a new slot is made, and the tables are copied again.',
     retry: 'operator',
   },
-  PG_SLOT_LOST: {
+  POSTGRES_SLOT_LOST: {
     means: 'The server has invalidated the replication slot: WAL that was still needed has been removed.',
     remedy: 'Drop the slot, then resynchronize: a `gap` is recorded and the tables are copied again. A larger `max_slot_wal_keep_size` avoids it.',
     retry: 'operator',
   },
-  PG_SLOT_FOREIGN: {
+  POSTGRES_SLOT_FOREIGN: {
     means: 'A replication slot of that name exists, but for another plugin or database, or it is physical or temporary.',
     remedy: 'Choose another name with `slot`, or drop the slot if nobody uses it.',
     retry: 'operator',
   },
-  PG_SLOT_ACTIVE: {
+  POSTGRES_SLOT_ACTIVE: {
     means: 'Another process is reading from the replication slot.',
     remedy: 'The connector tries again: a connection that was cut is freed after `wal_sender_timeout`. If another program uses the slot, stop it.',
     retry: 'auto',
   },
-  PG_SLOT_AHEAD: {
+  POSTGRES_SLOT_AHEAD: {
     means: 'The slot has been moved past the position of the log (by another program, or the hub\'s folder is an old copy): the changes between are lost.',
     remedy: 'Resynchronize: a `gap` is recorded and the tables are copied again. See to it that nothing else reads from the slot.',
     retry: 'operator',
   },
-  PG_SLOT_LIMIT: {
+  POSTGRES_SLOT_LIMIT: {
     means: 'The server has no replication slot or WAL sender left.',
     remedy: 'Raise `max_replication_slots` and `max_wal_senders`, or drop slots that nobody uses.',
     retry: 'operator',
   },
-  PG_SYSTEM_CHANGED: {
+  POSTGRES_SYSTEM_CHANGED: {
     means: 'The server is another database cluster than the one that the log was read from: the system identifier differs.',
     remedy: 'Check the address. If the cluster was replaced on purpose, resynchronize: the tables are copied again.',
     retry: 'operator',
   },
-  PG_TIMELINE_FORKED: {
+  POSTGRES_TIMELINE_FORKED: {
     means: 'The server follows a timeline that branched off before the position of the log: the log has changes that this server never had.',
     remedy: 'Resynchronize with this server, or go back to the one that was followed before.',
     retry: 'operator',
   },
-  PG_REGRESSED: {
+  POSTGRES_REGRESSED: {
     means: 'The server is behind the position of the log on the same timeline: it was restored to an earlier moment, or lost its last WAL.',
     remedy: 'Resynchronize: a `gap` is recorded and the tables are copied again.',
     retry: 'operator',
   },
-  PG_NO_HOST: {
+  POSTGRES_NO_HOST: {
     means: 'None of the hosts has the role that `target_session_attrs` asks for.',
     remedy: 'The connector tries again; check the hosts if it lasts.',
     retry: 'auto',
   },
-  PG_ROW_TOO_LARGE: {
+  POSTGRES_ROW_TOO_LARGE: {
     means: 'A row is larger than the limit of a record.',
     remedy: 'Raise `max_row_size` or leave the column out, then re-copy the table.',
     retry: 'operator',
   },
-  PG_TABLE_REWRITTEN: {
+  POSTGRES_TABLE_REWRITTEN: {
     means: 'The definition of a table was changed in a way that changes values without row events.',
     remedy: 'Nothing to do: the table is copied again.',
     retry: 'auto',
