@@ -62,6 +62,11 @@ export async function readAhead(copy: CopyOf, start: Offset, signal: AbortSignal
   return window;
 }
 
+export interface Joined {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
 /**
  * One hub transaction: the chunk's rows, the window, the control record if any. Answers how many rows there were.
  * @throws TidemarkError `COPY_SUPERSEDED` when the copy is over
@@ -72,7 +77,7 @@ export async function joinChunk(
   from: Offset,
   control: ((rows: number) => Control) | null,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Joined> {
   await awaitSchema(copy.session, copy.tableId, copy.since, chunk.schema, signal);
   const window = await windowOf(copy, chunk, from, signal);
   return copy.session.turns.turn(async (turn) => {
@@ -80,24 +85,26 @@ export async function joinChunk(
     await turn.flush();
     const end = turn.lastOffset;
     const transaction = new HubTransaction(turn);
-    const rows = await writeRows(transaction, chunk, schema);
+    const joined = await writeRows(transaction, chunk, schema);
     await writeWindow(transaction, turn, window, end, schema, signal);
-    if (control !== null) transaction.control(copy.tableId, control(rows));
+    if (control !== null) transaction.control(copy.tableId, control(joined.rows));
     await transaction.commit();
-    return rows;
+    return joined;
   });
 }
 
 /** The chunk's rows as records of `schema`, the newest in the log. */
-async function writeRows(transaction: HubTransaction, chunk: CopiedChunk, schema: TableSchema): Promise<number> {
+async function writeRows(transaction: HubTransaction, chunk: CopiedChunk, schema: TableSchema): Promise<Joined> {
   const stamp = new RowStamp(chunk.schema, schema);
   let rows = 0;
+  let bytes = 0;
   for await (const batch of chunk.batches()) {
-    rows += batch.count;
     const stamped = stamp.apply(batch);
+    rows += stamped.count;
+    bytes += stamped.records.length;
     await transaction.records(stamped.records, stamped.count);
   }
-  return rows;
+  return { rows, bytes };
 }
 
 /** The window up to `end`, in order, as records of `schema`. What was held back (`notApplied`) is tried again. */
