@@ -75,4 +75,39 @@ export const SINK_ERRORS = {
     remedy: 'Add a primary key at the source, or leave the table out with `!schema.table`.',
     retry: 'operator',
   },
+  REPLICA_BUSY: {
+    means: 'The replica answered with a lock timeout, a deadlock or a serialization failure: somebody else uses the tables.',
+    remedy: 'It is tried again by itself. If it lasts, end the session that the message or `pg_blocking_pids` names.',
+    retry: 'auto',
+  },
+  REPLICA_FULL: {
+    means: 'The replica is out of a resource: disk, memory, connections or locks.',
+    remedy: 'Make room on the replica; the sink goes on by itself.',
+    retry: 'auto',
+  },
+  REPLICA_DENIED: {
+    means: 'The role of the sink may not do what it must at the replica, or its login is refused.',
+    remedy: 'Grant what the message names; `tidemark check` prints the statements.',
+    retry: 'operator',
+  },
+  REPLICA_SHAPE: {
+    means: 'A table at the replica does not have the shape that the log says: a column is missing or cannot take the values.',
+    remedy: 'Make the table fit with the statements that `tidemark check` prints, or drop it to have it made anew.',
+    retry: 'operator',
+  },
+  REPLICA_TABLE_TAKEN: {
+    means: 'A table of that name exists at the replica, holds rows, and was not made or filled by this sink.',
+    remedy: 'Empty or rename the table, or map the source table to another name with `tables` or `schemas` of the sink.',
+    retry: 'operator',
+  },
+  REPLICA_TYPE: {
+    means: 'A column has a type that the replica does not know and that cannot be created from the log (most often of an extension).',
+    remedy: 'Create the extension or the type at the replica, then run `tidemark sink resume`.',
+    retry: 'operator',
+  },
+  REPLICA_STATEMENT: {
+    means: 'The replica refused a statement of the sink for a reason that is neither the data nor a passing one.',
+    remedy: 'Read the message of the server; run `tidemark check`, and report it when the replica is as it should be.',
+    retry: 'operator',
+  },
 } as const;
