@@ -1,0 +1,205 @@
+import type { ChangeBatch } from '../../contracts/change-batch.ts';
+import type { SourceConfig } from '../../contracts/config.ts';
+import type { ChangeStream, SourceConnector } from '../../contracts/connector.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { DurableProgress, LogWriter, SourceLog } from '../../contracts/log-engine.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import type { Position } from '../../contracts/position.ts';
+import type { Runtime } from '../../contracts/runtime.ts';
+import { Acker } from './acker.ts';
+import { sourceFailure, type FailureAction } from './error-policy.ts';
+import type { Work } from './part.ts';
+import { StreamFeed, type RowCompleter } from './stream-feed.ts';
+import { Waiters } from './waiters.ts';
+import type { WriterTurns } from './writer-turn.ts';
+
+/** How often the source is asked for progress while somebody waits for it, in milliseconds. */
+const PROGRESS_INTERVAL_MS = 50;
+
+/** What runs beside a stream for as long as it lives: copies of tables. */
+export interface StreamCompanion {
+  /** Runs until `signal` aborts. A rejection ends the stream's life, with that failure. */
+  accompany(stream: CompanionContext, signal: AbortSignal): Promise<void>;
+}
+
+export interface CompanionContext {
+  readonly connector: SourceConnector;
+  readonly log: SourceLog;
+  readonly turns: WriterTurns;
+}
+
+export interface CaptureParts {
+  readonly config: SourceConfig;
+  readonly connector: SourceConnector;
+  readonly log: SourceLog;
+  readonly completer: RowCompleter;
+  readonly companion: StreamCompanion;
+  readonly runtime: Runtime;
+}
+
+/**
+ * Source to log. Owns the log's writer; the connector and the log are the caller's. One life: prepare the source, stream
+ * from the last durable position, complete rows, append, acknowledge what is durable. The writer outlives the stream; an
+ * unfinished transaction is cut when the next life begins, and sent again by the source.
+ */
+export class Capture implements Work {
+  readonly #parts: CaptureParts;
+  readonly #durable = new Waiters<DurableProgress>();
+  #writer: LogWriter | null = null;
+  #acker: Acker | null = null;
+  #stream: ChangeStream | null = null;
+  #feed: StreamFeed | null = null;
+  #failLife: (failure: unknown) => void = () => undefined;
+
+  constructor(parts: CaptureParts) {
+    this.#parts = parts;
+  }
+
+  judge(failure: unknown): FailureAction {
+    return sourceFailure(failure);
+  }
+
+  /** The turns between source transactions; null while nothing streams. */
+  get turns(): WriterTurns | null {
+    return this.#feed;
+  }
+
+  async live(signal: AbortSignal, healthy: () => void): Promise<void> {
+    const { connector, log, config } = this.#parts;
+    const life = new AbortController();
+    const both = AbortSignal.any([signal, life.signal]);
+    this.#failLife = (failure) => life.abort(failure);
+    try {
+      const writer = await this.#openedWriter();
+      const progress = await writer.flush();
+      this.#acker = new Acker(connector.positions, progress);
+      const start = { position: progress.position, catalog: log.catalog() };
+      await connector.prepare(start, both);
+      await using stream = connector.stream(start, both);
+      this.#stream = stream;
+      const feed = this.#newFeed(writer, progress);
+      this.#feed = feed;
+      await this.#runStream(stream, feed, both, healthy);
+    } catch (failure) {
+      if (signal.aborted) return;
+      throw life.signal.aborted ? failureOf(life.signal) : failure instanceof TidemarkError ? failure.at({ source: config.name }) : failure;
+    } finally {
+      this.#stream = null;
+      this.#feed = null;
+      this.#failLife = () => undefined;
+      life.abort(new Error('the stream has ended'));
+    }
+  }
+
+  /** Resolves with the high watermark once everything up to that source position is durable in the log. */
+  async passed(position: Position, signal: AbortSignal): Promise<Offset> {
+    const { connector, log, runtime } = this.#parts;
+    const ready = (progress: DurableProgress): boolean =>
+      progress.position !== null && connector.positions.compare(progress.position, position) >= 0;
+    const now = log.state();
+    if (ready(now)) return now.highWatermark;
+    const waiting = this.#durable.wait(ready, signal);
+    this.#stream?.requestProgress();
+    using _asking = runtime.clock.every(PROGRESS_INTERVAL_MS, () => this.#stream?.requestProgress());
+    return (await waiting).highWatermark;
+  }
+
+  /** Tables as the source shows them now: the stream emits a schema for each that is new or changed. */
+  async announce(signal: AbortSignal): Promise<void> {
+    const tables = await this.#parts.connector.tables(signal);
+    this.#stream?.announce(tables);
+  }
+
+  /** Ends the stream's life with a failure, from outside: the part judges it. */
+  fail(failure: unknown): void {
+    this.#failLife(failure);
+  }
+
+  /** Closes the writer. To be called when no life runs. */
+  async close(): Promise<void> {
+    this.#durable.failAll(new TidemarkError('ABORTED', 'the source is closed'));
+    const writer = this.#writer;
+    this.#writer = null;
+    await writer?.[Symbol.asyncDispose]();
+  }
+
+  /** The writer, with no transaction open: opened, or rolled back after the last stream. */
+  async #openedWriter(): Promise<LogWriter> {
+    const { log, completer } = this.#parts;
+    if (this.#writer !== null) {
+      try {
+        await completer.rolledBack(await this.#writer.rollback());
+        return this.#writer;
+      } catch (failure) {
+        this.#parts.runtime.logger.log('warn', 'writer-reopened', { source: log.source, what: String(failure) });
+        const broken = this.#writer;
+        this.#writer = null;
+        await broken[Symbol.asyncDispose]();
+      }
+    }
+    this.#writer = await log.openWriter((progress) => this.#onDurable(progress));
+    await completer.rolledBack(this.#writer.start.highWatermark);
+    return this.#writer;
+  }
+
+  #newFeed(writer: LogWriter, start: DurableProgress): StreamFeed {
+    const { log, completer, runtime, config } = this.#parts;
+    const labels = { source: config.name };
+    return new StreamFeed({
+      log, writer, completer, start,
+      onAppending: (position) => this.#acker?.appended(position),
+      onAppended: (batch: ChangeBatch) => {
+        runtime.metrics.add('tidemark_source_records_total', batch.count, labels);
+        runtime.metrics.add('tidemark_source_bytes_total', batch.records.length, labels);
+        runtime.metrics.add('tidemark_source_transactions_total', batch.transactions.length, labels);
+      },
+      onBroken: (failure) => this.#failLife(failure),
+      requestProgress: () => this.#stream?.requestProgress(),
+    });
+  }
+
+  /** Runs the stream, the first announcement and the companion side by side; ends with the first failure of any. */
+  async #runStream(stream: ChangeStream, feed: StreamFeed, signal: AbortSignal, healthy: () => void): Promise<void> {
+    const { connector, log, companion, runtime } = this.#parts;
+    using _asking = runtime.clock.every(PROGRESS_INTERVAL_MS, () => {
+      if (feed.isAwaited) stream.requestProgress();
+    });
+    const fail = (failure: unknown): void => this.#failLife(failure);
+    const beside = this.announce(signal)
+      .then(() => companion.accompany({ connector, log, turns: feed }, signal))
+      .catch(fail);
+    let reason: unknown = signal.reason;
+    try {
+      const progress = this.#acker?.pending();
+      if (progress !== undefined && progress !== null) stream.acknowledge(progress);
+      for await (const batch of stream) {
+        await feed.append(batch);
+        healthy();
+        if (signal.aborted) break;
+      }
+    } catch (failure) {
+      reason = failure;
+      throw failure;
+    } finally {
+      fail(reason ?? new TidemarkError('ABORTED', 'the stream has ended by itself'));
+      await feed.end(reason);
+      await beside;
+    }
+    if (signal.aborted) throw failureOf(signal);
+  }
+
+  #onDurable(progress: DurableProgress): void {
+    try {
+      const acknowledged = this.#acker?.durable(progress) ?? null;
+      if (acknowledged !== null) this.#stream?.acknowledge(acknowledged);
+      this.#durable.test(progress);
+    } catch (failure) {
+      this.#failLife(failure);
+    }
+  }
+}
+
+function failureOf(signal: AbortSignal): Error {
+  const reason: unknown = signal.reason;
+  return reason instanceof Error ? reason : new Error(String(reason));
+}
