@@ -26,6 +26,8 @@ export interface CompanionContext {
   readonly connector: SourceConnector;
   readonly log: SourceLog;
   readonly turns: WriterTurns;
+  /** ChangeStream.announce of the stream that runs. */
+  readonly announce: ChangeStream['announce'];
 }
 
 export interface CaptureParts {
@@ -166,7 +168,7 @@ export class Capture implements Work {
     });
     const fail = (failure: unknown): void => this.#failLife(failure);
     const beside = this.announce(signal)
-      .then(() => companion.accompany({ connector, log, turns: feed }, signal))
+      .then(() => companion.accompany({ connector, log, turns: feed, announce: (tables) => stream.announce(tables) }, signal))
       .catch(fail);
     let reason: unknown = signal.reason;
     try {

@@ -108,11 +108,11 @@ export class Copies {
   async #copy(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, signal: AbortSignal): Promise<void> {
     const copy = new TableCopy(session, tableId, reason, slots, this.#settings.parallel, this.#sorts);
     this.#running.set(tableId, copy);
-    this.#requests.delete(tableId);
     const log = (event: string, fields: object) => session.runtime.logger.log('info', event, { source: session.source, tableId, ...fields });
     try {
       log('copy-started', { reason });
       await copy.run(signal);
+      this.#requests.delete(tableId);
       this.#failures.delete(tableId);
       log('copy-finished', { rows: copy.progress().rows });
     } catch (failure) {

@@ -11,7 +11,8 @@ export function reasonFor(table: CatalogTable, requests: Requests): CopyReason |
     case 'new':
       return table.consistent.length > 0 ? 'recopy' : 'first';
     case 'copying':
-      return table.state.reason;
+      // Resumed, under the reason that the log has.
+      return 'recopy';
     case 'stopped':
       return table.state.recopy || requests.has(table.tableId) ? 'recopy' : null;
     case 'consistent':
