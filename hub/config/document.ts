@@ -25,11 +25,12 @@ const START: Place = { line: 1, column: 1 };
 /** The document, or every fault of its syntax; no text of the file is in them, since it may be a secret. */
 export function parseConfigDocument(text: string): { document: ConfigDocument } | { faults: TidemarkError[] } {
   const lines = new LineCounter();
-  const parsed = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2' });
+  const shield = shieldFor(text);
+  const parsed = parseDocument(shield.cover(text), { lineCounter: lines, prettyErrors: false, version: '1.2' });
   if (parsed.errors.length > 0) {
     return { faults: parsed.errors.map((error) => syntaxError(describe(error.code), placeAt(lines, error.pos[0]))) };
   }
-  const walk = new Walk(parsed, lines);
+  const walk = new Walk(parsed, lines, shield);
   try {
     const value = walk.value(parsed.contents, '');
     return { document: { value, placeOf: (pointer) => walk.place(pointer), placeOfKey: (pointer) => walk.keyPlace(pointer) } };
@@ -52,17 +53,43 @@ export function pointerSteps(pointer: string): string[] {
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
+/**
+ * In a flow map a plain `{ url: ${NAME} }` is not YAML: braces and commas end the value. References are therefore covered
+ * while the file is parsed: the signs of the syntax in them are replaced, one for one so that places stay true, by signs
+ * for private use.
+ */
+interface Shield {
+  cover(text: string): string;
+  uncover(text: string): string;
+}
+
+const COVERED = /[\uE000-\uE07F]/;
+const REFERENCE = /\$\{[^{}"'\\\n]*\}/g;
+
+function shieldFor(text: string): Shield {
+  // A file with such signs of its own has to quote its references.
+  if (COVERED.test(text)) return { cover: (plain) => plain, uncover: (plain) => plain };
+  const cover = (sign: string): string => String.fromCharCode(0xe000 + sign.charCodeAt(0));
+  const uncover = (sign: string): string => String.fromCharCode(sign.charCodeAt(0) - 0xe000);
+  return {
+    cover: (plain) => plain.replace(REFERENCE, (reference) => reference.replaceAll(/[{}[\],:#&*!|>%@`-]/g, cover)),
+    uncover: (covered) => covered.replaceAll(new RegExp(COVERED, 'g'), uncover),
+  };
+}
+
 class Walk {
   readonly #parsed: Document;
   readonly #lines: LineCounter;
+  readonly #shield: Shield;
   readonly #places = new Map<string, Place>();
   readonly #keyPlaces = new Map<string, Place>();
   #count = 0;
   #depth = 0;
 
-  constructor(parsed: Document, lines: LineCounter) {
+  constructor(parsed: Document, lines: LineCounter, shield: Shield) {
     this.#parsed = parsed;
     this.#lines = lines;
+    this.#shield = shield;
   }
 
   /** Of the value, or of the nearest one around it. */
@@ -94,7 +121,7 @@ class Walk {
     }
     if (isMap(node)) return this.#map(node.items, pointer, place);
     if (isSeq(node)) return node.items.map((item, index) => this.value(item, pointerTo(pointer, index)));
-    if (isScalar(node)) return node.value;
+    if (isScalar(node)) return typeof node.value === 'string' ? this.#shield.uncover(node.value) : node.value;
     if (node === null || node === undefined) return null;
     throw syntaxError('a value of a kind that a configuration cannot have', place);
   }
@@ -103,7 +130,7 @@ class Walk {
     const result: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
     for (const { key, value } of items) {
       if (!isScalar(key)) throw syntaxError('a key must be a plain name', place);
-      const name = String(key.value);
+      const name = this.#shield.uncover(String(key.value));
       const inner = pointerTo(pointer, name);
       this.#keyPlaces.set(inner, this.#placeOfNode(key, pointer));
       result[name] = this.value(value, inner);

@@ -32,7 +32,7 @@ export function sourceConfig(section: SourceSection, context: PartContext): Sour
     tables: selectTables(section.tables),
     tablePatterns: section.tables,
     columns,
-    hashKey: section.hashKey ?? null,
+    hashKey: section.hash_key ?? null,
     options,
     freshOptions,
   };

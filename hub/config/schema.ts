@@ -23,7 +23,6 @@ export interface Modules {
 export const NAME_PATTERN = '^[a-z][a-z0-9_-]{0,39}$';
 
 const TABLE_PATTERN = Type.String({
-  minLength: 3,
   description: 'schema.table, each part a glob or a name in double quotes; ! in front leaves tables out',
 });
 
@@ -93,7 +92,7 @@ const SOURCE_COMMON = {
   columns: Type.Optional(
     Type.Record(Type.String(), COLUMN_RULES, { description: 'Columns left out or hashed before the log, by exact table name' }),
   ),
-  hashKey: Type.Optional(
+  hash_key: Type.Optional(
     Type.String({ minLength: 16, description: 'Key of the hashed columns; default: one made once and kept in the data folder' }),
   ),
 };

@@ -154,14 +154,16 @@ class PatternReader {
   }
 
   #characters(): string {
-    const close = this.#text.indexOf(']', this.#at + 2);
+    const negated = this.#text[this.#at + 1] === '!' || this.#text[this.#at + 1] === '^';
+    const start = this.#at + (negated ? 2 : 1);
+    // A ] that comes first is a member of the set.
+    const close = this.#text.indexOf(']', start + 1);
     if (close < 0) throw invalid(this.#text, 'lacks a closing ]');
-    const inside = this.#text.slice(this.#at + 1, close);
+    const inside = this.#text.slice(start, close);
     this.#at = close + 1;
-    const negated = inside.startsWith('!') || inside.startsWith('^');
-    const set = (negated ? inside.slice(1) : inside).replace(/[\\\]^[&]/g, String.raw`\$&`);
+    const set = inside.replace(/[\\\]^[&]/g, String.raw`\$&`);
     const expression = `[${negated ? '^' : ''}${set}]`;
-    if (set === '' || !compiles(expression)) throw invalid(this.#text, `has a set [${inside}] that cannot be read`);
+    if (set === '' || !compiles(expression)) throw invalid(this.#text, `has a set of signs, [${inside}], that cannot be read`);
     return expression;
   }
 

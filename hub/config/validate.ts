@@ -31,6 +31,8 @@ export function compileValidator<T>(schema: SchemaObject): Validator<T> {
     allErrors: true,
     verbose: true,
     useDefaults: true,
+    // Defaults inside a choice are for editors only; a module fills them in itself.
+    strictSchema: false,
     strictTypes: false,
     allowUnionTypes: true,
     validateFormats: false,
@@ -58,9 +60,10 @@ function unitKeyword(keyword: 'size' | 'duration', parse: (text: string | number
       const most = bounds.max === undefined ? Number.MAX_SAFE_INTEGER : parse(bounds.max);
       const check: ReturnType<NonNullable<FuncKeywordDefinition['compile']>> = (data: string | number, context) => {
         const value = parse(data);
+        if (context === undefined || least === null || most === null) return true;
         // Text that is no size or duration is reported by the schema's pattern.
-        if (value === null || context === undefined || least === null || most === null) return true;
-        if (value < least || value > most) {
+        if (value === null && typeof data === 'string') return true;
+        if (value === null || value < least || value > most) {
           check.errors = [{ keyword, message: `must be ${boundsText(bounds)}`, params: {} }];
           return false;
         }
