@@ -5,8 +5,8 @@ const MINUTE = 60 * SECOND;
 
 /**
  * One project per suffix, in this order, one after the other. The suffix names what a test needs: nothing (unit), an
- * embedded Postgres (pg), a redis-server on the PATH (redis), a Docker engine and the test images (docker). `fault` tests
- * kill, cut and fill up for minutes.
+ * embedded Postgres (pg), a redis-server on the PATH (redis), a Docker engine and the test images (docker), the packed and
+ * installed package (package). `fault` tests kill, cut and fill up for minutes.
  */
 export default defineConfig({
   test: {
@@ -16,7 +16,8 @@ export default defineConfig({
       project('pg', 1, { testTimeout: MINUTE, hookTimeout: MINUTE }),
       project('redis', 2, { testTimeout: MINUTE, hookTimeout: MINUTE }),
       project('docker', 3, { testTimeout: 5 * MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
-      project('fault', 4, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
+      project('package', 4, { testTimeout: MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
+      project('fault', 5, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
     ],
   },
 });
