@@ -100,4 +100,14 @@ export const HUB_ERRORS = {
     remedy: 'Nothing: the table is copied again if its state asks for it.',
     retry: 'auto',
   },
+  SINK_DIVERGED: {
+    means: 'The checkpoint at the sink is of a state that this log never had: the hub\'s folder was restored from an older copy, or lost.',
+    remedy: 'The sink cannot go on from there. Empty its tables and its checkpoint, then `tidemark sink retry NAME` fills it again from the log.',
+    retry: 'operator',
+  },
+  SINK_BEHIND: {
+    means: 'The sink stands below the horizon of the log: the history that it needs next has been folded into the base.',
+    remedy: 'Empty its tables and its checkpoint, then `tidemark sink retry NAME` fills it again from the log.',
+    retry: 'operator',
+  },
 } as const;
