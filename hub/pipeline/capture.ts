@@ -6,6 +6,7 @@ import type { DurableProgress, LogWriter, SourceLog } from '../../contracts/log-
 import type { Offset } from '../../contracts/offset.ts';
 import type { Position } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
 import { Acker } from './acker.ts';
 import { sourceFailure, type FailureAction } from './error-policy.ts';
 import type { Work } from './part.ts';
@@ -16,7 +17,7 @@ import type { WriterTurns } from './writer-turn.ts';
 /** How often the source is asked for progress while somebody waits for it, in milliseconds. */
 const PROGRESS_INTERVAL_MS = 50;
 
-/** What runs beside a stream for as long as it lives: copies of tables. */
+/** What runs beside a stream for as long as it lives: it announces tables and copies them. */
 export interface StreamCompanion {
   /** Runs until `signal` aborts. A rejection ends the stream's life, with that failure. */
   accompany(stream: CompanionContext, signal: AbortSignal): Promise<void>;
@@ -106,12 +107,6 @@ export class Capture implements Work {
     return (await waiting).highWatermark;
   }
 
-  /** Tables as the source shows them now: the stream emits a schema for each that is new or changed. */
-  async announce(signal: AbortSignal): Promise<void> {
-    const tables = await this.#parts.connector.tables(signal);
-    this.#stream?.announce(tables);
-  }
-
   /** Ends the stream's life with a failure, from outside: the part judges it. */
   fail(failure: unknown): void {
     this.#failLife(failure);
@@ -160,7 +155,7 @@ export class Capture implements Work {
     });
   }
 
-  /** Runs the stream, the first announcement and the companion side by side; ends with the first failure of any. */
+  /** Runs the stream and its companion side by side; ends with the first failure of either. */
   async #runStream(stream: ChangeStream, feed: StreamFeed, signal: AbortSignal, healthy: () => void): Promise<void> {
     const { connector, log, companion, runtime } = this.#parts;
     using _asking = runtime.clock.every(PROGRESS_INTERVAL_MS, () => {
