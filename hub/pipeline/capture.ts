@@ -6,7 +6,6 @@ import type { DurableProgress, LogWriter, SourceLog } from '../../contracts/log-
 import type { Offset } from '../../contracts/offset.ts';
 import type { Position } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
-import type { TableSchema } from '../../contracts/schema.ts';
 import { Acker } from './acker.ts';
 import { sourceFailure, type FailureAction } from './error-policy.ts';
 import type { Work } from './part.ts';
@@ -162,9 +161,8 @@ export class Capture implements Work {
       if (feed.isAwaited) stream.requestProgress();
     });
     const fail = (failure: unknown): void => this.#failLife(failure);
-    const beside = this.announce(signal)
-      .then(() => companion.accompany({ connector, log, turns: feed, announce: (tables) => stream.announce(tables) }, signal))
-      .catch(fail);
+    const announce: ChangeStream['announce'] = (tables) => stream.announce(tables);
+    const beside = companion.accompany({ connector, log, turns: feed, announce }, signal).catch(fail);
     let reason: unknown = signal.reason;
     try {
       const progress = this.#acker?.pending();
