@@ -49,7 +49,7 @@ describe('table patterns', () => {
   });
 
   it('match every table with *.*', () => {
-    fc.assert(fc.property(table, (any) => expect(matches('*.*', any)).toBe(true)));
+    expect(fc.check(fc.property(table, (any) => matches('*.*', any))).failed).toBe(false);
   });
 
   it('match as a prefix, a suffix and an infix', () => {
