@@ -55,6 +55,11 @@ export class Catalog {
     return this.#tables.get(tableId);
   }
 
+  /** Takes a table as it stands in another catalog of the same log. */
+  put(table: CatalogTable): void {
+    this.#tables.set(table.tableId, table);
+  }
+
   /** The newest schema of a table. */
   schema(tableId: number): TableSchema | undefined {
     return this.#tables.get(tableId)?.versions.at(-1)?.schema;

@@ -60,7 +60,7 @@ export interface SourceLog {
   state(): LogState;
   /** The catalog as of the high watermark: a copy that the caller owns. It knows every schema version of the log. */
   catalog(): Catalog;
-  /** The epoch whose record stands at `offset` (of the last epoch for the high watermark of an empty epoch). */
+  /** The epoch whose record stands at `offset`, which is at or below the high watermark; of 0: the first epoch. */
   epochAt(offset: Offset): EpochId;
   plan(checkpoint: Checkpoint | null): ReadPlan;
   /**

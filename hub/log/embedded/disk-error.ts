@@ -1,0 +1,11 @@
+import { TidemarkError, type ErrorWhere } from '../../../contracts/errors/error.ts';
+
+const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+/** What a failed write or sync means: `LOG_DISK_FULL` or `LOG_WRITE_FAILED`; a TidemarkError stays itself. */
+export function diskError(error: unknown, what: string, where: ErrorWhere): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const detail = error instanceof Error ? error.message : String(error);
+  return new TidemarkError(FULL.has(code) ? 'LOG_DISK_FULL' : 'LOG_WRITE_FAILED', `${what}: ${detail}`, { where, cause: error });
+}

@@ -1,0 +1,158 @@
+import { join } from 'node:path';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { LogEngine } from '../../../contracts/log-engine.ts';
+import { BEFORE_ALL } from '../../../contracts/offset.ts';
+import type { Runtime } from '../../../contracts/runtime.ts';
+import { diskError } from './disk-error.ts';
+import { levelLock, type DirectoryLock } from './lock.ts';
+import { DEFAULT_OPTIONS, LogCore, type EmbeddedLogOptions } from './log-core.ts';
+import { encodeManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
+import { recoverLog } from './recovery.ts';
+import { repairLog } from './repair.ts';
+import { segmentsUpTo, endWithin } from './sealing.ts';
+import { ID_BYTES } from './segment.ts';
+import { EmbeddedSourceLog } from './source-log.ts';
+
+/** Folder of the logs in the data folder; one folder per source in it. */
+const LOG_FOLDER = 'log';
+
+export interface EmbeddedEngineOptions extends Partial<EmbeddedLogOptions> {
+  /** Default: a lock that the kernel holds. */
+  readonly lock?: DirectoryLock;
+}
+
+/**
+ * The log engine of one node: files in a data folder, nothing else. Owns the folder while it is open.
+ * Disposing closes writers (what they accepted becomes durable), ends readers, and gives the folder free.
+ */
+export class EmbeddedLogEngine implements LogEngine {
+  readonly #directory: string;
+  readonly #runtime: Runtime;
+  readonly #options: EmbeddedLogOptions;
+  readonly #lock: AsyncDisposable | null;
+  readonly #logs = new Map<string, Promise<EmbeddedSourceLog>>();
+  #closing: Promise<void> | null = null;
+
+  private constructor(directory: string, runtime: Runtime, options: EmbeddedEngineOptions, lock: AsyncDisposable | null) {
+    this.#directory = directory;
+    this.#runtime = runtime;
+    this.#options = { ...DEFAULT_OPTIONS, ...options };
+    this.#lock = lock;
+  }
+
+  /**
+   * Opens the logs of a data folder for writing; makes the folder if it is not there.
+   * @param directory absolute path of the data folder
+   * @throws TidemarkError `LOG_LOCKED` while another hub uses the folder
+   */
+  static async create(directory: string, runtime: Runtime, options: EmbeddedEngineOptions = {}): Promise<EmbeddedLogEngine> {
+    await runtime.files.makeDirectory(directory);
+    const lock = await (options.lock ?? levelLock).acquire(directory, runtime);
+    return new EmbeddedLogEngine(directory, runtime, options, lock);
+  }
+
+  /**
+   * The logs of a stopped hub's folder, without taking the folder or changing a file. Of a running hub's folder it
+   * shows what stood there at the moment of opening.
+   */
+  static async openReadOnly(directory: string, runtime: Runtime): Promise<EmbeddedLogEngine> {
+    if (!(await runtime.files.exists(join(directory, LOG_FOLDER)))) {
+      throw new TidemarkError('LOG_UNKNOWN', 'there is no log in the folder', { where: { file: directory } });
+    }
+    return new EmbeddedLogEngine(directory, runtime, {}, null);
+  }
+
+  async sources(): Promise<string[]> {
+    const { files } = this.#runtime;
+    const folder = join(this.#directory, LOG_FOLDER);
+    if (!(await files.exists(folder))) return [];
+    const sources: string[] = [];
+    for (const name of await files.list(folder)) {
+      if (await files.exists(join(folder, name, MANIFEST_FILE))) sources.push(decodeURIComponent(name));
+    }
+    return sources.toSorted();
+  }
+
+  open(source: string, options: { create: boolean }): Promise<EmbeddedSourceLog> {
+    if (this.#closing !== null) return Promise.reject(new TidemarkError('LOG_CLOSED', 'the log engine has been closed'));
+    const known = this.#logs.get(source);
+    if (known !== undefined) return known;
+    const opening = this.#open(source, options.create);
+    this.#logs.set(source, opening);
+    opening.catch(() => this.#logs.delete(source));
+    return opening;
+  }
+
+  async #open(source: string, create: boolean): Promise<EmbeddedSourceLog> {
+    const { files } = this.#runtime;
+    const readOnly = this.#lock === null;
+    const directory = join(this.#directory, LOG_FOLDER, folderName(source));
+    if (!(await files.exists(join(directory, MANIFEST_FILE)))) {
+      if (!create) throw new TidemarkError('LOG_UNKNOWN', `there is no log of ${source}`, { where: { source } });
+      if (readOnly) throw new TidemarkError('LOG_READ_ONLY', `a log of ${source} was to be made`, { where: { source } });
+      await this.#make(source, directory);
+    }
+    const recovered = await recoverLog(files, directory, source);
+    const { catalog, openSegments } = recovered;
+    const segments = readOnly ? segmentsUpTo(recovered, recovered.manifest.segments, recovered.end) : recovered.manifest.segments;
+    const core = new LogCore(
+      { source, directory, runtime: this.#runtime, options: this.#options, readOnly },
+      {
+        manifest: { ...recovered.manifest, segments },
+        end: readOnly ? endWithin(segments, recovered.end) : recovered.end,
+        catalog,
+        openSegments,
+      },
+    );
+    if (!readOnly) await repairLog(core, recovered);
+    const { highWatermark } = core.progress();
+    this.#runtime.logger.log('info', 'log.open', { source, highWatermark, segments: core.view.segments.length, readOnly });
+    return new EmbeddedSourceLog(core);
+  }
+
+  async #make(source: string, directory: string): Promise<void> {
+    const { files, random } = this.#runtime;
+    const manifest: Manifest = {
+      source,
+      logId: random.bytes(ID_BYTES).toString('hex'),
+      horizon: BEFORE_ALL,
+      durable: BEFORE_ALL,
+      epochs: [{ id: random.bytes(ID_BYTES).toString('hex'), start: BEFORE_ALL }],
+      segments: [],
+      nextSegment: 1,
+      sealedPosition: null,
+      sealedCommitTime: 0,
+    };
+    try {
+      await files.makeDirectory(directory);
+      await files.syncDirectory(this.#directory);
+      await files.syncDirectory(join(this.#directory, LOG_FOLDER));
+      await files.replace(join(directory, MANIFEST_FILE), encodeManifest(manifest));
+    } catch (error) {
+      throw diskError(error, 'the log could not be made', { source, file: directory });
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const opening of this.#logs.values()) {
+      try {
+        await (await opening)[Symbol.asyncDispose]();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    await this.#lock?.[Symbol.asyncDispose]();
+    if (failures.length > 0) throw failures[0];
+  }
+}
+
+/** A source's name as a file name. */
+function folderName(source: string): string {
+  return encodeURIComponent(source).replaceAll('.', '%2E').replaceAll('*', '%2A');
+}

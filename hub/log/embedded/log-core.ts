@@ -1,0 +1,230 @@
+import type { Catalog, CatalogTable } from '../../../contracts/catalog.ts';
+import type { Epoch } from '../../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { DurableProgress } from '../../../contracts/log-engine.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import type { Position } from '../../../contracts/position.ts';
+import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
+import { join } from 'node:path';
+import { diskError } from './disk-error.ts';
+import { encodeManifest, MANIFEST_FILE, type Manifest, type SegmentEntry } from './manifest.ts';
+import { RecentBatches } from './recent-batches.ts';
+import { decodeIndex, type SegmentIndex, type SegmentIndexBuilder } from './segment-index.ts';
+import { indexFile, segmentFile } from './segment.ts';
+import { Waiters } from './waiters.ts';
+
+/** The end of a committed transaction: where it is in the files, and what it means. */
+export interface Boundary {
+  /** Segment number; 0 in a log without segments. */
+  readonly segment: number;
+  /** Byte after the batch. */
+  readonly position: number;
+  readonly offset: Offset;
+  /** The newest source position at or before it. */
+  readonly sourcePosition: Position | null;
+  /** Commit time of the last transaction at or before it. */
+  readonly commitTime: number;
+}
+
+/** What readers may see. Immutable, replaced as a whole: a reader takes one and needs no lock. */
+export interface LogView {
+  readonly segments: readonly SegmentEntry[];
+  /** Everything before it is durable and ends a committed transaction. Its offset is the high watermark. */
+  readonly end: Boundary;
+  readonly epochs: readonly Epoch[];
+  readonly horizon: Offset;
+}
+
+/** A table's state after the record at `offset`; applied to the catalog when the high watermark passes it. */
+export interface CatalogChange {
+  readonly offset: Offset;
+  readonly tables: readonly CatalogTable[];
+}
+
+/** What is known of a segment that is not sealed. */
+export interface OpenSegment {
+  readonly index: SegmentIndexBuilder;
+  /** The last committed transaction's end in or before it; known once it is closed. */
+  closing: Boundary | null;
+}
+
+export interface EmbeddedLogOptions {
+  /** A segment is closed at this size, in bytes; a larger single batch makes a larger one. Default 128 MiB. */
+  readonly segmentBytes: number;
+  /** Accepted bytes that are not durable yet, above which `append` waits. Default 16 MiB. */
+  readonly unsyncedBytes: number;
+  /** Bytes of the newest batches kept in memory for readers at the log's end. Default 16 MiB. */
+  readonly recentBytes: number;
+  /** Milliseconds without an append after which the durable offset is written down. Default 200. */
+  readonly idleMs: number;
+}
+
+export const DEFAULT_OPTIONS: EmbeddedLogOptions = {
+  segmentBytes: 128 << 20,
+  unsyncedBytes: 16 << 20,
+  recentBytes: 16 << 20,
+  idleMs: 200,
+};
+
+export interface CoreParts {
+  readonly source: string;
+  readonly directory: string;
+  readonly runtime: Runtime;
+  readonly options: EmbeddedLogOptions;
+  readonly readOnly: boolean;
+}
+
+/** Sealed segments whose index is kept in memory. */
+const CACHED_INDEXES = 16;
+
+/**
+ * The state of one source's log that its writer changes and its readers share: manifest, view, catalog, indexes.
+ *
+ * Invariant: `view.end` only moves forward, and the bytes before it never change. Every segment before the one in
+ * which it stands is closed.
+ */
+export class LogCore {
+  readonly source: string;
+  readonly directory: string;
+  readonly runtime: Runtime;
+  readonly options: EmbeddedLogOptions;
+  readonly readOnly: boolean;
+  readonly recent: RecentBatches;
+  readonly openSegments: Map<number, OpenSegment>;
+  /** As of the high watermark. */
+  readonly catalog: Catalog;
+  /** Bytes written to the active segment; for `state` only. */
+  activeBytes = 0;
+  readonly #waiters = new Waiters<LogView>();
+  readonly #indexes = new Map<number, SegmentIndex>();
+  #manifest: Manifest;
+  #view: LogView;
+  #updates: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(parts: CoreParts, state: { manifest: Manifest; end: Boundary; catalog: Catalog; openSegments: Map<number, OpenSegment> }) {
+    this.source = parts.source;
+    this.directory = parts.directory;
+    this.runtime = parts.runtime;
+    this.options = parts.options;
+    this.readOnly = parts.readOnly;
+    this.recent = new RecentBatches(parts.options.recentBytes);
+    this.catalog = state.catalog;
+    this.openSegments = state.openSegments;
+    this.#manifest = state.manifest;
+    this.#view = viewOf(state.manifest, state.end);
+  }
+
+  get files(): FileSystem {
+    return this.runtime.files;
+  }
+
+  get manifest(): Manifest {
+    return this.#manifest;
+  }
+
+  get view(): LogView {
+    return this.#view;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  segmentPath(number: number): string {
+    return join(this.directory, segmentFile(number));
+  }
+
+  indexPath(number: number): string {
+    return join(this.directory, indexFile(number));
+  }
+
+  progress(): DurableProgress {
+    const { end } = this.#view;
+    return { highWatermark: end.offset, position: end.sourcePosition };
+  }
+
+  /** A number for a new segment; never the same one twice, also when the manifest could not be written. */
+  takeSegmentNumber(): number {
+    const number = this.#manifest.nextSegment;
+    this.#manifest = { ...this.#manifest, nextSegment: number + 1 };
+    return number;
+  }
+
+  /**
+   * Replaces the manifest, one change after the other. The state in memory moves when the new one is durable.
+   * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`: on disk is the old or the new one
+   */
+  updateManifest(change: (manifest: Manifest) => Manifest, end?: Boundary): Promise<void> {
+    const update = this.#updates.then(async () => {
+      const next = change(this.#manifest);
+      try {
+        await this.files.replace(join(this.directory, MANIFEST_FILE), encodeManifest(next));
+      } catch (error) {
+        throw diskError(error, 'the manifest could not be written', { source: this.source });
+      }
+      this.#manifest = { ...next, nextSegment: Math.max(next.nextSegment, this.#manifest.nextSegment) };
+      this.#view = viewOf(next, end ?? this.#view.end);
+    });
+    this.#updates = update.catch(() => undefined);
+    return update;
+  }
+
+  /** Moves the high watermark and wakes who waits for it. */
+  publish(end: Boundary, changes: readonly CatalogChange[]): void {
+    if (end.offset < this.#view.end.offset) throw new TidemarkError('INTERNAL', 'the high watermark moves back');
+    for (const change of changes) for (const table of change.tables) this.catalog.put(table);
+    this.#view = { ...this.#view, end };
+    this.#waiters.changed(this.#view);
+  }
+
+  /** Resolves when the view satisfies the condition. @throws TidemarkError `ABORTED`, `LOG_CLOSED` */
+  async until(isSatisfied: (view: LogView) => boolean, signal?: AbortSignal): Promise<void> {
+    this.assertOpen();
+    if (!isSatisfied(this.#view)) await this.#waiters.wait(isSatisfied, signal);
+  }
+
+  /** @throws TidemarkError `LOG_CLOSED` */
+  assertOpen(): void {
+    if (this.#closed) throw this.closedError();
+  }
+
+  closedError(): TidemarkError {
+    return new TidemarkError('LOG_CLOSED', 'the log has been closed', { where: { source: this.source } });
+  }
+
+  /** Where the batches of a segment are; null when its index is lost: then it is read from its start. */
+  async indexOf(segment: SegmentEntry): Promise<SegmentIndex | null> {
+    const open = this.openSegments.get(segment.number);
+    if (open !== undefined) return open.index.snapshot();
+    const cached = this.#indexes.get(segment.number);
+    if (cached !== undefined) return cached;
+    const loaded = await this.#loadIndex(segment.number);
+    if (loaded === null) return null;
+    this.#indexes.set(segment.number, loaded);
+    const oldest = this.#indexes.keys().next();
+    if (this.#indexes.size > CACHED_INDEXES && oldest.done !== true) this.#indexes.delete(oldest.value);
+    return loaded;
+  }
+
+  async #loadIndex(number: number): Promise<SegmentIndex | null> {
+    const path = this.indexPath(number);
+    if (await this.files.exists(path)) {
+      const stored = decodeIndex(await this.files.readFile(path), number);
+      if (stored !== null) return stored.index;
+    }
+    this.runtime.logger.log('warn', 'log.index-lost', { source: this.source, segment: number });
+    return null;
+  }
+
+  /** Ends every wait; reading fails from here on. */
+  close(): void {
+    this.#closed = true;
+    this.recent.clear();
+    this.#waiters.fail(this.closedError());
+  }
+}
+
+function viewOf(manifest: Manifest, end: Boundary): LogView {
+  return { segments: manifest.segments, end, epochs: manifest.epochs, horizon: manifest.horizon };
+}

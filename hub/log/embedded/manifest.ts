@@ -1,0 +1,144 @@
+/**
+ * The manifest of one source's log: what belongs to it. A line with format, length and CRC-32, then JSON; replaced
+ * atomically. The truth about segments: a file that it does not name is a leftover.
+ *
+ * Segments stand in order of their numbers: first the sealed ones (closed, behind the high watermark, with an index),
+ * then the closed ones (length and last offset are final), then at most one active one.
+ */
+import { crc32 } from 'node:zlib';
+import type { Epoch, EpochId, LogId } from '../../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import type { FileSystem } from '../../../contracts/runtime.ts';
+
+export const MANIFEST_FILE = 'manifest';
+const FORMAT = 1;
+const MAGIC = 'tidemark-log';
+
+interface SegmentStart {
+  readonly number: number;
+  readonly epoch: EpochId;
+  /** Offset of its first record, when it has one. */
+  readonly base: Offset;
+}
+
+/** Being written; the last in the list. */
+export interface ActiveSegment extends SegmentStart {
+  readonly state: 'active';
+}
+
+/** Bytes behind `bytes` do not count. `last` is `base - 1` when it has no record. */
+export interface ClosedSegment extends SegmentStart {
+  readonly state: 'closed';
+  readonly bytes: number;
+  readonly last: Offset;
+}
+
+export interface SealedSegment extends SegmentStart {
+  readonly state: 'sealed';
+  readonly bytes: number;
+  readonly last: Offset;
+  /** Number of `s` and `h` records in it, which its index repeats. */
+  readonly controls: number;
+  /** The greatest commit time up to its end, microseconds since 1970; 0 when there was none. */
+  readonly maxCommitTime: number;
+}
+
+export type SegmentEntry = ActiveSegment | ClosedSegment | SealedSegment;
+
+export interface Manifest {
+  readonly source: string;
+  readonly logId: LogId;
+  /** 0: the history holds everything. */
+  readonly horizon: Offset;
+  /** The highest offset known to be durable when the manifest was written. */
+  readonly durable: Offset;
+  readonly epochs: readonly Epoch[];
+  readonly segments: readonly SegmentEntry[];
+  /** The number that the next segment gets: none is used twice. */
+  readonly nextSegment: number;
+  /** As of the end of the last sealed segment: the source position (hex; null: none yet) and the last commit time. */
+  readonly sealedPosition: string | null;
+  readonly sealedCommitTime: number;
+}
+
+export function encodeManifest(manifest: Manifest): Buffer {
+  const body = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`, 'utf8');
+  const head = `${MAGIC} ${FORMAT} ${body.length} ${crc32(body).toString(16).padStart(8, '0')}\n`;
+  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
+}
+
+/** @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT` */
+export function decodeManifest(bytes: Buffer, file: string): Manifest {
+  const newline = bytes.indexOf(0x0a);
+  const head = newline < 0 ? [] : bytes.toString('latin1', 0, newline).split(' ');
+  if (head[0] !== MAGIC) throw corrupt('it does not begin as a manifest', file);
+  if (head[1] !== String(FORMAT)) {
+    throw new TidemarkError('LOG_FORMAT', `the manifest has format version ${head[1]}`, { where: { file } });
+  }
+  const body = bytes.subarray(newline + 1);
+  if (String(body.length) !== head[2]) throw corrupt(`it has ${body.length} bytes instead of ${head[2]}`, file);
+  if (crc32(body) !== Number.parseInt(head[3] ?? '', 16)) throw corrupt('its checksum does not fit', file);
+  const value: unknown = JSON.parse(body.toString('utf8'));
+  if (!isManifest(value)) throw corrupt('it lacks a field', file);
+  checkSegments(value, file);
+  return value;
+}
+
+/** @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT` */
+export async function loadManifest(files: FileSystem, path: string): Promise<Manifest> {
+  return decodeManifest(await files.readFile(path), path);
+}
+
+/** The byte after the last one that counts; null for the active segment. */
+export function closedBytes(segment: SegmentEntry): number | null {
+  return segment.state === 'active' ? null : segment.bytes;
+}
+
+function checkSegments(manifest: Manifest, file: string): void {
+  const rank = { sealed: 0, closed: 1, active: 2 };
+  let before: SegmentEntry | undefined;
+  for (const segment of manifest.segments) {
+    if (segment.number >= manifest.nextSegment) throw corrupt(`segment ${segment.number} is not below the next number`, file);
+    if (before !== undefined) {
+      const ordered = before.number < segment.number && rank[before.state] <= rank[segment.state];
+      const follows = before.state !== 'active' && segment.base === before.last + 1;
+      if (!ordered || !follows) throw corrupt(`segment ${segment.number} does not follow segment ${before.number}`, file);
+    }
+    before = segment;
+  }
+}
+
+function isManifest(value: unknown): value is Manifest {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof Manifest, unknown>>;
+  return (
+    typeof v.source === 'string' && typeof v.logId === 'string' && isOffset(v.horizon) && isOffset(v.durable) &&
+    isOffset(v.nextSegment) && isOffset(v.sealedCommitTime) && (v.sealedPosition === null || typeof v.sealedPosition === 'string') &&
+    Array.isArray(v.epochs) && v.epochs.every(isEpoch) && Array.isArray(v.segments) && v.segments.every(isSegment)
+  );
+}
+
+function isEpoch(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof Epoch, unknown>>;
+  return typeof v.id === 'string' && isOffset(v.start);
+}
+
+function isSegment(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof SealedSegment, unknown>>;
+  const starts = isOffset(v.number) && typeof v.epoch === 'string' && isOffset(v.base);
+  if (v.state === 'active') return starts;
+  const closes = starts && isOffset(v.bytes) && isOffset(v.last);
+  if (v.state === 'closed') return closes;
+  return v.state === 'sealed' && closes && isOffset(v.controls) && isOffset(v.maxCommitTime);
+}
+
+function isOffset(value: unknown): boolean {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function corrupt(what: string, file: string): TidemarkError {
+  return new TidemarkError('LOG_CORRUPT', `the manifest of the log cannot be read: ${what}`, { where: { file } });
+}

@@ -1,0 +1,148 @@
+import type { ChangeBatch } from '../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { ReadOptions } from '../../../contracts/log-engine.ts';
+import { MAX_OFFSET, type Offset } from '../../../contracts/offset.ts';
+import type { LogFile } from '../../../contracts/runtime.ts';
+import { hasContent, trimBatch } from './batch-rules.ts';
+import type { LogCore, LogView } from './log-core.ts';
+import type { SegmentEntry } from './manifest.ts';
+import { SegmentCursor } from './segment-cursor.ts';
+import { SEGMENT_HEADER } from './segment.ts';
+import { aborted } from './waiters.ts';
+
+/** A place in the files: where the next batch begins. */
+export interface Place {
+  readonly segment: number;
+  readonly position: number;
+}
+
+/** @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_CLOSED`, `ABORTED` */
+export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenerator<ChangeBatch, void, void> {
+  const { after, follow, signal } = options;
+  const to = options.to ?? MAX_OFFSET;
+  assertAboveHorizon(core, after);
+  const walk = new LogWalk(core, await placeOf(core, after));
+  try {
+    for (;;) {
+      if (signal.aborted) throw aborted(signal);
+      const batch = await walk.next();
+      if (batch === null) {
+        if (!follow || core.view.end.offset >= to) return;
+        await core.until((view) => walk.hasMore(view), signal);
+        continue;
+      }
+      if (batch.baseOffset > to + 1) return;
+      assertAboveHorizon(core, after);
+      if (batch.lastOffset <= after && batch.baseOffset <= after) continue;
+      const trimmed = hasContent(batch) ? trimBatch(batch, after, to) : null;
+      if (trimmed !== null) yield trimmed;
+    }
+  } finally {
+    await walk.close();
+  }
+}
+
+function assertAboveHorizon(core: LogCore, after: Offset): void {
+  const { horizon } = core.view;
+  if (after >= horizon) return;
+  throw new TidemarkError('LOG_BELOW_HORIZON', `reading after offset ${after}; the horizon is ${horizon}`, {
+    where: { source: core.source, offset: after },
+  });
+}
+
+/** A batch boundary before which no record behind `after` stands, nor what belongs to the record at `after`. */
+export async function placeOf(core: LogCore, after: Offset): Promise<Place> {
+  const { segments } = core.view;
+  const segment = segments.findLast((entry) => entry.base <= after) ?? segments[0];
+  if (segment === undefined) return { segment: 0, position: 0 };
+  const place = (await core.indexOf(segment))?.placeBefore(after + 1);
+  return { segment: segment.number, position: place?.position ?? SEGMENT_HEADER };
+}
+
+/**
+ * Walks the batches of a log up to the end of its view, across segments: from memory where they are recent, else from
+ * the disk. Owns the file it has open.
+ */
+export class LogWalk {
+  readonly #core: LogCore;
+  #segment: number;
+  #position: number;
+  /** Base offset that the next batch must have; null before the first. */
+  #next: Offset | null = null;
+  #file: LogFile | null = null;
+  #cursor: SegmentCursor | null = null;
+
+  constructor(core: LogCore, place: Place) {
+    this.#core = core;
+    this.#segment = place.segment;
+    this.#position = place.position;
+  }
+
+  /** True when there is a batch that `next` would give. */
+  hasMore(view: LogView): boolean {
+    const { end } = view;
+    return end.segment > this.#segment || (end.segment === this.#segment && end.position > this.#position);
+  }
+
+  /** The next batch, empty ones too; null at the end of what is readable now. @throws TidemarkError `LOG_CORRUPT` */
+  async next(): Promise<ChangeBatch | null> {
+    for (;;) {
+      this.#core.assertOpen();
+      const { view } = this.#core;
+      const limit = this.#limit(view);
+      if (this.#position < limit) return this.#follows(await this.#read(limit));
+      const following = view.segments.find((segment) => segment.number > this.#segment);
+      if (following === undefined || following.number > view.end.segment) return null;
+      await this.close();
+      this.#segment = following.number;
+      this.#position = SEGMENT_HEADER;
+    }
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = null;
+    this.#cursor = null;
+    await file?.close();
+  }
+
+  /** The byte of the current segment up to which it may be read. */
+  #limit({ segments, end }: LogView): number {
+    if (this.#segment === end.segment) return end.position;
+    if (this.#segment > end.segment) return 0;
+    const segment = findSegment(segments, this.#segment);
+    return segment === undefined || segment.state === 'active' ? 0 : segment.bytes;
+  }
+
+  async #read(limit: number): Promise<ChangeBatch> {
+    const recent = this.#core.recent.find(this.#segment, this.#position);
+    if (recent !== undefined) {
+      this.#position = recent.end;
+      this.#cursor = null;
+      return recent.batch;
+    }
+    this.#file ??= await this.#core.files.open(this.#core.segmentPath(this.#segment), 'read');
+    this.#cursor ??= new SegmentCursor(this.#file, this.#position);
+    const stored = await this.#cursor.next(limit);
+    if (stored?.kind !== 'batch') throw this.#corrupt(stored?.why ?? 'a batch is not there');
+    if (stored.header.logId !== this.#core.manifest.logId) throw this.#corrupt('a batch belongs to another log');
+    this.#position = stored.end;
+    return stored.batch;
+  }
+
+  #follows(batch: ChangeBatch): ChangeBatch {
+    if (this.#next !== null && batch.baseOffset !== this.#next) throw this.#corrupt(`offset ${batch.baseOffset} follows ${this.#next - 1}`);
+    this.#next = batch.baseOffset + batch.count;
+    return batch;
+  }
+
+  #corrupt(why: string): TidemarkError {
+    return new TidemarkError('LOG_CORRUPT', `${why} at byte ${this.#position}`, {
+      where: { source: this.#core.source, file: this.#core.segmentPath(this.#segment) },
+    });
+  }
+}
+
+function findSegment(segments: readonly SegmentEntry[], number: number): SegmentEntry | undefined {
+  return segments.find((segment) => segment.number === number);
+}

@@ -1,0 +1,79 @@
+import type { ChangeBatch } from '../../../contracts/change-batch.ts';
+import type { LogFile } from '../../../contracts/runtime.ts';
+import { BATCH_HEADER, batchBytes, decodeBatchHeader, decodeBody, type BatchHeader } from './batch-codec.ts';
+
+/** A batch as it stands in a segment file, checked: header, body, checksums. */
+export interface StoredBatch {
+  readonly kind: 'batch';
+  readonly position: number;
+  /** Byte after it. */
+  readonly end: number;
+  readonly header: BatchHeader;
+  readonly batch: ChangeBatch;
+}
+
+/** At `position` there should be a batch, and is none that is whole. */
+export interface Damage {
+  readonly kind: 'damage';
+  readonly position: number;
+  readonly why: string;
+}
+
+/** Bytes read at once when batches are small. A larger batch is read by itself, with the header that follows it. */
+const READ_BYTES = 256 * 1024;
+
+/**
+ * Reads the batches of one segment file in order. Every read goes into memory of its own, so batches stay valid.
+ * Owns nothing: the file is the caller's.
+ */
+export class SegmentCursor {
+  readonly #file: LogFile;
+  /** Where the next batch begins. */
+  position: number;
+  /** Bytes of the file from `position` on that are in memory. */
+  #held: Buffer = Buffer.alloc(0);
+
+  constructor(file: LogFile, position: number) {
+    this.#file = file;
+    this.position = position;
+  }
+
+  /**
+   * The next batch; null when the cursor stands at `limit`.
+   * @param limit byte behind which nothing is read; batches must end at or before it
+   * @throws TidemarkError `LOG_FORMAT`
+   */
+  async next(limit: number): Promise<StoredBatch | Damage | null> {
+    const position = this.position;
+    const room = limit - position;
+    if (room === 0) return null;
+    if (room < BATCH_HEADER) return damage(position, `${Math.max(room, 0)} bytes are too few for a batch`);
+    if (!(await this.#hold(BATCH_HEADER, room))) return damage(position, 'the file ends inside a header');
+    const header = decodeBatchHeader(this.#held, 0);
+    if (header === null) return damage(position, 'there is no batch header');
+    const size = batchBytes(header);
+    if (size > room) return damage(position, `a batch of ${size} bytes ends behind its segment`);
+    if (!(await this.#hold(size, room))) return damage(position, 'the file ends inside a batch');
+    const batch = decodeBody(header, this.#held.subarray(BATCH_HEADER, size));
+    if (batch === null) return damage(position, 'the checksum of a batch does not fit');
+    this.#held = this.#held.subarray(size);
+    this.position = position + size;
+    return { kind: 'batch', position, end: position + size, header, batch };
+  }
+
+  /** Has at least `needed` of the `room` bytes in memory; false when the file ends before. */
+  async #hold(needed: number, room: number): Promise<boolean> {
+    const held = this.#held;
+    if (held.length >= needed) return true;
+    const wanted = Math.min(Math.max(needed + BATCH_HEADER, READ_BYTES), room);
+    const bytes = Buffer.allocUnsafeSlow(wanted);
+    held.copy(bytes);
+    const read = await this.#file.read(bytes.subarray(held.length), this.position + held.length);
+    this.#held = bytes.subarray(0, held.length + read);
+    return this.#held.length >= needed;
+  }
+}
+
+function damage(position: number, why: string): Damage {
+  return { kind: 'damage', position, why };
+}
