@@ -95,6 +95,11 @@ export const HUB_ERRORS = {
     remedy: 'Copy the table again: `tidemark source recopy SOURCE TABLE`. REPLICA IDENTITY FULL on the table avoids the look-up altogether.',
     retry: 'operator',
   },
+  WHOLE_ROW_INDEX: {
+    means: 'The local index of large rows cannot be read or written.',
+    remedy: 'Free disk space or mend the permissions of the data folder. The index may be deleted while the hub is stopped: it is built again from the log.',
+    retry: 'auto',
+  },
   COPY_SUPERSEDED: {
     means: 'A copy was given up because the table it copied was stopped, removed or begun anew meanwhile.',
     remedy: 'Nothing: the table is copied again if its state asks for it.',
@@ -108,6 +113,11 @@ export const HUB_ERRORS = {
   SINK_BEHIND: {
     means: 'The sink stands below the horizon of the log: the history that it needs next has been folded into the base.',
     remedy: 'Empty its tables and its checkpoint, then `tidemark sink retry NAME` fills it again from the log.',
+    retry: 'operator',
+  },
+  RETAINED_WAL: {
+    means: 'The source holds back more WAL for this hub than `hub.limits.retainedWal` allows, and the source has been stopped as configured.',
+    remedy: 'Find what keeps the hub behind (`tidemark status`), raise the limit, or drop the slot at the source; then restart the source with `tidemark reload`.',
     retry: 'operator',
   },
 } as const;
