@@ -1,0 +1,197 @@
+import { Readable } from 'node:stream';
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteShorthandOptions } from 'fastify';
+import type { Static } from 'typebox';
+import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
+import type { LogEngine } from '../../contracts/log-engine.ts';
+import { checkedOffset } from '../../contracts/offset.ts';
+import type { Runtime } from '../../contracts/runtime.ts';
+import { exactTableName } from '../config/table-patterns.ts';
+import { sampleStatus } from '../observability/status-metrics.ts';
+import { createMetrics, type MetricsRegistry } from '../runtime/metrics.ts';
+import type { HubService, HubStatus, WaitTarget } from '../service.ts';
+import { errorBody, statusOf } from './answers.ts';
+import { changelogLines } from './changelog.ts';
+import { refusalOf } from './local-request.ts';
+import {
+  NDJSON,
+  READ_QUERY,
+  SINK_PATH,
+  SOURCE_PATH,
+  TABLE_BODY,
+  WAIT_QUERY,
+  type Done,
+  type Health,
+  type Tables,
+  type Waited,
+} from './schemas.ts';
+
+/** What the API speaks for. It owns none of it. */
+export interface ApiParts extends Pick<Runtime, 'clock' | 'logger'> {
+  readonly service: HubService;
+  readonly log: Pick<LogEngine, 'sources' | 'open'>;
+  readonly metrics: MetricsRegistry;
+  /** Reads the configuration again and applies it; answers what was done, for people. */
+  reload(): Promise<string[]>;
+}
+
+const WAIT_DEFAULT_MS = 30_000;
+const MAX_BODY_BYTES = 64 << 10;
+
+/** The routes, ready to be put behind a server. `closing` ends what waits and what streams. */
+export function createApp(parts: ApiParts, closing: AbortSignal): FastifyInstance {
+  const app = fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    ajv: { customOptions: { removeAdditional: false } },
+  });
+  app.addHook('onRequest', async (request) => {
+    const refusal = refusalOf(request.headers);
+    if (refusal !== null) throw new TidemarkError('API_REQUEST', refusal);
+  });
+  app.setNotFoundHandler(async (request, reply) => {
+    const error = new TidemarkError('API_REQUEST', `there is no ${request.method} ${request.url.split('?', 1)[0]}`);
+    return reply.status(404).send(errorBody(error));
+  });
+  app.setErrorHandler((error, _request, reply) => sendError(error, reply, parts));
+  addQueries(app, parts, closing);
+  addActions(app, parts);
+  return app;
+}
+
+function sendError(error: unknown, reply: FastifyReply, parts: ApiParts): FastifyReply {
+  if (isClientFault(error)) {
+    return reply.status(error.statusCode).send(errorBody(new TidemarkError('API_REQUEST', error.message)));
+  }
+  const known = asTidemarkError(error, 'INTERNAL');
+  const status = statusOf(known.code);
+  if (status >= 500 && known.code !== 'WAIT_TIMEOUT' && known.code !== 'ABORTED') {
+    parts.logger.log('error', 'api-failed', { code: known.code, error });
+  }
+  return reply.status(status).send(errorBody(known));
+}
+
+/** Fastify's own refusals: a schema that does not fit, a body too large, an unknown media type. */
+function isClientFault(error: unknown): error is Error & { statusCode: number } {
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return false;
+  return error.statusCode >= 400 && error.statusCode < 500;
+}
+
+function addQueries(app: FastifyInstance, parts: ApiParts, closing: AbortSignal): void {
+  const { service } = parts;
+  app.get('/v1/status', async (): Promise<HubStatus> => service.status());
+  app.get('/v1/tables', async (): Promise<Tables> => {
+    const { sources } = await service.status();
+    return { sources: sources.map(({ name, tables }) => ({ name, tables: tables.map((table) => ({ ...table, consistent: [...table.consistent] })) })) };
+  });
+  app.get('/v1/health', async (): Promise<Health> => healthOf(await service.status()));
+  app.get('/metrics', async (_request, reply) => {
+    const sampled = createMetrics();
+    sampleStatus(await service.status(), sampled);
+    reply.type(sampled.contentType);
+    return `${await sampled.text()}${await parts.metrics.text()}`;
+  });
+  app.get<{ Params: Static<typeof SINK_PATH>; Querystring: Static<typeof WAIT_QUERY> }>(
+    '/v1/sinks/:sink/wait',
+    { schema: { params: SINK_PATH, querystring: WAIT_QUERY } },
+    async (request, reply): Promise<Waited> => {
+      const { sink } = request.params;
+      const { at, timeout = WAIT_DEFAULT_MS } = request.query;
+      return { sink, offset: await waitFor(parts, sink, targetOf(at), timeout, endOf(request, reply, closing)) };
+    },
+  );
+  app.get<{ Params: Static<typeof SOURCE_PATH>; Querystring: Static<typeof READ_QUERY> }>(
+    '/v1/sources/:source/read',
+    { schema: { params: SOURCE_PATH, querystring: READ_QUERY } },
+    async (request, reply) => {
+      const { source } = request.params;
+      if (!(await parts.log.sources()).includes(source)) {
+        throw new TidemarkError('SOURCE_UNKNOWN', `there is no source ${source}`, { where: { source } });
+      }
+      const log = await parts.log.open(source, { create: false });
+      const signal = endOf(request, reply, closing);
+      return streamLines(reply, changelogLines(log, { ...request.query, signal }));
+    },
+  );
+}
+
+/** The first piece is awaited, so that a fault found by then is a proper answer; later ones cut the stream. */
+async function streamLines(reply: FastifyReply, lines: AsyncGenerator<string>): Promise<FastifyReply> {
+  const first = await lines.next();
+  async function* all(): AsyncGenerator<string> {
+    if (first.done !== true) {
+      yield first.value;
+      yield* lines;
+    }
+  }
+  return reply.type(NDJSON).send(Readable.from(all(), { objectMode: false }));
+}
+
+async function waitFor(parts: ApiParts, sink: string, target: WaitTarget, timeoutMs: number, end: AbortSignal): Promise<number> {
+  const own = new AbortController();
+  const timeout = new TidemarkError('WAIT_TIMEOUT', `${sink} did not get there in ${timeoutMs} ms`, { where: { sink } });
+  const timer = parts.clock.sleep(timeoutMs, own.signal).then(
+    () => own.abort(timeout),
+    () => undefined,
+  );
+  try {
+    return await parts.service.wait(sink, target, AbortSignal.any([own.signal, end]));
+  } catch (error) {
+    // Whatever the service makes of the abort: the reason is what happened.
+    if (own.signal.aborted) throw timeout;
+    if (end.aborted) throw asTidemarkError(end.reason, 'ABORTED');
+    throw error;
+  } finally {
+    own.abort();
+    await timer;
+  }
+}
+
+/** Aborts when the client goes away or the API closes. */
+function endOf(request: FastifyRequest, reply: FastifyReply, closing: AbortSignal): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort(new TidemarkError('ABORTED', `the client of request ${request.id} went away`));
+  });
+  return AbortSignal.any([gone.signal, closing]);
+}
+
+function targetOf(at: string): WaitTarget {
+  return /^[0-9]+$/.test(at) ? { offset: checkedOffset(Number(at)) } : { position: at };
+}
+
+function healthOf(status: HubStatus): Health {
+  const troubles = [
+    ...status.sources.filter(({ state }) => state === 'failed' || state === 'stopped').map(({ name, state }) => `source ${name}: ${state}`),
+    ...status.sources.flatMap(({ name, tables }) => tables.filter(({ state }) => state === 'stopped').map(({ table }) => `source ${name}, table ${table}: stopped`)),
+    ...status.sinks.filter(({ state }) => state === 'failed' || state === 'stopped').map(({ name, state }) => `sink ${name}: ${state}`),
+    ...status.sinks.filter(({ degraded }) => degraded).map(({ name }) => `sink ${name}: degraded`),
+  ];
+  return { status: troubles.length === 0 ? 'ok' : 'degraded', version: status.version, troubles };
+}
+
+function addActions(app: FastifyInstance, parts: ApiParts): void {
+  const { service, logger } = parts;
+  const sinkAction = (verb: 'pause' | 'resume' | 'retry', act: (sink: string) => Promise<void>, done: string): void => {
+    app.post<{ Params: Static<typeof SINK_PATH> }>(`/v1/sinks/:sink/${verb}`, { schema: { params: SINK_PATH } }, async ({ params: { sink } }): Promise<Done> => {
+      await act(sink);
+      logger.log('info', `sink-${verb}`, { sink });
+      return { done: [`sink ${sink} ${done}`] };
+    });
+  };
+  sinkAction('pause', (sink) => service.pauseSink(sink), 'is paused');
+  sinkAction('resume', (sink) => service.resumeSink(sink), 'goes on');
+  sinkAction('retry', (sink) => service.retrySink(sink), 'tries again');
+  const ofTable: RouteShorthandOptions = { schema: { params: SOURCE_PATH, body: TABLE_BODY } };
+  type OfTable = { Params: Static<typeof SOURCE_PATH>; Body: Static<typeof TABLE_BODY> };
+  const tableAction = (verb: 'add-table' | 'recopy', act: (source: string, table: string) => Promise<void>, done: string): void => {
+    app.post<OfTable>(`/v1/sources/:source/${verb}`, ofTable, async ({ params: { source }, body }): Promise<Done> => {
+      const table = exactTableName(body.table);
+      await act(source, table);
+      logger.log('info', `source-${verb}`, { source, table });
+      return { done: [`table ${table} of source ${source} ${done}`] };
+    });
+  };
+  tableAction('add-table', (source, table) => service.addTable(source, table), 'is captured, and copied first');
+  tableAction('recopy', (source, table) => service.recopy(source, table), 'is copied again');
+  app.post('/v1/reload', async (): Promise<Done> => ({ done: await parts.reload() }));
+}

@@ -1,0 +1,81 @@
+import type { Catalog } from '../../contracts/catalog.ts';
+import type { ChangeBatch } from '../../contracts/change-batch.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { SourceLog } from '../../contracts/log-engine.ts';
+import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
+import { RecordView } from '../../contracts/record.ts';
+import { exactPattern, parseTablePattern } from '../config/table-patterns.ts';
+import { nearest } from '../config/validate.ts';
+import { recordLine } from './record-json.ts';
+
+export interface ChangelogOptions {
+  /** Pattern of the tables whose records are read, by their newest name. */
+  readonly table: string;
+  /** First offset; default: the log's first. */
+  readonly from?: Offset | undefined;
+  /** Most records; default: all. */
+  readonly limit?: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Text is handed on in pieces of about this many characters, whole lines each. */
+const PIECE = 64 << 10;
+
+/**
+ * The changelog of some tables, up to the high watermark of the moment of the call: one record per line, as
+ * record-json.ts writes it. Control records that concern every table are among them. Holds one batch and one piece.
+ * @throws TidemarkError `TABLE_UNKNOWN`, `CONFIG_TABLE_PATTERN`, and what `SourceLog.read` throws
+ */
+export async function* changelogLines(log: SourceLog, options: ChangelogOptions): AsyncGenerator<string> {
+  const to = log.state().highWatermark;
+  const catalog = log.catalog();
+  const wanted = tablesMatching(catalog, options.table, log.source);
+  const after = options.from === undefined ? BEFORE_ALL : options.from - 1;
+  let left = options.limit ?? Number.POSITIVE_INFINITY;
+  if (after >= to) return;
+  for await (const batch of log.read({ after, to, follow: false, signal: options.signal })) {
+    const lines = batchLines(batch, catalog, wanted, left);
+    for (const piece of lines) {
+      left -= piece.records;
+      yield piece.text;
+    }
+    if (left <= 0) return;
+  }
+}
+
+function* batchLines(batch: ChangeBatch, catalog: Catalog, wanted: ReadonlySet<number>, most: number): Generator<{ text: string; records: number }> {
+  const view = new RecordView().reset(batch.records);
+  let entry = 0;
+  let text = '';
+  let records = 0;
+  let left = most;
+  while (left > 0 && view.next()) {
+    if (!wanted.has(view.tableId)) continue;
+    while (entry < batch.transactions.length && endOf(batch, entry) <= view.index) entry++;
+    text += recordLine(view, batch.baseOffset + view.index, batch.transactions[entry] ?? null, catalog);
+    records++;
+    left--;
+    if (text.length < PIECE) continue;
+    yield { text, records };
+    text = '';
+    records = 0;
+  }
+  if (records > 0) yield { text, records };
+}
+
+function endOf(batch: ChangeBatch, entry: number): number {
+  const transaction = batch.transactions[entry];
+  return transaction === undefined ? batch.count : transaction.first + transaction.count;
+}
+
+/** Ids of the tables, and 0, which stands for no table: a gap concerns all. */
+function tablesMatching(catalog: Catalog, text: string, source: string): ReadonlySet<number> {
+  const pattern = parseTablePattern(text);
+  const schemas = catalog.tables().flatMap((table) => table.versions.at(-1)?.schema ?? []);
+  const ids = schemas.filter((schema) => pattern.matches(schema) !== pattern.leavesOut).map((schema) => schema.tableId);
+  if (ids.length > 0) return new Set([0, ...ids]);
+  const near = nearest(text, schemas.map(exactPattern));
+  throw new TidemarkError('TABLE_UNKNOWN', `no table in the log of ${source} matches ${text}${near === null ? '' : `; the nearest name is ${near}`}`, {
+    where: { source, table: text },
+  });
+}

@@ -1,0 +1,165 @@
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import type { Static, TSchema } from 'typebox';
+import { Check } from 'typebox/value';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import { parseLoopback } from '../config/address.ts';
+import type { HubStatus } from '../service.ts';
+import { errorOf } from './answers.ts';
+import { API_ERROR, DONE, HEALTH, STATUS, TABLES, WAITED, type Health, type Tables } from './schemas.ts';
+
+/** Where a hub listens. */
+export type ApiAddress = { readonly socket: string } | { readonly http: string };
+
+interface Call {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body?: unknown;
+  readonly signal: AbortSignal;
+}
+
+/** Largest answer that is held in memory; a status of 10,000 tables is a twentieth of it. */
+const MAX_ANSWER_BYTES = 64 << 20;
+
+/**
+ * Asks a running hub. Every method: @throws TidemarkError `API_UNREACHABLE` when nobody listens there, `API_ANSWER` when
+ * the answer is not understood, `ABORTED`, and whatever the hub answers.
+ */
+export class ApiClient {
+  readonly #target: RequestOptions;
+  readonly #name: string;
+
+  /** @throws TidemarkError `CONFIG_ADDRESS` */
+  constructor(address: ApiAddress) {
+    if ('socket' in address) {
+      this.#name = address.socket;
+      this.#target = { socketPath: address.socket, headers: { host: 'localhost' } };
+      return;
+    }
+    const parsed = parseLoopback(address.http);
+    if (parsed === null) throw new TidemarkError('CONFIG_ADDRESS', `${address.http} is not a loopback address with a port`);
+    this.#name = `http://${address.http}`;
+    this.#target = { host: parsed.host, port: parsed.port, headers: { host: address.http } };
+  }
+
+  status(signal: AbortSignal): Promise<HubStatus> {
+    return this.#ask(STATUS, { method: 'GET', path: '/v1/status', signal });
+  }
+
+  tables(signal: AbortSignal): Promise<Tables> {
+    return this.#ask(TABLES, { method: 'GET', path: '/v1/tables', signal });
+  }
+
+  health(signal: AbortSignal): Promise<Health> {
+    return this.#ask(HEALTH, { method: 'GET', path: '/v1/health', signal });
+  }
+
+  /** Resolves with the sink's offset. @param at an offset or a position such as `lsn:0/16B3748` */
+  async wait(sink: string, at: string, timeoutMs: number, signal: AbortSignal): Promise<Offset> {
+    const query = new URLSearchParams({ at, timeout: String(timeoutMs) });
+    const path = `/v1/sinks/${encodeURIComponent(sink)}/wait?${query.toString()}`;
+    return (await this.#ask(WAITED, { method: 'GET', path, signal })).offset;
+  }
+
+  /** Answers what was done, for people. */
+  async sinkAction(sink: string, verb: 'pause' | 'resume' | 'retry', signal: AbortSignal): Promise<string[]> {
+    return (await this.#ask(DONE, { method: 'POST', path: `/v1/sinks/${encodeURIComponent(sink)}/${verb}`, signal })).done;
+  }
+
+  /** Answers what was done, for people. */
+  async tableAction(source: string, verb: 'add-table' | 'recopy', table: string, signal: AbortSignal): Promise<string[]> {
+    const path = `/v1/sources/${encodeURIComponent(source)}/${verb}`;
+    return (await this.#ask(DONE, { method: 'POST', path, body: { table }, signal })).done;
+  }
+
+  /** Answers what was done, for people. */
+  async reload(signal: AbortSignal): Promise<string[]> {
+    return (await this.#ask(DONE, { method: 'POST', path: '/v1/reload', signal })).done;
+  }
+
+  /** The lines of a changelog (record-json.ts), in pieces of whole or part lines. Ending early ends the request. */
+  async *read(source: string, query: Readonly<Record<string, string>>, signal: AbortSignal): AsyncGenerator<string> {
+    const path = `/v1/sources/${encodeURIComponent(source)}/read?${new URLSearchParams(query).toString()}`;
+    const response = await this.#send({ method: 'GET', path, signal });
+    try {
+      response.setEncoding('utf8');
+      for await (const piece of response) yield String(piece);
+    } catch (cause) {
+      throw this.#failure(cause, signal);
+    } finally {
+      response.destroy();
+    }
+  }
+
+  /** Prometheus' text. */
+  async metrics(signal: AbortSignal): Promise<string> {
+    return this.#text(await this.#send({ method: 'GET', path: '/metrics', signal }), signal);
+  }
+
+  async #ask<S extends TSchema>(schema: S, call: Call): Promise<Static<S>> {
+    const text = await this.#text(await this.#send(call), call.signal);
+    const value = parseJson(text);
+    if (!Check(schema, value)) throw new TidemarkError('API_ANSWER', `the answer to ${call.method} ${call.path} is not understood`);
+    return value;
+  }
+
+  /** Resolves with a 2xx answer, whose body the caller reads. */
+  async #send(call: Call): Promise<IncomingMessage> {
+    const response = await this.#open(call);
+    const status = response.statusCode ?? 0;
+    if (status >= 200 && status < 300) return response;
+    const value = parseJson(await this.#text(response, call.signal));
+    if (!Check(API_ERROR, value)) throw new TidemarkError('API_ANSWER', `${this.#name} answered with status ${status}`);
+    throw errorOf(value);
+  }
+
+  #open(call: Call): Promise<IncomingMessage> {
+    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    return new Promise((resolve, reject) => {
+      const request = httpRequest({
+        ...this.#target,
+        method: call.method,
+        path: call.path,
+        signal: call.signal,
+        agent: false,
+        headers: {
+          ...this.#target.headers,
+          ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+        },
+      });
+      request.once('response', resolve);
+      request.once('error', (error) => reject(this.#failure(error, call.signal)));
+      request.end(body);
+    });
+  }
+
+  async #text(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+    const parts: Buffer[] = [];
+    let length = 0;
+    try {
+      for await (const part of response as AsyncIterable<Buffer>) {
+        parts.push(part);
+        length += part.length;
+        if (length > MAX_ANSWER_BYTES) throw new TidemarkError('API_ANSWER', `${this.#name} answered with more than ${MAX_ANSWER_BYTES} bytes`);
+      }
+    } catch (error) {
+      throw this.#failure(error, signal);
+    }
+    return Buffer.concat(parts).toString('utf8');
+  }
+
+  #failure(cause: unknown, signal: AbortSignal): TidemarkError {
+    if (cause instanceof TidemarkError) return cause;
+    if (signal.aborted) return new TidemarkError('ABORTED', 'the request was given up', { cause });
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unreadable';
+    return new TidemarkError('API_UNREACHABLE', `no hub answers at ${this.#name} (${code})`, { cause });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,127 @@
+/** What goes over the API, as JSON Schemas with their types; the hub answers with them and the client checks answers by them. */
+import Type, { type Static } from 'typebox';
+import type { HubStatus } from '../service.ts';
+
+const OFFSET = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+const ERROR_VIEW = Type.Object({
+  code: Type.String(),
+  message: Type.String(),
+  remedy: Type.String(),
+  at: Type.String(),
+  where: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])),
+});
+
+const TABLE_STATUS = Type.Object({
+  table: Type.String(),
+  tableId: Type.Integer(),
+  state: Type.Enum(['new', 'copying', 'consistent', 'stopped', 'removed']),
+  since: OFFSET,
+  consistent: Type.Array(Type.Object({ from: OFFSET, to: nullable(OFFSET) })),
+  copy: nullable(
+    Type.Object({ rows: Type.Number(), estimatedRows: Type.Number(), etaSeconds: nullable(Type.Number()), waitingFor: Type.String() }),
+  ),
+  stoppedBecause: nullable(Type.String()),
+});
+
+const SOURCE_STATUS = Type.Object({
+  name: Type.String(),
+  type: Type.String(),
+  state: Type.Enum(['starting', 'streaming', 'retrying', 'stopped', 'failed']),
+  highWatermark: OFFSET,
+  horizon: OFFSET,
+  position: nullable(Type.String()),
+  commitTime: Type.Number(),
+  lag: Type.Object({ bytes: nullable(Type.Number()), seconds: Type.Number() }),
+  retainedWalBytes: nullable(Type.Number()),
+  logBytes: Type.Number(),
+  recordsPerSecond: Type.Number(),
+  waitingFor: Type.String(),
+  tables: Type.Array(TABLE_STATUS),
+  error: nullable(ERROR_VIEW),
+});
+
+const SINK_STATUS = Type.Object({
+  name: Type.String(),
+  type: Type.String(),
+  from: Type.String(),
+  state: Type.Enum(['starting', 'applying', 'caught-up', 'rebuilding', 'retrying', 'paused', 'stopped', 'failed']),
+  degraded: Type.Boolean(),
+  offset: OFFSET,
+  lag: Type.Object({ records: Type.Number(), bytes: Type.Number(), seconds: Type.Number() }),
+  recordsPerSecond: Type.Number(),
+  deadLetters: Type.Integer(),
+  error: nullable(ERROR_VIEW),
+});
+
+/** `GET /v1/status`. */
+export const STATUS = Type.Object({
+  version: Type.String(),
+  startedAt: Type.String(),
+  sources: Type.Array(SOURCE_STATUS),
+  sinks: Type.Array(SINK_STATUS),
+});
+
+type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T;
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
+/** Does not compile when the schema and the type of the service differ. */
+export const STATUS_IS_THE_SERVICE_S: Same<Frozen<Static<typeof STATUS>>, Frozen<HubStatus>> = true;
+
+/** `GET /v1/tables`. */
+export const TABLES = Type.Object({
+  sources: Type.Array(Type.Object({ name: Type.String(), tables: Type.Array(TABLE_STATUS) })),
+});
+export type Tables = Static<typeof TABLES>;
+
+/** `GET /v1/sinks/SINK/wait`. */
+export const WAITED = Type.Object({ sink: Type.String(), offset: OFFSET });
+export type Waited = Static<typeof WAITED>;
+
+/** Answer of what only does something; `done` is for people. */
+export const DONE = Type.Object({ done: Type.Array(Type.String()) });
+export type Done = Static<typeof DONE>;
+
+/** `GET /v1/health`. */
+export const HEALTH = Type.Object({
+  status: Type.Enum(['ok', 'degraded'], { description: 'degraded: a source or sink has stopped, failed or has dead letters' }),
+  version: Type.String(),
+  troubles: Type.Array(Type.String()),
+});
+export type Health = Static<typeof HEALTH>;
+
+/** The body of every answer that is not 2xx. */
+export const API_ERROR = Type.Object({
+  code: Type.String(),
+  what: Type.String(),
+  where: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])),
+  remedy: Type.String(),
+});
+export type ApiError = Static<typeof API_ERROR>;
+
+const NAME = Type.String({ minLength: 1, maxLength: 100 });
+
+export const SOURCE_PATH = Type.Object({ source: NAME });
+export const SINK_PATH = Type.Object({ sink: NAME });
+
+/** Largest `timeout` of a wait. */
+export const MAX_WAIT_MS = 24 * 3_600_000;
+
+export const WAIT_QUERY = Type.Object({
+  at: Type.String({ minLength: 1, maxLength: 1000, description: 'An offset, or a position of the source such as lsn:0/16B3748' }),
+  timeout: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_WAIT_MS, default: 30_000, description: 'Milliseconds' })),
+});
+
+export const READ_QUERY = Type.Object({
+  table: Type.String({ minLength: 1, description: 'Table pattern: public.orders, or public.*' }),
+  from: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'First offset' })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Most records' })),
+});
+
+export const TABLE_BODY = Type.Object(
+  { table: Type.String({ minLength: 3, description: 'schema.table; names that have a dot in them in double quotes' }) },
+  { additionalProperties: false },
+);
+
+/** The type of the lines of `GET /v1/sources/SOURCE/read`. */
+export const NDJSON = 'application/x-ndjson';
