@@ -37,6 +37,8 @@ export interface CaptureParts {
   readonly completer: RowCompleter;
   readonly companion: StreamCompanion;
   readonly runtime: Runtime;
+  /** So many records were appended. */
+  readonly onAppended: (records: number) => void;
 }
 
 /**
@@ -47,6 +49,7 @@ export interface CaptureParts {
 export class Capture implements Work {
   readonly #parts: CaptureParts;
   readonly #durable = new Waiters<DurableProgress>();
+  readonly #feeds = new Waiters<StreamFeed>();
   #writer: LogWriter | null = null;
   #acker: Acker | null = null;
   #stream: ChangeStream | null = null;
@@ -61,9 +64,9 @@ export class Capture implements Work {
     return sourceFailure(failure);
   }
 
-  /** The turns between source transactions; null while nothing streams. */
-  get turns(): WriterTurns | null {
-    return this.#feed;
+  /** The turns between source transactions, as soon as there is a stream. @throws TidemarkError `ABORTED` */
+  async streaming(signal: AbortSignal): Promise<WriterTurns> {
+    return this.#feed ?? this.#feeds.wait(() => true, signal);
   }
 
   async live(signal: AbortSignal, healthy: () => void): Promise<void> {
@@ -81,6 +84,7 @@ export class Capture implements Work {
       this.#stream = stream;
       const feed = this.#newFeed(writer, progress);
       this.#feed = feed;
+      this.#feeds.test(feed);
       await this.#runStream(stream, feed, both, healthy);
     } catch (failure) {
       if (signal.aborted) return;
@@ -139,12 +143,13 @@ export class Capture implements Work {
   }
 
   #newFeed(writer: LogWriter, start: DurableProgress): StreamFeed {
-    const { log, completer, runtime, config } = this.#parts;
+    const { log, completer, runtime, config, onAppended } = this.#parts;
     const labels = { source: config.name };
     return new StreamFeed({
       log, writer, completer, start,
       onAppending: (position) => this.#acker?.appended(position),
       onAppended: (batch: ChangeBatch) => {
+        onAppended(batch.count);
         runtime.metrics.add('tidemark_source_records_total', batch.count, labels);
         runtime.metrics.add('tidemark_source_bytes_total', batch.records.length, labels);
         runtime.metrics.add('tidemark_source_transactions_total', batch.transactions.length, labels);

@@ -18,6 +18,8 @@ export interface DeliverParts {
   readonly runtime: Runtime;
   /** Bytes that this pipeline may hold in flight. */
   readonly bytes: number;
+  /** So many records of the log were applied. */
+  readonly onApplied: (records: number) => void;
   /** Tables came under the sink's selection without their older rows: they must be copied again. */
   readonly onJoined: (tables: readonly TableSchema[]) => void;
 }
@@ -29,8 +31,6 @@ export interface SinkProgress {
   readonly rebuilding: boolean;
   /** Commit time of the oldest transaction not applied yet, microseconds since 1970; 0: none. */
   readonly oldestPending: number;
-  /** Records of the log applied since the start of the hub. */
-  readonly applied: number;
 }
 
 /**
@@ -43,7 +43,6 @@ export class Deliver implements Work {
   #delivery: Delivery | null = null;
   #offset: Offset = 0;
   #rebuilding = false;
-  #applied = 0;
 
   constructor(parts: DeliverParts) {
     this.#parts = parts;
@@ -60,7 +59,6 @@ export class Deliver implements Work {
       caughtUp: this.#offset >= highWatermark && !this.#rebuilding,
       rebuilding: this.#rebuilding,
       oldestPending: this.#delivery?.oldestPending ?? 0,
-      applied: this.#applied,
     };
   }
 
@@ -129,7 +127,7 @@ export class Deliver implements Work {
   #count(batch: SinkBatch, ms: number): void {
     const { metrics } = this.#parts.runtime;
     const labels = { sink: this.#parts.config.name };
-    this.#applied += batch.records;
+    this.#parts.onApplied(batch.records);
     metrics.add('tidemark_sink_records_total', batch.records, labels);
     metrics.add('tidemark_sink_bytes_total', batch.bytes, labels);
     metrics.add('tidemark_sink_batches_total', 1, labels);

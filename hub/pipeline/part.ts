@@ -1,6 +1,7 @@
 import type { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import { backOff, type FailureAction } from './error-policy.ts';
+import { Waiters } from './waiters.ts';
 
 /** What a part is doing, as it is reported. */
 export type PartState = 'starting' | 'running' | 'retrying' | 'paused' | 'stopped' | 'failed';
@@ -30,6 +31,7 @@ export class Part {
   #attempt = 0;
   #life: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
   #wake = new AbortController();
+  readonly #failures = new Waiters<TidemarkError>();
 
   constructor(name: string, work: Work, runtime: Runtime) {
     this.name = name;
@@ -73,6 +75,26 @@ export class Part {
     this.#error = null;
   }
 
+  /**
+   * What `waiting` resolves with, which is given a signal to give up on.
+   * @throws TidemarkError the failure on which the part stopped, before or meanwhile; what `waiting` rejects with
+   */
+  async unlessFailed<T>(waiting: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+    if (this.#state === 'failed' && this.#error !== null) throw this.#error;
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const failed = this.#failures.wait(() => true, either).then((error) => {
+      throw error;
+    });
+    const waited = waiting(either);
+    try {
+      return await Promise.race([waited, failed]);
+    } finally {
+      over.abort(new Error('the wait is over'));
+      await Promise.allSettled([waited, failed]);
+    }
+  }
+
   async stop(): Promise<void> {
     const life = this.#life;
     life?.stop.abort(new Error(`${this.name} is stopped`));
@@ -98,6 +120,7 @@ export class Part {
         if (kind === 'stop') {
           this.#state = 'failed';
           this.#life = null;
+          this.#failures.test(error);
           return;
         }
         await this.#waitForNextTry(signal);

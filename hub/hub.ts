@@ -1,0 +1,230 @@
+import { join } from 'node:path';
+import type { ConnectorModule, HubConfig, SinkConfig, SinkModule, SourceConfig } from '../contracts/config.ts';
+import type { SourceConnector } from '../contracts/connector.ts';
+import { TidemarkError } from '../contracts/errors/error.ts';
+import type { LogEngine } from '../contracts/log-engine.ts';
+import type { Offset } from '../contracts/offset.ts';
+import type { Runtime } from '../contracts/runtime.ts';
+import type { Sink } from '../contracts/sink.ts';
+import { EmbeddedLogEngine } from './log/embedded/engine.ts';
+import { Copies } from './pipeline/copy/copies.ts';
+import { SinkPipeline } from './pipeline/sink-pipeline.ts';
+import { SourcePipeline } from './pipeline/source-pipeline.ts';
+import { Supervisor } from './pipeline/supervisor.ts';
+import { WholeRows } from './pipeline/whole-rows/whole-rows.ts';
+import { sameConfig } from './same-config.ts';
+import type { HubService, HubStatus, WaitTarget } from './service.ts';
+
+/** How long the work of all parts may take to end when the hub closes, in milliseconds. */
+const DRAIN_MS = 7000;
+
+/** The implementations that a configuration can name. */
+export interface Registry {
+  readonly connectors: readonly ConnectorModule<SourceConnector>[];
+  readonly sinks: readonly SinkModule<Sink>[];
+}
+
+/**
+ * A running hub: a pipeline for each source and for each sink over one log engine. Owns all of them; disposing stops the
+ * work at its next boundaries and gives everything up, in under ten seconds.
+ */
+export class Hub implements HubService, AsyncDisposable {
+  /** For those who read the log. The hub's: not to be disposed. */
+  readonly engine: LogEngine;
+  readonly #runtime: Runtime;
+  readonly #registry: Registry;
+  readonly #version: string;
+  readonly #startedAt: number;
+  readonly #supervisor: Supervisor;
+  readonly #sources = new Map<string, SourcePipeline>();
+  readonly #sinks = new Map<string, SinkPipeline>();
+  #config: HubConfig;
+  #changing: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | null = null;
+
+  private constructor(config: HubConfig, runtime: Runtime, registry: Registry, version: string, engine: LogEngine) {
+    this.#config = config;
+    this.#runtime = runtime;
+    this.#registry = registry;
+    this.#version = version;
+    this.#startedAt = runtime.clock.now();
+    this.engine = engine;
+    this.#supervisor = new Supervisor(runtime, DRAIN_MS);
+  }
+
+  /**
+   * Opens the data folder and starts every source and sink; does not wait for them to get anywhere.
+   * @throws TidemarkError `LOG_LOCKED`, `LOG_CORRUPT`, what a module says of its settings
+   */
+  static async start(config: HubConfig, runtime: Runtime, options: { registry: Registry; version?: string }): Promise<Hub> {
+    const engine = await EmbeddedLogEngine.create(config.data, runtime);
+    const hub = new Hub(config, runtime, options.registry, options.version ?? '0.0.0', engine);
+    try {
+      for (const source of config.sources.values()) await hub.#addSource(source);
+      for (const sink of config.sinks.values()) await hub.#addSink(sink);
+    } catch (failure) {
+      await hub[Symbol.asyncDispose]();
+      throw failure;
+    }
+    return hub;
+  }
+
+  status(): Promise<HubStatus> {
+    return Promise.resolve({
+      version: this.#version,
+      startedAt: new Date(this.#startedAt).toISOString(),
+      sources: [...this.#sources.values()].map((source) => source.status()),
+      sinks: [...this.#sinks.values()].map((sink) => sink.status()),
+    });
+  }
+
+  async wait(sink: string, target: WaitTarget, signal: AbortSignal): Promise<Offset> {
+    const pipeline = this.#sink(sink);
+    try {
+      const offset = 'offset' in target ? target.offset : await this.#source(pipeline.config.from).passed(target.position, signal);
+      return await pipeline.reached(offset, signal);
+    } catch (failure) {
+      if (!signal.aborted) throw failure;
+      const { offset } = pipeline.status();
+      const wanted = 'offset' in target ? `offset ${target.offset}` : target.position;
+      throw new TidemarkError('WAIT_TIMEOUT', `the sink stands at ${offset} and has not reached ${wanted}`, { where: { sink, offset } });
+    }
+  }
+
+  /**
+   * Resolves when every source has been copied and followed to where it was at the call, and every sink has applied that.
+   * @throws TidemarkError the failure on which a source or sink has stopped, `ABORTED`
+   */
+  async untilCaughtUp(signal: AbortSignal): Promise<void> {
+    const ends = new Map<string, Offset>();
+    await Promise.all([...this.#sources].map(async ([name, source]) => void ends.set(name, await source.caughtUp(signal))));
+    await Promise.all([...this.#sinks.values()].map((sink) => sink.caughtUp(ends.get(sink.config.from) ?? 0, signal)));
+  }
+
+  async pauseSink(sink: string): Promise<void> {
+    await this.#sink(sink).pause();
+  }
+
+  resumeSink(sink: string): Promise<void> {
+    this.#sink(sink).resume();
+    return Promise.resolve();
+  }
+
+  retrySink(sink: string): Promise<void> {
+    this.#sink(sink).retry();
+    return Promise.resolve();
+  }
+
+  async addTable(source: string, table: string): Promise<void> {
+    await this.#source(source).addTable(table, this.#deadline());
+  }
+
+  recopy(source: string, table: string): Promise<void> {
+    this.#source(source).recopy(table);
+    return Promise.resolve();
+  }
+
+  reload(config: HubConfig): Promise<string[]> {
+    const change = this.#changing.then(() => this.#reload(config));
+    this.#changing = change.catch(() => undefined);
+    return change;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#changing;
+    try {
+      await this.#supervisor[Symbol.asyncDispose]();
+    } finally {
+      await this.engine[Symbol.asyncDispose]();
+    }
+  }
+
+  async #reload(config: HubConfig): Promise<string[]> {
+    const done: string[] = [];
+    const before = this.#config;
+    this.#config = config;
+    for (const [name, pipeline] of [...this.#sinks]) {
+      const wanted = config.sinks.get(name);
+      const source = config.sources.get(pipeline.config.from);
+      if (wanted !== undefined && sameConfig(wanted, pipeline.config) && source !== undefined) continue;
+      this.#sinks.delete(name);
+      await this.#supervisor.remove(pipeline);
+      if (wanted === undefined) done.push(`sink ${name} removed`);
+    }
+    for (const [name, pipeline] of [...this.#sources]) {
+      const wanted = config.sources.get(name);
+      if (wanted !== undefined && sameConfig(wanted, pipeline.config)) continue;
+      this.#sources.delete(name);
+      await this.#supervisor.remove(pipeline);
+      if (wanted === undefined) done.push(`source ${name} removed (its log stays)`);
+    }
+    for (const [name, source] of config.sources) {
+      if (this.#sources.has(name)) continue;
+      await this.#addSource(source);
+      done.push(`source ${name} ${before.sources.has(name) ? 'changed' : 'added'}`);
+    }
+    for (const [name, sink] of config.sinks) {
+      if (this.#sinks.has(name)) continue;
+      await this.#addSink(sink);
+      done.push(`sink ${name} ${before.sinks.has(name) ? 'changed' : 'added'}`);
+    }
+    return done;
+  }
+
+  async #addSource(config: SourceConfig): Promise<void> {
+    const module = this.#registry.connectors.find(({ type }) => type === config.type);
+    if (module === undefined) throw new TidemarkError('CONFIG_REFERENCE', `there is no connector of type ${config.type}`, { where: { source: config.name } });
+    const runtime = { ...this.#runtime, logger: this.#runtime.logger.child({ source: config.name }) };
+    const log = await this.engine.open(config.name, { create: true });
+    const directory = join(this.#config.data, 'sources', encodeURIComponent(config.name));
+    await runtime.files.makeDirectory(directory);
+    const rows = await WholeRows.open({ directory: join(directory, 'whole-rows'), log, logger: runtime.logger });
+    const pipeline = new SourcePipeline({
+      config, log, rows, runtime,
+      limits: this.#config.limits,
+      connector: module.create(config, runtime),
+      copies: new Copies(),
+      directory: join(directory, 'copies'),
+    });
+    this.#supervisor.add(pipeline);
+    this.#sources.set(config.name, pipeline);
+    pipeline.start();
+  }
+
+  async #addSink(config: SinkConfig): Promise<void> {
+    const module = this.#registry.sinks.find(({ type }) => type === config.type);
+    if (module === undefined) throw new TidemarkError('CONFIG_REFERENCE', `there is no sink of type ${config.type}`, { where: { sink: config.name } });
+    const runtime = { ...this.#runtime, logger: this.#runtime.logger.child({ sink: config.name }) };
+    const pipeline = new SinkPipeline({
+      config, runtime,
+      sink: module.create(config, runtime),
+      log: await this.engine.open(config.from, { create: true }),
+      bytes: this.#config.limits.pipelineBytes,
+      recopy: (tableIds) => this.#sources.get(config.from)?.recopyIds(tableIds),
+    });
+    this.#supervisor.add(pipeline);
+    this.#sinks.set(config.name, pipeline);
+    pipeline.start();
+  }
+
+  #source(name: string): SourcePipeline {
+    const source = this.#sources.get(name);
+    if (source === undefined) throw new TidemarkError('SOURCE_UNKNOWN', `there is no source ${name}`, { where: { source: name } });
+    return source;
+  }
+
+  #sink(name: string): SinkPipeline {
+    const sink = this.#sinks.get(name);
+    if (sink === undefined) throw new TidemarkError('SINK_UNKNOWN', `there is no sink ${name}`, { where: { sink: name } });
+    return sink;
+  }
+
+  #deadline(): AbortSignal {
+    return AbortSignal.timeout(30_000);
+  }
+}
