@@ -27,19 +27,22 @@ const MAX_ANSWER_BYTES = 64 << 20;
  */
 export class ApiClient {
   readonly #target: RequestOptions;
+  readonly #host: string;
   readonly #name: string;
 
   /** @throws TidemarkError `CONFIG_ADDRESS` */
   constructor(address: ApiAddress) {
     if ('socket' in address) {
       this.#name = address.socket;
-      this.#target = { socketPath: address.socket, headers: { host: 'localhost' } };
+      this.#host = 'localhost';
+      this.#target = { socketPath: address.socket };
       return;
     }
     const parsed = parseLoopback(address.http);
     if (parsed === null) throw new TidemarkError('CONFIG_ADDRESS', `${address.http} is not a loopback address with a port`);
     this.#name = `http://${address.http}`;
-    this.#target = { host: parsed.host, port: parsed.port, headers: { host: address.http } };
+    this.#host = address.http;
+    this.#target = { host: parsed.host, port: parsed.port };
   }
 
   status(signal: AbortSignal): Promise<HubStatus> {
@@ -123,7 +126,7 @@ export class ApiClient {
         signal: call.signal,
         agent: false,
         headers: {
-          ...this.#target.headers,
+          host: this.#host,
           ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
         },
       });

@@ -30,6 +30,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   await app.ready();
   const servers: Server[] = [];
   const socket = await claimSocket(options.data);
+  let closed: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     closing.abort(new TidemarkError('ABORTED', 'the hub is ending'));
     await Promise.all(servers.map((server) => closeServer(server, options.clock)));
@@ -45,7 +46,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
       servers.push(server);
       http = await listenOnAddress(server, options.http);
     }
-    return { socket, http, [Symbol.asyncDispose]: close };
+    return { socket, http, [Symbol.asyncDispose]: () => (closed ??= close()) };
   } catch (error) {
     await close();
     throw error;

@@ -1,0 +1,84 @@
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { HubConfig } from '../../../contracts/config.ts';
+import type { HubService, HubStatus, SinkStatusView, SourceStatusView, TableStatus, WaitTarget } from '../../../hub/service.ts';
+
+export const TABLE: TableStatus = {
+  table: 'public.orders', tableId: 1, state: 'consistent', since: 5, consistent: [{ from: 5, to: null }], copy: null, stoppedBecause: null,
+};
+
+export const SOURCE: SourceStatusView = {
+  name: 'shop', type: 'postgres', state: 'streaming', highWatermark: 13, horizon: 0, position: '0/16B3748', commitTime: 1_795_255_872_000_345,
+  lag: { bytes: 4096, seconds: 1.5 }, retainedWalBytes: 1 << 20, logBytes: 12_345, recordsPerSecond: 17, waitingFor: '', tables: [TABLE], error: null,
+};
+
+export const SINK: SinkStatusView = {
+  name: 'replica', type: 'postgres', from: 'shop', state: 'applying', degraded: false, offset: 10,
+  lag: { records: 3, bytes: 321, seconds: 0.5 }, recordsPerSecond: 9, deadLetters: 0, error: null,
+};
+
+export const STATUS: HubStatus = { version: '0.1.0', startedAt: '2026-11-21T10:00:00.000Z', sources: [SOURCE], sinks: [SINK] };
+
+/** The seam's double: says what it was told to say and remembers what it was asked. The sink `replica` is at offset 10. */
+export class ScriptedService implements HubService {
+  view: HubStatus = STATUS;
+  readonly asked: string[] = [];
+  /** Waits that have begun and not ended. */
+  waiting = 0;
+  #begun: (() => void)[] = [];
+
+  status(): Promise<HubStatus> {
+    return Promise.resolve(this.view);
+  }
+
+  /** Resolves when a wait that cannot be answered has begun. */
+  waitBegins(): Promise<void> {
+    return new Promise((resolve) => this.#begun.push(resolve));
+  }
+
+  async wait(sink: string, target: WaitTarget, signal: AbortSignal): Promise<number> {
+    this.#check(sink, 'wait');
+    if ('position' in target && !target.position.startsWith('lsn:')) throw new TidemarkError('POSITION_SYNTAX', `${target.position} is no position`);
+    if ('position' in target || target.offset <= 10) return 10;
+    this.waiting++;
+    for (const begun of this.#begun.splice(0)) begun();
+    return new Promise((_, reject) => {
+      const end = (): void => {
+        this.waiting--;
+        reject(new TidemarkError('ABORTED', 'the wait was given up'));
+      };
+      if (signal.aborted) end();
+      else signal.addEventListener('abort', end, { once: true });
+    });
+  }
+
+  async pauseSink(sink: string): Promise<void> {
+    this.#check(sink, 'pause');
+  }
+
+  async resumeSink(sink: string): Promise<void> {
+    this.#check(sink, 'resume');
+  }
+
+  async retrySink(sink: string): Promise<void> {
+    this.#check(sink, 'retry');
+  }
+
+  async addTable(source: string, table: string): Promise<void> {
+    this.asked.push(`add-table ${source} ${table}`);
+  }
+
+  async recopy(source: string, table: string): Promise<void> {
+    this.asked.push(`recopy ${source} ${table}`);
+    if (table === 'public.broken') throw new Error('a fault that nobody expected');
+  }
+
+  async reload(config: HubConfig): Promise<string[]> {
+    this.asked.push(`reload ${[...config.sources.keys()].join(' ')}`);
+    return ['nothing changed'];
+  }
+
+  #check(sink: string, verb: string): void {
+    this.asked.push(`${verb} ${sink}`);
+    if (sink !== 'replica') throw new TidemarkError('SINK_UNKNOWN', `there is no sink ${sink}`, { where: { sink } });
+  }
+}
