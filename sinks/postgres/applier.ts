@@ -1,0 +1,246 @@
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import type { Applying, FoldedTable, SinkBatch, SinkStep } from '../../contracts/sink.ts';
+import { explainRefusal, type StoredCheckpoint } from '../relational/checkpoint.ts';
+import { type NameRules, printedName, targetName } from '../relational/names.ts';
+import { CheckpointRefused, type Optimism, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
+import { type CheckpointMove, readCheckpoint } from './checkpoint-table.ts';
+import { addEnumLabels, applySchemaStep, type DdlContext, forgetTable, tightenTable } from './ddl.ts';
+import { sinkError } from './errors.ts';
+import { readReplicaTable } from './replica-table.ts';
+import type { Session } from './session.ts';
+import { planTable, type TablePlan } from './table-plan.ts';
+
+const MAX_PLANS = 1_000;
+
+export interface ApplierParts {
+  readonly sink: string;
+  readonly names: NameRules;
+  /** Applies. */
+  readonly session: Session;
+  /** Reads the catalog while the other one applies; adds enum labels. */
+  readonly side: Session;
+  readonly opened: StoredCheckpoint;
+  readonly lockTimeoutMs: number;
+  /** Foreign keys are enforced and triggers fire in the session: tables that have any are refused. */
+  readonly enforced: boolean;
+}
+
+/** One batch in the line. */
+interface Turn {
+  readonly encoded: PromiseWithResolvers<void>;
+  readonly ran: PromiseWithResolvers<void>;
+  /** It is more than one step of rows: the next batch cannot be encoded before it has run. */
+  readonly hasSteps: boolean;
+}
+
+/** The place of a batch in its transaction. */
+interface Place {
+  readonly move: CheckpointMove;
+  /** The transaction begins with this batch. */
+  readonly begins: boolean;
+  readonly commits: boolean;
+}
+
+/**
+ * Applies the batches of one opening, in order: while one is applied, the next is encoded. After the first failure
+ * everything is refused; the sink is then opened anew.
+ */
+export class Applier implements AsyncDisposable {
+  readonly #parts: ApplierParts;
+  readonly #plans = new Map<number, TablePlan>();
+  readonly #optimism: Optimism = new Map();
+  /** What the checkpoint is once every batch taken so far is applied. */
+  #epoch: string;
+  #offset: Offset;
+  #last: Turn;
+  #failure: TidemarkError | null = null;
+  /** The batch taken last left its transaction open. */
+  #open = false;
+  /** Shapes were changed in that transaction: only its own session sees them. */
+  #openReshaped = false;
+  /** Parts of the open transaction, to be told when it is durable. */
+  #waiting: PromiseWithResolvers<Offset>[] = [];
+
+  constructor(parts: ApplierParts) {
+    this.#parts = parts;
+    this.#epoch = parts.opened.epoch;
+    this.#offset = parts.opened.offset;
+    this.#last = { encoded: Promise.withResolvers(), ran: Promise.withResolvers(), hasSteps: false };
+    this.#last.encoded.resolve();
+    this.#last.ran.resolve();
+  }
+
+  apply(batch: SinkBatch, signal: AbortSignal): Applying {
+    const accepted = Promise.withResolvers<void>();
+    const durable = Promise.withResolvers<Offset>();
+    const turn: Turn = {
+      encoded: Promise.withResolvers(),
+      ran: Promise.withResolvers(),
+      hasSteps: batch.steps.length > 1 || batch.steps.some((step) => step.kind !== 'rows'),
+    };
+    const before = this.#last;
+    this.#last = turn;
+    for (const { promise } of [turn.encoded, turn.ran, accepted, durable]) promise.catch(() => undefined);
+    this.#take(batch, before, turn, accepted, durable, signal).catch(async (error: unknown) => {
+      // A batch that cannot be encoded must not disturb the one before it, which may be in the midst of its transaction.
+      await before.ran.promise.catch(() => undefined);
+      const failure = await this.#fail(error);
+      for (const part of [turn.encoded, turn.ran, accepted, durable, ...this.#waiting.splice(0)]) part.reject(failure);
+    });
+    return { accepted: accepted.promise, durable: durable.promise };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#failure ??= new TidemarkError('ABORTED', 'the sink was closed');
+    await Promise.all([this.#parts.session[Symbol.asyncDispose](), this.#parts.side[Symbol.asyncDispose]()]);
+  }
+
+  async #take(
+    batch: SinkBatch,
+    before: Turn,
+    turn: Turn,
+    accepted: PromiseWithResolvers<void>,
+    durable: PromiseWithResolvers<Offset>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await before.encoded.promise;
+    if (before.hasSteps || this.#openReshaped) await before.ran.promise;
+    this.#refuseAfterFailure(signal);
+    const place = this.#placeOf(batch);
+    const reader = this.#openReshaped ? this.#parts.session : this.#parts.side;
+    this.#openReshaped = batch.endsOpen && (this.#openReshaped || turn.hasSteps);
+    const rows = turn.hasSteps ? null : await this.#encode(batch, place, reader);
+    turn.encoded.resolve();
+    await before.ran.promise;
+    this.#refuseAfterFailure(signal);
+    accepted.resolve();
+    this.#waiting.push(durable);
+    if (rows === null) await this.#runSteps(batch, place);
+    else await this.#run(rows);
+    if (place.commits) for (const part of this.#waiting.splice(0)) part.resolve(batch.to);
+    turn.ran.resolve();
+  }
+
+  #refuseAfterFailure(signal: AbortSignal): void {
+    if (this.#failure !== null) throw this.#failure;
+    if (signal.aborted) throw new TidemarkError('ABORTED', 'asked to stop before the batch was applied');
+  }
+
+  #placeOf(batch: SinkBatch): Place {
+    if (batch.after !== this.#offset) {
+      throw new TidemarkError('SINK_CHECKPOINT_MOVED', `a batch begins after ${batch.after}, the sink is at ${this.#offset}`, {
+        where: { sink: this.#parts.sink, offset: batch.after },
+      });
+    }
+    const { sink, opened } = this.#parts;
+    const move: CheckpointMove = {
+      sink, logId: opened.logId, fence: opened.fence, fromEpoch: this.#epoch, from: this.#offset,
+      epoch: batch.epoch, to: batch.to, position: batch.position, commitTime: batch.commitTime,
+    };
+    const begins = !this.#open;
+    this.#epoch = batch.epoch;
+    this.#offset = batch.to;
+    this.#open = batch.endsOpen;
+    return { move, begins, commits: !batch.endsOpen };
+  }
+
+  /** A batch of rows alone becomes one pipeline. The batch before may still run. */
+  async #encode(batch: SinkBatch, place: Place, reader: Session): Promise<PreparedRows> {
+    const step = batch.steps[0];
+    const tables = step?.kind === 'rows' ? step.tables : [];
+    const plans = await this.#plansFor(tables, reader);
+    const rowsPlace: RowsPlace = { begin: place.begins, move: place.move, commit: place.commits };
+    return prepareRows(this.#parts.session, tables, plans, rowsPlace, this.#optimism);
+  }
+
+  async #run(rows: PreparedRows): Promise<void> {
+    await runRows(this.#parts.session, rows, this.#optimism);
+  }
+
+  /** Steps of every kind, one after the other, in one transaction. */
+  async #runSteps(batch: SinkBatch, place: Place): Promise<void> {
+    const { session, side } = this.#parts;
+    for (const step of batch.steps) if (step.kind === 'schema') await addEnumLabels(side.client, step.after);
+    await this.#run(prepareRows(session, [], [], { begin: place.begins, move: place.move, commit: false }, this.#optimism));
+    for (const step of batch.steps) await this.#runStep(step);
+    if (place.commits) await session.client.query('COMMIT');
+  }
+
+  async #runStep(step: SinkStep): Promise<void> {
+    const { session, sink, names, lockTimeoutMs } = this.#parts;
+    if (step.kind === 'rows') {
+      const plans = await this.#plansFor(step.tables, session);
+      await this.#run(prepareRows(session, step.tables, plans, { begin: false, move: null, commit: false }, this.#optimism));
+      return;
+    }
+    const context: DdlContext = { client: session.client, sink, names };
+    await session.client.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
+    if (step.kind === 'schema') {
+      await applySchemaStep(context, step.before, step.after);
+      this.#plans.delete(step.after.tableId);
+    } else if (step.state === 'copied') {
+      await tightenTable(context, step.table);
+      this.#plans.delete(step.table.tableId);
+    } else if (step.state === 'removed') {
+      await forgetTable(context, step.table);
+    }
+    await session.client.query('SET LOCAL lock_timeout = 0');
+  }
+
+  async #plansFor(tables: readonly FoldedTable[], reader: Session): Promise<TablePlan[]> {
+    const plans: TablePlan[] = [];
+    for (const { schema } of tables) {
+      const known = this.#plans.get(schema.tableId);
+      const plan = known !== undefined && known.schema.version === schema.version ? known : await this.#readPlan(schema, reader);
+      this.#plans.delete(schema.tableId);
+      this.#plans.set(schema.tableId, plan);
+      plans.push(plan);
+    }
+    for (const oldest of this.#plans.keys()) {
+      if (this.#plans.size <= Math.max(MAX_PLANS, tables.length)) break;
+      this.#plans.delete(oldest);
+    }
+    return plans;
+  }
+
+  async #readPlan(schema: TableSchema, reader: Session): Promise<TablePlan> {
+    const where = { table: tableName(schema) };
+    const name = targetName(this.#parts.names, schema);
+    const table = await readReplicaTable(reader.client, name);
+    if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(name)} does not exist at the replica`, { where });
+    return planTable(schema, table);
+  }
+
+  /** Remembers the first failure and gives the transaction up; later ones are answered with the first. */
+  async #fail(error: unknown): Promise<TidemarkError> {
+    if (this.#failure !== null) return this.#failure;
+    const { session, sink } = this.#parts;
+    // Set at once, so that the batches behind do not begin; its reason is found out on the session meanwhile.
+    this.#failure = sinkError(error instanceof CheckpointRefused ? new TidemarkError('SINK_FENCED', error.message) : error, { sink });
+    try {
+      if (session.lost === null) await session.client.query('ROLLBACK');
+      this.#failure = await this.#explain(error);
+    } catch (second) {
+      this.#failure = sinkError(second, { sink });
+    }
+    return this.#failure;
+  }
+
+  async #explain(error: unknown): Promise<TidemarkError> {
+    const { session, sink, opened } = this.#parts;
+    if (session.lost !== null) return session.lost.at({ sink });
+    if (!(error instanceof CheckpointRefused)) return sinkError(error, { sink });
+    const stored = await readCheckpoint(session.client, sink, false);
+    const why = explainRefusal(stored, { logId: opened.logId, epoch: '', offset: 0, fence: opened.fence });
+    switch (why) {
+      case 'fenced':
+        return new TidemarkError('SINK_FENCED', `another hub has opened the sink (fence ${stored?.fence}, ours was ${opened.fence})`, { where: { sink } });
+      case 'foreign':
+        return new TidemarkError('SINK_FOREIGN', `the checkpoint is now of log ${stored?.logId}`, { where: { sink } });
+      case 'moved':
+        return new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint is at ${stored?.offset ?? 'no offset'}`, { where: { sink } });
+    }
+  }
+}

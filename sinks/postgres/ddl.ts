@@ -1,0 +1,208 @@
+import type pg from 'pg';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { decodeSchema, encodeSchema, tableName, type TableSchema } from '../../contracts/schema.ts';
+import { type NameRules, printedName, sameName, targetName, type TargetName } from '../relational/names.ts';
+import { diffSchema } from '../relational/schema-diff.ts';
+import { sinkError, sqlState } from './errors.ts';
+import { readReplicaTable } from './replica-table.ts';
+import { ident, literal, qualified } from './sql.ts';
+import { alterSteps, type AlterStep, createTableSql, notNullStep } from './table-sql.ts';
+import { creatableTypes, splitTypeName } from './type-sql.ts';
+
+export interface DdlContext {
+  readonly client: pg.ClientBase;
+  readonly sink: string;
+  readonly names: NameRules;
+}
+
+/** A table that a sink has made or filled. */
+interface Registered {
+  readonly sink: string;
+  readonly shape: TableSchema;
+}
+
+/**
+ * Makes the replica's table follow a schema step, in the transaction that is open on the client.
+ * @throws TidemarkError `REPLICA_TABLE_TAKEN`, `REPLICA_TYPE`, `REPLICA_DENIED`, `REPLICA_BUSY` (lock timeout)
+ */
+export async function applySchemaStep(context: DdlContext, before: TableSchema | null, after: TableSchema): Promise<void> {
+  const where = { table: tableName(after) };
+  const name = targetName(context.names, after);
+  try {
+    await createMissingTypes(context.client, after);
+    if (before === null) await beginGeneration(context, name, after);
+    else await changeShape(context, targetName(context.names, before), name, before, after);
+    await register(context, name, after);
+  } catch (error) {
+    throw sinkError(error, where);
+  }
+}
+
+/** Not null, where it had to wait for the rows to be copied. */
+export async function tightenTable(context: DdlContext, schema: TableSchema): Promise<void> {
+  const name = targetName(context.names, schema);
+  const table = await readReplicaTable(context.client, name);
+  const loose = schema.columns.filter(
+    (column) => !column.nullable && table?.columns.some((target) => target.name === column.name && !target.notNull) === true,
+  );
+  for (const column of loose) await alter(context.client, notNullStep(`ALTER TABLE ${qualified(name)}`, column.name));
+}
+
+/** The table is no longer mirrored: it stays as it is, and is not ours any more. */
+export async function forgetTable(context: DdlContext, schema: TableSchema): Promise<void> {
+  const name = targetName(context.names, schema);
+  await context.client.query('DELETE FROM tidemark.mirrored_table WHERE schema_name = $1 AND table_name = $2 AND sink = $3', [
+    name.schema, name.name, context.sink,
+  ]);
+}
+
+async function beginGeneration(context: DdlContext, name: TargetName, after: TableSchema): Promise<void> {
+  const { client } = context;
+  const table = await readReplicaTable(client, name);
+  if (table === null) {
+    await createSchema(client, name.schema);
+    for (const sql of createTableSql(name, after)) await client.query(sql);
+    return;
+  }
+  const ours = await registered(client, name);
+  if (ours !== null && ours.sink !== context.sink) {
+    throw new TidemarkError('REPLICA_TABLE_TAKEN', `${printedName(name)} is mirrored by the sink ${ours.sink}`);
+  }
+  if (ours === null && (await hasRows(client, name))) {
+    throw new TidemarkError('REPLICA_TABLE_TAKEN', `${printedName(name)} has rows that this sink did not write`, {
+      remedy: `Empty it (TRUNCATE ${qualified(name)}), rename it, or map the source table to another name with \`as\`.`,
+    });
+  }
+  await client.query(table.referenced ? `DELETE FROM ${qualified(name)}` : `TRUNCATE ${qualified(name)}`);
+  const found: TableSchema = ours?.shape ?? { ...after, columns: after.columns.filter((column) => table.columns.some((one) => one.name === column.name)) };
+  for (const step of alterSteps(name, diffSchema(found, after, 'name'), table)) await alter(client, step);
+}
+
+async function changeShape(context: DdlContext, from: TargetName, to: TargetName, before: TableSchema, after: TableSchema): Promise<void> {
+  const { client } = context;
+  if (!sameName(from, to)) await renameTable(context, from, to);
+  const table = await readReplicaTable(client, to);
+  if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(to)} is gone from the replica`);
+  for (const step of alterSteps(to, diffSchema(before, after), table)) await alter(client, step);
+}
+
+async function renameTable(context: DdlContext, from: TargetName, to: TargetName): Promise<void> {
+  const { client } = context;
+  if (from.schema !== to.schema) {
+    await createSchema(client, to.schema);
+    await client.query(`ALTER TABLE ${qualified(from)} SET SCHEMA ${ident(to.schema)}`);
+  }
+  if (from.name !== to.name) {
+    await client.query(`ALTER TABLE ${qualified({ schema: to.schema, name: from.name })} RENAME TO ${ident(to.name)}`);
+  }
+  await client.query('DELETE FROM tidemark.mirrored_table WHERE schema_name = $1 AND table_name = $2', [from.schema, from.name]);
+}
+
+/** `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it exists. */
+async function createSchema(client: pg.ClientBase, schema: string): Promise<void> {
+  const { rows } = await client.query('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [schema]);
+  if (rows.length === 0) await client.query(`CREATE SCHEMA ${ident(schema)}`);
+}
+
+async function hasRows(client: pg.ClientBase, name: TargetName): Promise<boolean> {
+  const { rows } = await client.query(`SELECT FROM ${qualified(name)} LIMIT 1`);
+  return rows.length > 0;
+}
+
+async function registered(client: pg.ClientBase, name: TargetName): Promise<Registered | null> {
+  const { rows } = await client.query<{ sink: string; shape: string }>(
+    'SELECT sink, shape::text AS shape FROM tidemark.mirrored_table WHERE schema_name = $1 AND table_name = $2',
+    [name.schema, name.name],
+  );
+  const row = rows[0];
+  return row === undefined ? null : { sink: row.sink, shape: decodeSchema(Buffer.from(row.shape, 'utf8')) };
+}
+
+async function register(context: DdlContext, name: TargetName, schema: TableSchema): Promise<void> {
+  await context.client.query(
+    `INSERT INTO tidemark.mirrored_table (schema_name, table_name, sink, table_id, shape) VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (schema_name, table_name) DO UPDATE SET sink = excluded.sink, table_id = excluded.table_id, shape = excluded.shape`,
+    [name.schema, name.name, context.sink, schema.tableId, encodeSchema(schema).toString('utf8')],
+  );
+}
+
+async function alter(client: pg.ClientBase, step: AlterStep): Promise<void> {
+  for (const [index, attempt] of step.attempts.entries()) {
+    await client.query('SAVEPOINT tidemark_alter');
+    try {
+      for (const sql of attempt) await client.query(sql);
+      await client.query('RELEASE SAVEPOINT tidemark_alter');
+      return;
+    } catch (error) {
+      if (!isOfTheRows(error) || (index === step.attempts.length - 1 && !step.mayWait)) throw error;
+      await client.query('ROLLBACK TO SAVEPOINT tidemark_alter');
+    }
+  }
+}
+
+/** The rows that stand there do not allow it, or their type cannot be cast. */
+function isOfTheRows(error: unknown): boolean {
+  const state = sqlState(error);
+  return state !== null && (/^2[23]/.test(state) || state === '42804' || state === '42846');
+}
+
+async function createMissingTypes(client: pg.ClientBase, schema: TableSchema): Promise<void> {
+  for (const column of schema.columns) {
+    for (const type of creatableTypes(column.type)) {
+      if (await typeExists(client, type.name)) continue;
+      await createSchema(client, splitTypeName(type.name).schema);
+      await client.query(type.create);
+    }
+  }
+}
+
+async function typeExists(client: pg.ClientBase, typeName: string): Promise<boolean> {
+  const { schema, name } = splitTypeName(typeName);
+  const { rows } = await client.query(
+    'SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2',
+    [schema, name],
+  );
+  return rows.length > 0;
+}
+
+/**
+ * Adds to the replica's enums the labels that the schema has and they lack, each in its place; renames one that stands
+ * where a new one is. To be run outside of the batch's transaction: a label can be used only once it is committed.
+ * Idempotent.
+ */
+export async function addEnumLabels(client: pg.ClientBase, schema: TableSchema): Promise<void> {
+  const enums = schema.columns.flatMap((column) => creatableTypes(column.type)).filter((type) => type.labels !== null);
+  for (const type of enums) {
+    const split = splitTypeName(type.name);
+    const { rows } = await client.query<{ enumlabel: string }>(
+      `SELECT e.enumlabel FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid
+         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2 ORDER BY e.enumsortorder`,
+      [split.schema, split.name],
+    );
+    if (rows.length === 0) continue;
+    const quoted = `${ident(split.schema)}.${ident(split.name)}`;
+    for (const sql of enumChanges(quoted, rows.map((row) => row.enumlabel), type.labels ?? [])) await client.query(sql);
+  }
+}
+
+/** Statements that bring the labels of an enum from `have` to hold all of `want`, in the order of `want`. Pure. */
+export function enumChanges(quoted: string, have: readonly string[], want: readonly string[]): string[] {
+  const labels = [...have];
+  const statements: string[] = [];
+  if (have.length === want.length) {
+    for (const [index, label] of want.entries()) {
+      const old = have[index] as string;
+      if (labels.includes(label) || want.includes(old)) continue;
+      statements.push(`ALTER TYPE ${quoted} RENAME VALUE ${literal(old)} TO ${literal(label)}`);
+      labels[index] = label;
+    }
+  }
+  for (const [index, label] of want.entries()) {
+    if (labels.includes(label)) continue;
+    const before = want.slice(0, index).findLast((other) => labels.includes(other));
+    const place = before === undefined ? (labels[0] === undefined ? '' : ` BEFORE ${literal(labels[0])}`) : ` AFTER ${literal(before)}`;
+    statements.push(`ALTER TYPE ${quoted} ADD VALUE IF NOT EXISTS ${literal(label)}${place}`);
+    labels.splice(before === undefined ? 0 : labels.indexOf(before) + 1, 0, label);
+  }
+  return statements;
+}

@@ -1,0 +1,81 @@
+import { Type } from 'typebox';
+import type { Options, SinkConfig } from '../../contracts/config.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { durationOption } from '../../contracts/option-schema.ts';
+import { parseDuration } from '../../contracts/units.ts';
+import type { NameRules } from '../relational/names.ts';
+
+export type SynchronousCommit = 'off' | 'local' | 'remote_write' | 'on' | 'remote_apply';
+
+/** The sink's settings with defaults filled in. */
+export interface PostgresSinkOptions {
+  readonly url: string;
+  /** `on`: a batch counts when it is on the replica's disk. `off`: quicker for small batches; a crash of the replica takes data and checkpoint back together. */
+  readonly synchronousCommit: SynchronousCommit;
+  /** How long a change of a table's shape waits for readers before it is tried again. */
+  readonly lockTimeoutMs: number;
+}
+
+const DEFAULT_LOCK_TIMEOUT = '10s';
+const COMMITS: readonly SynchronousCommit[] = ['off', 'local', 'remote_write', 'on', 'remote_apply'];
+
+/** JSON Schema of the sink's own settings. */
+export const postgresSinkSchema: Options = {
+  type: 'object',
+  properties: {
+    schemas: Type.Record(Type.String(), Type.String({ minLength: 1, maxLength: 63 }), {
+      description: 'Schema of the source to schema of the replica; a schema that is not named here keeps its name.',
+    }),
+    synchronous_commit: Type.Unsafe<SynchronousCommit>({
+      enum: [...COMMITS],
+      default: 'on',
+      description: 'When a batch counts as applied; as the setting of PostgreSQL.',
+    }),
+    lock_timeout: durationOption({
+      description: 'How long a change of a table waits for sessions that use it, before it is tried again.',
+      default: DEFAULT_LOCK_TIMEOUT, min: '100ms', max: '1h',
+    }),
+  },
+  additionalProperties: false,
+};
+
+/** JSON Schema of the settings of one table. */
+export const postgresTableSchema: Options = {
+  type: 'object',
+  properties: {
+    as: Type.String({
+      minLength: 1,
+      maxLength: 130,
+      description: 'Name at the replica, `table` or `schema.table`; {schema} and {table} stand for those of the source.',
+    }),
+  },
+  additionalProperties: false,
+};
+
+/** @throws TidemarkError `CONFIG_VALUE` */
+export function resolveOptions(sink: string, options: Options): PostgresSinkOptions {
+  const { url } = options;
+  if (typeof url !== 'string' || url === '') throw new TidemarkError('CONFIG_VALUE', 'the sink has no url', { where: { sink } });
+  const commit = options['synchronous_commit'] ?? 'on';
+  const synchronousCommit = COMMITS.find((known) => known === commit);
+  if (synchronousCommit === undefined) throw new TidemarkError('CONFIG_VALUE', `synchronous_commit cannot be ${String(commit)}`, { where: { sink } });
+  return { url, synchronousCommit, lockTimeoutMs: duration(options['lock_timeout'], sink) };
+}
+
+export function nameRules(config: SinkConfig): NameRules {
+  const schemas: unknown = config.options['schemas'];
+  const entries = typeof schemas === 'object' && schemas !== null ? Object.entries(schemas) : [];
+  return {
+    schemas: new Map(entries.map(([from, to]) => [from, String(to)])),
+    templateOf: (table) => {
+      const as = config.optionsOf?.(table)['as'];
+      return typeof as === 'string' ? as : null;
+    },
+  };
+}
+
+function duration(value: unknown, sink: string): number {
+  const ms = parseDuration(typeof value === 'string' || typeof value === 'number' ? value : DEFAULT_LOCK_TIMEOUT);
+  if (ms === null) throw new TidemarkError('CONFIG_VALUE', 'lock_timeout is not a duration', { where: { sink } });
+  return ms;
+}

@@ -1,0 +1,195 @@
+/** What the replica's catalog says of one table: read once, kept until the table is changed or the sink opened anew. */
+import type pg from 'pg';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { TargetName } from '../relational/names.ts';
+
+export interface ReplicaColumn {
+  readonly name: string;
+  readonly number: number;
+  /** The type as a cast writes it, without its modifier, quoted and with its schema where it has one. */
+  readonly castType: string;
+  /** The type as DDL writes it: `character varying(20)`. */
+  readonly nativeType: string;
+  readonly notNull: boolean;
+  readonly hasDefault: boolean;
+  readonly generated: boolean;
+  readonly identity: 'no' | 'always' | 'by-default';
+  /** The equality operator of the type's default btree or hash class, as OPERATOR(...) writes it; null: it has none. */
+  readonly equality: string | null;
+}
+
+export interface ReplicaIndex {
+  readonly name: string;
+  readonly primary: boolean;
+  readonly unique: boolean;
+  /** An exclusion constraint. */
+  readonly exclusion: boolean;
+  /** False: the constraint is deferrable, and cannot serve an upsert. */
+  readonly immediate: boolean;
+  readonly nullsNotDistinct: boolean;
+  readonly predicate: string | null;
+  /** Each indexed column or expression, and the operator under which two entries must not match. */
+  readonly keys: readonly { readonly expression: string; readonly column: string | null; readonly operator: string }[];
+}
+
+export interface ReplicaTable {
+  readonly oid: number;
+  readonly name: TargetName;
+  /** r: table, p: partitioned; others cannot be written as a replica. */
+  readonly kind: string;
+  readonly columns: readonly ReplicaColumn[];
+  /** Unique indexes and exclusion constraints, valid ones only. */
+  readonly indexes: readonly ReplicaIndex[];
+  /** A foreign key of another table points at it: TRUNCATE is refused. */
+  readonly referenced: boolean;
+  readonly identityFull: boolean;
+}
+
+/** The table as it is now in the session's transaction; null when there is none. */
+export async function readReplicaTable(client: pg.ClientBase, name: TargetName): Promise<ReplicaTable | null> {
+  const { rows } = await client.query<{ shape: unknown }>(SHAPE_SQL, [name.schema, name.name]);
+  const shape = rows[0]?.shape;
+  return shape === undefined ? null : shapeOf(shape, name);
+}
+
+/** An index on exactly these columns by which INSERT ... ON CONFLICT finds the row; null: none. */
+export function upsertIndex(table: ReplicaTable, keyColumns: readonly string[]): ReplicaIndex | null {
+  const wanted = new Set(keyColumns);
+  const fits = (index: ReplicaIndex): boolean =>
+    index.unique && index.immediate && index.predicate === null && index.keys.length === wanted.size &&
+    index.keys.every((key) => key.column !== null && wanted.has(key.column));
+  return table.indexes.find((index) => index.primary && fits(index)) ?? table.indexes.find(fits) ?? null;
+}
+
+/** Any index, deferrable ones too, that finds a row by these columns. */
+export function findingIndex(table: ReplicaTable, keyColumns: readonly string[]): ReplicaIndex | null {
+  const wanted = new Set(keyColumns);
+  return (
+    table.indexes.find(
+      (index) => index.unique && index.predicate === null && index.keys.every((key) => key.column !== null && wanted.has(key.column)),
+    ) ?? null
+  );
+}
+
+const SHAPE_SQL = `
+SELECT json_build_object(
+  'oid', c.oid::int8, 'kind', c.relkind, 'identityFull', c.relreplident = 'f',
+  'referenced', EXISTS (SELECT 1 FROM pg_catalog.pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conrelid <> c.oid),
+  'columns', (SELECT coalesce(json_agg(json_build_object(
+      'name', a.attname, 'number', a.attnum,
+      'castType', CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace
+                       THEN 'pg_catalog.' || quote_ident(t.typname) ELSE format_type(t.oid, NULL) END,
+      'nativeType', format_type(a.atttypid, a.atttypmod),
+      'notNull', a.attnotnull, 'hasDefault', a.atthasdef OR a.attidentity <> '', 'generated', a.attgenerated <> '',
+      'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by-default' ELSE 'no' END,
+      'equality', (SELECT quote_ident(n.nspname) || '.' || o.oprname
+                     FROM pg_catalog.pg_opclass k
+                     JOIN pg_catalog.pg_am am ON am.oid = k.opcmethod
+                     JOIN pg_catalog.pg_amop p ON p.amopfamily = k.opcfamily AND p.amopstrategy = CASE am.amname WHEN 'btree' THEN 3 ELSE 1 END
+                      AND p.amoplefttype = k.opcintype AND p.amoprighttype = k.opcintype
+                     JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
+                     JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+                    WHERE k.opcdefault AND am.amname IN ('btree', 'hash')
+                      AND k.opcintype IN (base.oid, CASE WHEN base.typcategory = 'A' AND base.typelem <> 0 THEN 'anyarray'::regtype
+                                                         WHEN base.typtype = 'e' THEN 'anyenum'::regtype
+                                                         WHEN base.typtype = 'r' THEN 'anyrange'::regtype
+                                                         WHEN base.typtype = 'c' THEN 'record'::regtype
+                                                         WHEN base.oid = 'varchar'::regtype THEN 'text'::regtype
+                                                         WHEN base.oid = 'cidr'::regtype THEN 'inet'::regtype END)
+                    ORDER BY am.amname, k.opcintype = base.oid DESC LIMIT 1)
+    ) ORDER BY a.attnum), '[]')
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    JOIN LATERAL (WITH RECURSIVE up AS (
+        SELECT t.oid, t.typtype, t.typbasetype, t.typcategory, t.typelem
+        UNION ALL SELECT b.oid, b.typtype, b.typbasetype, b.typcategory, b.typelem
+                    FROM up JOIN pg_catalog.pg_type b ON up.typtype = 'd' AND b.oid = up.typbasetype)
+      SELECT * FROM up WHERE typtype <> 'd') base ON true
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  'indexes', (SELECT coalesce(json_agg(json_build_object(
+      'name', ic.relname, 'primary', i.indisprimary, 'unique', i.indisunique, 'exclusion', i.indisexclusion,
+      'immediate', i.indimmediate,
+      'nullsNotDistinct', coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
+      'predicate', pg_get_expr(i.indpred, i.indrelid),
+      'keys', (SELECT json_agg(json_build_object(
+          'expression', pg_get_indexdef(i.indexrelid, k.n, false),
+          'column', (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = i.indkey[k.n - 1] AND a.attnum <> 0),
+          'operator', (SELECT quote_ident(n.nspname) || '.' || o.oprname
+             FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+            WHERE o.oid = CASE WHEN i.indisexclusion
+              THEN (SELECT x.conexclop[k.n] FROM pg_catalog.pg_constraint x WHERE x.conindid = i.indexrelid AND x.contype = 'x')
+              ELSE (SELECT p.amopopr FROM pg_catalog.pg_opclass oc JOIN pg_catalog.pg_amop p ON p.amopfamily = oc.opcfamily
+                     WHERE oc.oid = i.indclass[k.n - 1] AND p.amopstrategy = 3
+                       AND p.amoplefttype = oc.opcintype AND p.amoprighttype = oc.opcintype) END)
+        ) ORDER BY k.n) FROM generate_series(1, i.indnkeyatts) AS k(n))
+    ) ORDER BY i.indisprimary DESC, ic.relname), '[]')
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+    WHERE i.indrelid = c.oid AND i.indisvalid AND (i.indisunique OR i.indisexclusion))
+) AS shape
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2`;
+
+function shapeOf(value: unknown, name: TargetName): ReplicaTable {
+  const table = fields(value);
+  return {
+    oid: Number(table['oid']),
+    name,
+    kind: text(table['kind']),
+    referenced: table['referenced'] === true,
+    identityFull: table['identityFull'] === true,
+    columns: list(table['columns']).map((entry) => {
+      const column = fields(entry);
+      const identity = column['identity'];
+      return {
+        name: text(column['name']),
+        number: Number(column['number']),
+        castType: text(column['castType']),
+        nativeType: text(column['nativeType']),
+        notNull: column['notNull'] === true,
+        hasDefault: column['hasDefault'] === true,
+        generated: column['generated'] === true,
+        identity: identity === 'always' || identity === 'by-default' ? identity : 'no',
+        equality: textOrNull(column['equality']),
+      };
+    }),
+    indexes: list(table['indexes']).map((entry) => {
+      const index = fields(entry);
+      return {
+        name: text(index['name']),
+        primary: index['primary'] === true,
+        unique: index['unique'] === true,
+        exclusion: index['exclusion'] === true,
+        immediate: index['immediate'] === true,
+        nullsNotDistinct: index['nullsNotDistinct'] === true,
+        predicate: textOrNull(index['predicate']),
+        keys: list(index['keys']).map((part) => {
+          const key = fields(part);
+          return { expression: text(key['expression']), column: textOrNull(key['column']), operator: textOrNull(key['operator']) ?? 'pg_catalog.=' };
+        }),
+      };
+    }),
+  };
+}
+
+function fields(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) throw unexpected();
+  return { ...value };
+}
+
+function list(value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw unexpected();
+  return value;
+}
+
+function text(value: unknown): string {
+  if (typeof value !== 'string') throw unexpected();
+  return value;
+}
+
+function textOrNull(value: unknown): string | null {
+  return value === null || value === undefined ? null : text(value);
+}
+
+function unexpected(): TidemarkError {
+  return new TidemarkError('INTERNAL', 'the catalog of the replica was not read as it was asked for');
+}

@@ -1,0 +1,167 @@
+/** The statements that write one table's net change, added to a pipeline. */
+import type { FoldedTable, RecordRef } from '../../contracts/sink.ts';
+import type { ApplyMode } from '../relational/apply-mode.ts';
+import { chunks, type ChunkLimits } from '../relational/chunks.ts';
+import { imageParameters, keyParameters } from './array-parameters.ts';
+import { copyRows } from './copy-rows.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { ReplicaIndex } from './replica-table.ts';
+import { ident, qualified } from './sql.ts';
+import { type KeyMatch, rowsFromArrays, type TablePlan } from './table-plan.ts';
+
+const LIMITS: ChunkLimits = { rows: 32_768, bytes: 8 << 20 };
+
+/** Below this many rows a prepared INSERT is quicker than a COPY, which is planned each time. */
+const COPY_FROM_ROWS = 24;
+
+/** Where rows are found by reading the whole table, the planner may choose how; elsewhere only the index will do. */
+const FREE_PLAN = 'SET LOCAL enable_hashjoin = on; SET LOCAL enable_seqscan = on'.split('; ');
+const INDEX_PLAN = 'SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off'.split('; ');
+
+/** Adds what `mode` says to the pipeline. The table was emptied already where the change says so. */
+export function addTable(pipeline: Pipeline, plan: TablePlan, change: FoldedTable, mode: ApplyMode): void {
+  const { deletes, upserts, inserts } = change;
+  const { keys } = plan;
+  if (keys === null) {
+    removeRows(pipeline, plan, deletes);
+    if (mode === 'clear') clearTheWay(pipeline, plan, inserts);
+    insertRows(pipeline, plan, upserts);
+    insertRows(pipeline, plan, inserts);
+    return;
+  }
+  switch (mode) {
+    case 'optimistic':
+      removeKeys(pipeline, plan, keys, deletes);
+      insertRows(pipeline, plan, upserts);
+      insertRows(pipeline, plan, inserts);
+      return;
+    case 'upsert':
+      removeKeys(pipeline, plan, keys, deletes);
+      upsertRows(pipeline, plan, keys, upserts);
+      insertRows(pipeline, plan, inserts);
+      return;
+    case 'replace':
+    case 'clear':
+      replaceRows(pipeline, plan, keys, change, mode === 'clear');
+  }
+}
+
+/** Every touched key goes, every final image comes; what the replica's own columns held is put back. */
+function replaceRows(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, change: FoldedTable, clear: boolean): void {
+  const { deletes, upserts, inserts } = change;
+  removeKeys(pipeline, plan, keys, deletes);
+  const keep = plan.extraColumns.length > 0 && upserts.length > 0;
+  if (keep) stashExtras(pipeline, plan, keys, upserts);
+  removeKeys(pipeline, plan, keys, upserts);
+  removeKeys(pipeline, plan, keys, inserts);
+  if (clear) {
+    clearTheWay(pipeline, plan, upserts);
+    clearTheWay(pipeline, plan, inserts);
+  }
+  insertRows(pipeline, plan, upserts);
+  insertRows(pipeline, plan, inserts);
+  if (keep) restoreExtras(pipeline, plan, keys);
+}
+
+function removeKeys(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: readonly RecordRef[]): void {
+  if (refs.length === 0) return;
+  if (!plan.removeByIndex) for (const sql of FREE_PLAN) pipeline.once(sql);
+  for (const chunk of chunks(refs, LIMITS)) pipeline.prepared(keys.remove, keyParameters(chunk, plan.keyForms));
+  if (!plan.removeByIndex) for (const sql of INDEX_PLAN) pipeline.once(sql);
+}
+
+function upsertRows(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: readonly RecordRef[]): void {
+  if (refs.length === 0) return;
+  if (plan.upsert === null) {
+    removeKeys(pipeline, plan, keys, refs);
+    insertRows(pipeline, plan, refs);
+    return;
+  }
+  for (const chunk of chunks(refs, LIMITS)) pipeline.prepared(plan.upsert, imageParameters(chunk, 'after', plan.forms));
+}
+
+function insertRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {
+  if (refs.length === 0) return;
+  if (plan.columns.length === 0) {
+    pipeline.once(`INSERT INTO ${qualified(plan.table.name)} SELECT FROM pg_catalog.generate_series(1, ${refs.length})`);
+    return;
+  }
+  if (refs.length < COPY_FROM_ROWS) {
+    pipeline.prepared(plan.insert, imageParameters(refs, 'after', plan.forms));
+    return;
+  }
+  const data = chunks(refs, LIMITS).map((chunk) => copyRows(chunk, 'after', plan.wanted));
+  pipeline.copyIn(plan.copy, data);
+}
+
+/**
+ * A keyless table: of each row given, as many equal ones go as it is given times. Rows are equal when the text of all
+ * their columns is: the only equality that every type has, and the one that the log has.
+ */
+function removeRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {
+  if (refs.length === 0) return;
+  if (plan.columns.length === 0) {
+    const table = qualified(plan.table.name);
+    pipeline.once(`DELETE FROM ${table} WHERE ctid IN (SELECT ctid FROM ${table} LIMIT ${refs.length})`);
+    return;
+  }
+  const row = (alias: string): string =>
+    `ROW(${plan.columns.map(({ target }) => `${alias}.${ident(target.name)}::pg_catalog.text`).join(', ')})::pg_catalog.text`;
+  const sql = `
+    WITH gone AS MATERIALIZED (
+      SELECT ${row('s')} AS image, pg_catalog.count(*) AS times
+        FROM (SELECT ${rowsFromArrays(plan.columns)}) AS s GROUP BY 1
+    ), found AS (
+      SELECT t.tableoid AS part, t.ctid AS place, gone.times, pg_catalog.row_number() OVER (PARTITION BY gone.image) AS nth
+        FROM ${qualified(plan.table.name)} AS t JOIN gone ON gone.image OPERATOR(pg_catalog.=) ${row('t')}
+    )
+    DELETE FROM ${qualified(plan.table.name)} AS t USING found
+     WHERE t.tableoid = found.part AND t.ctid = found.place AND found.nth <= found.times`;
+  for (const statement of FREE_PLAN) pipeline.once(statement);
+  for (const chunk of chunks(refs, LIMITS)) pipeline.prepared(sql, imageParameters(chunk, 'before', plan.forms));
+  for (const statement of INDEX_PLAN) pipeline.once(statement);
+}
+
+/** Deletes rows that a unique or exclusion constraint would find in the way of the given ones. */
+function clearTheWay(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {
+  if (refs.length === 0) return;
+  const written = new Set(plan.columns.map((column) => column.target.name));
+  const indexes = plan.table.indexes.filter((index) => index.keys.every((key) => key.column === null || written.has(key.column)));
+  if (indexes.length === 0) return;
+  for (const statement of FREE_PLAN) pipeline.once(statement);
+  for (const chunk of chunks(refs, LIMITS)) {
+    const parameters = imageParameters(chunk, 'after', plan.forms);
+    for (const index of indexes) pipeline.prepared(clearSql(plan, index), parameters);
+  }
+  for (const statement of INDEX_PLAN) pipeline.once(statement);
+}
+
+function clearSql(plan: TablePlan, index: ReplicaIndex): string {
+  const guard = index.predicate === null ? '' : ` WHERE ${index.predicate}`;
+  const entries = index.keys.map((key, at) => `(${key.expression}) AS "~${at}"`).join(', ');
+  const meets = index.keys.map((key, at) => {
+    const same = `(${key.expression}) OPERATOR(${key.operator}) "~s"."~${at}"`;
+    return index.nullsNotDistinct ? `(${same} OR ((${key.expression}) IS NULL AND "~s"."~${at}" IS NULL))` : same;
+  });
+  const rows = `SELECT ${entries} FROM (SELECT ${rowsFromArrays(plan.columns)}) AS "~r"${guard}`;
+  const conditions = index.predicate === null ? meets : [...meets, `(${index.predicate})`];
+  return `DELETE FROM ${qualified(plan.table.name)} USING (${rows}) AS "~s" WHERE ${conditions.join(' AND ')}`;
+}
+
+/** Keeps the replica's own columns of the rows that are about to be deleted and inserted again. */
+function stashExtras(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: readonly RecordRef[]): void {
+  const columns = [...keys.columns, ...plan.extraColumns].map((column) => `t.${ident(column.name)}`).join(', ');
+  const table = `${qualified(plan.table.name)} AS t`;
+  pipeline.once(`CREATE TEMPORARY TABLE tidemark_extras ON COMMIT DROP AS SELECT ${columns} FROM ${table} WHERE false`);
+  const sql = `INSERT INTO pg_temp.tidemark_extras SELECT ${columns} FROM ${table} CROSS JOIN ${keys.source} WHERE ${keys.condition}`;
+  for (const chunk of chunks(refs, LIMITS)) pipeline.once(sql, keyParameters(chunk, plan.keyForms));
+}
+
+function restoreExtras(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch): void {
+  const sets = plan.extraColumns.map((column) => `${ident(column.name)} = x.${ident(column.name)}`).join(', ');
+  const same = keys.columns
+    .map((column) => `t.${ident(column.name)} OPERATOR(${column.equality ?? 'pg_catalog.='}) x.${ident(column.name)}`)
+    .join(' AND ');
+  pipeline.once(`UPDATE ${qualified(plan.table.name)} AS t SET ${sets} FROM pg_temp.tidemark_extras AS x WHERE ${same}`);
+  pipeline.once('DROP TABLE pg_temp.tidemark_extras');
+}

@@ -1,0 +1,115 @@
+/** Types that a table needs at the replica: which of them can be made from what the log says, and how. Pure. */
+import type { LogicalType, SimpleKind } from '../../contracts/types/logical-type.ts';
+import { ident, literal } from './sql.ts';
+
+/** A type made by users at the source that can be created from the log. */
+export interface CreatableType {
+  /** As the log names it: `shop.mood`. */
+  readonly name: string;
+  readonly create: string;
+  /** Of an enum, in their order; null for other types. */
+  readonly labels: readonly string[] | null;
+}
+
+/** The creatable types of a column's type, innermost first. */
+export function creatableTypes(type: LogicalType): CreatableType[] {
+  switch (type.kind) {
+    case 'array':
+      return creatableTypes(type.element);
+    case 'enum': {
+      const create = `CREATE TYPE ${quotedTypeName(type.name)} AS ENUM (${type.labels.map(literal).join(', ')})`;
+      return [{ name: type.name, create, labels: type.labels }];
+    }
+    case 'domain':
+      return [...creatableTypes(type.base), { name: type.name, create: `CREATE DOMAIN ${quotedTypeName(type.name)} AS ${typeSql(type.base)}`, labels: null }];
+    case 'composite': {
+      const fields = type.fields.map((field) => `${ident(field.name)} ${typeSql(field.type)}`).join(', ');
+      const create = `CREATE TYPE ${quotedTypeName(type.name)} AS (${fields})`;
+      return [...type.fields.flatMap((field) => creatableTypes(field.type)), { name: type.name, create, labels: null }];
+    }
+    case 'range': {
+      if (!type.name.includes('.')) return [];
+      const create = `CREATE TYPE ${quotedTypeName(type.name)} AS RANGE (SUBTYPE = ${typeSql(type.element)})`;
+      return [...creatableTypes(type.element), { name: type.name, create, labels: null }];
+    }
+    // A multirange comes into being with its range, which the log does not name: the replica must have it.
+    default:
+      return [];
+  }
+}
+
+/** Schema and name of a type as the log names it. */
+export function splitTypeName(name: string): { schema: string; name: string } {
+  const dot = name.indexOf('.');
+  return dot < 0 ? { schema: 'pg_catalog', name } : { schema: name.slice(0, dot), name: name.slice(dot + 1) };
+}
+
+export function quotedTypeName(name: string): string {
+  const parts = splitTypeName(name);
+  return `${ident(parts.schema)}.${ident(parts.name)}`;
+}
+
+/** A logical type as Postgres writes it: for parts of types, where the log has no native text. */
+export function typeSql(type: LogicalType): string {
+  switch (type.kind) {
+    case 'decimal':
+      return type.precision === null ? 'numeric' : `numeric(${type.precision}, ${type.scale ?? 0})`;
+    case 'text':
+      return textSql(type);
+    case 'bit':
+      return `${type.varying ? 'bit varying' : 'bit'}${type.length === null ? '' : `(${type.length})`}`;
+    case 'time':
+      return `time(${type.digits})`;
+    case 'timetz':
+      return `time(${type.digits}) with time zone`;
+    case 'timestamp':
+      return `timestamp(${type.digits})`;
+    case 'timestamptz':
+      return `timestamp(${type.digits}) with time zone`;
+    case 'interval':
+      return `interval(${type.digits})`;
+    case 'enum':
+    case 'set':
+    case 'composite':
+    case 'domain':
+    case 'range':
+    case 'multirange':
+      return quotedTypeName(type.name);
+    case 'array':
+      return `${typeSql(type.element)}[]`;
+    case 'vector':
+      return type.dimensions === null ? 'vector' : `vector(${type.dimensions})`;
+    case 'unknown':
+      return type.nativeType;
+    default:
+      return SIMPLE[type.kind];
+  }
+}
+
+function textSql(type: Extract<LogicalType, { kind: 'text' }>): string {
+  if (type.length === null) return 'text';
+  return `${type.fixed ? 'character' : 'character varying'}(${type.length})`;
+}
+
+const SIMPLE: Readonly<Record<SimpleKind, string>> = {
+  bool: 'boolean',
+  int16: 'smallint',
+  int32: 'integer',
+  int64: 'bigint',
+  uint64: 'numeric(20)',
+  float32: 'real',
+  float64: 'double precision',
+  bytes: 'bytea',
+  uuid: 'uuid',
+  date: 'date',
+  json: 'json',
+  inet: 'inet',
+  cidr: 'cidr',
+  macaddr: 'macaddr',
+  money: 'money',
+  hstore: 'hstore',
+  ltree: 'ltree',
+  tsvector: 'tsvector',
+  xml: 'xml',
+  geometry: 'geometry',
+};

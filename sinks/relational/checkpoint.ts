@@ -1,0 +1,51 @@
+/** What a relational sink decides about its checkpoint, as functions of what stands there. */
+import type { Checkpoint, EpochId, LogId } from '../../contracts/checkpoint.ts';
+import type { Offset } from '../../contracts/offset.ts';
+
+/** The row of one sink in the table of checkpoints. */
+export interface StoredCheckpoint extends Checkpoint {
+  /** Names the hub process that opened the sink last: random, new for each process. */
+  readonly owner: string;
+}
+
+/** What this hub process expects to find: what it left there. */
+export interface ExpectedCheckpoint {
+  readonly logId: LogId;
+  readonly epoch: EpochId;
+  readonly offset: Offset;
+  readonly fence: number;
+}
+
+export type Opening =
+  /** Take it over and go on after its offset; `fresh`: nothing has been applied yet. */
+  | { readonly kind: 'take-over'; readonly fresh: boolean }
+  /** Somebody else has opened it since this process did. */
+  | { readonly kind: 'fenced' }
+  /** It belongs to another log. */
+  | { readonly kind: 'foreign' };
+
+/**
+ * How an opening goes on from what stands at the sink (null: nothing does).
+ * @param ownFence the fence that this process was given at its last opening; 0: it has not opened the sink yet
+ */
+export function decideOpening(stored: StoredCheckpoint | null, logId: LogId, owner: string, ownFence: number): Opening {
+  if (stored === null) return { kind: 'take-over', fresh: true };
+  if (stored.logId !== logId) return { kind: 'foreign' };
+  if (ownFence > 0 && stored.fence !== ownFence && stored.owner !== owner) return { kind: 'fenced' };
+  return { kind: 'take-over', fresh: isFresh(stored) };
+}
+
+/** True for a checkpoint that was made at the first opening and has not moved yet. */
+export function isFresh(stored: Pick<StoredCheckpoint, 'offset' | 'epoch'>): boolean {
+  return stored.offset === 0 && stored.epoch === '';
+}
+
+export type Refusal = 'fenced' | 'foreign' | 'moved';
+
+/** Why a compare-and-set of the checkpoint found nothing to set. */
+export function explainRefusal(stored: StoredCheckpoint | null, expected: ExpectedCheckpoint): Refusal {
+  if (stored === null) return 'moved';
+  if (stored.logId !== expected.logId) return 'foreign';
+  if (stored.fence !== expected.fence) return 'fenced';
+  return 'moved';
+}

@@ -1,0 +1,41 @@
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
+
+/** A table's name at a relational sink. */
+export interface TargetName {
+  readonly schema: string;
+  readonly name: string;
+}
+
+export interface NameRules {
+  /** Source namespace to schema at the sink; others keep their name. */
+  readonly schemas: ReadonlyMap<string, string>;
+  /** The template of one table (`mirror.{table}`), null where it has none. */
+  readonly templateOf: (table: Pick<TableSchema, 'namespace' | 'name'>) => string | null;
+}
+
+/**
+ * Where a table of the source stands at the sink: its template, else its schema's mapping, else the same name. A
+ * template is `name` or `schema.name`, in which `{schema}` and `{table}` stand for the source's.
+ * @throws TidemarkError `CONFIG_VALUE` when the template gives no name
+ */
+export function targetName(rules: NameRules, table: Pick<TableSchema, 'namespace' | 'name'>): TargetName {
+  const mapped = rules.schemas.get(table.namespace) ?? table.namespace;
+  const template = rules.templateOf(table);
+  if (template === null) return { schema: mapped, name: table.name };
+  const dot = template.indexOf('.');
+  const fill = (text: string): string => text.replaceAll('{schema}', table.namespace).replaceAll('{table}', table.name);
+  const name = fill(dot < 0 ? template : template.slice(dot + 1));
+  const schema = dot < 0 ? mapped : fill(template.slice(0, dot));
+  if (name === '' || schema === '') throw new TidemarkError('CONFIG_VALUE', `'${template}' does not name a table`);
+  return { schema, name };
+}
+
+/** `schema.name`, for messages. */
+export function printedName(name: TargetName): string {
+  return `${name.schema}.${name.name}`;
+}
+
+export function sameName(a: TargetName, b: TargetName): boolean {
+  return a.schema === b.schema && a.name === b.name;
+}
