@@ -1,7 +1,7 @@
 import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import type { SourceConfig } from '../../contracts/config.ts';
 import type { ChangeStream, SourceConnector } from '../../contracts/connector.ts';
-import { TidemarkError } from '../../contracts/errors/error.ts';
+import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import type { DurableProgress, LogWriter, SourceLog } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import type { Position } from '../../contracts/position.ts';
@@ -88,7 +88,7 @@ export class Capture implements Work {
       await this.#runStream(stream, feed, both, healthy);
     } catch (failure) {
       if (signal.aborted) return;
-      throw life.signal.aborted ? failureOf(life.signal) : failure instanceof TidemarkError ? failure.at({ source: config.name }) : failure;
+      throw asTidemarkError(life.signal.aborted ? life.signal.reason : failure, 'INTERNAL', { source: config.name });
     } finally {
       this.#stream = null;
       this.#feed = null;
@@ -168,7 +168,7 @@ export class Capture implements Work {
     const fail = (failure: unknown): void => this.#failLife(failure);
     const announce: ChangeStream['announce'] = (tables) => stream.announce(tables);
     const beside = companion.accompany({ connector, log, turns: feed, announce }, signal).catch(fail);
-    let reason: unknown = signal.reason;
+    let reason: unknown;
     try {
       const progress = this.#acker?.pending();
       if (progress !== undefined && progress !== null) stream.acknowledge(progress);
@@ -181,7 +181,8 @@ export class Capture implements Work {
       reason = failure;
       throw failure;
     } finally {
-      fail(reason ?? new TidemarkError('ABORTED', 'the stream has ended by itself'));
+      reason ??= signal.reason ?? new TidemarkError('ABORTED', 'the stream has ended by itself');
+      fail(reason);
       await feed.end(reason);
       await beside;
     }

@@ -85,15 +85,19 @@ function rows(step: SinkStep | undefined) {
     table: table.schema.tableId,
     truncate: table.truncate,
     copying: table.copying,
-    deletes: table.deletes.map(text),
+    deletes: table.deletes.map(removed),
     upserts: table.upserts.map(text),
     inserts: table.inserts.map(text),
   }));
 }
 
 function text({ batch, at }: RecordRef): string {
+  return readImage(new RecordView().seek(batch.records, at).after()).map(String).join('=');
+}
+
+/** Of a keyless table the row (which an update may have removed), else the key. */
+function removed({ batch, at }: RecordRef): string {
   const view = new RecordView().seek(batch.records, at);
-  if (view.op !== Op.delete) return readImage(view.after()).map(String).join('=');
   return view.hasBefore ? readImage(view.before()).map(String).join('=') : view.key().subarray(4).toString();
 }
 
