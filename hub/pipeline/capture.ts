@@ -182,6 +182,7 @@ export class Capture implements Work {
       throw failure;
     } finally {
       reason ??= signal.reason ?? new TidemarkError('ABORTED', 'the stream has ended by itself');
+      this.#feed = null;
       fail(reason);
       await feed.end(reason);
       await beside;
