@@ -1,0 +1,29 @@
+import { parseArgs } from 'node:util';
+
+export interface DemoOptions {
+  /** How long the shop is in business. */
+  readonly seconds: number;
+  /** Leave everything running after the verdict, until Ctrl-C. */
+  readonly keep: boolean;
+  readonly help: boolean;
+}
+
+export const USAGE = `npm run demo -- [--seconds N] [--keep]
+
+A real Postgres 18 with a shop in it, a hub that captures every change, and a replica that it keeps up to date. At the
+end every table of both is compared, row by row. Exit code 0: equal; 1: not equal, or something failed.
+
+  --seconds N   how long the shop is in business (default 30)
+  --keep        leave everything running, to play with, until Ctrl-C
+`;
+
+/** @throws Error what is wrong with the arguments */
+export function readOptions(args: readonly string[]): DemoOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { seconds: { type: 'string', default: '30' }, keep: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+  });
+  const seconds = Number(values.seconds);
+  if (!Number.isFinite(seconds) || seconds < 1 || seconds > 86_400) throw new Error(`--seconds wants a number from 1 to 86400, not ${values.seconds}`);
+  return { seconds, keep: values.keep, help: values.help };
+}
