@@ -137,8 +137,8 @@ async function waitFor(parts: ApiParts, sink: string, target: WaitTarget, timeou
     return await parts.service.wait(sink, target, AbortSignal.any([own.signal, end]));
   } catch (error) {
     // Whatever the service makes of the abort: the reason is what happened.
-    if (own.signal.aborted) throw timeout;
     if (end.aborted) throw asTidemarkError(end.reason, 'ABORTED');
+    if (own.signal.aborted && !(error instanceof TidemarkError && error.code === 'WAIT_TIMEOUT')) throw timeout;
     throw error;
   } finally {
     own.abort();

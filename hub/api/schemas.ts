@@ -123,5 +123,41 @@ export const TABLE_BODY = Type.Object(
   { additionalProperties: false },
 );
 
+const CELL = Type.Union([
+  Type.String(),
+  Type.Null(),
+  Type.Object({ $bytes: Type.String() }),
+  Type.Object({ $absent: Type.Literal(true) }),
+]);
+export type CellJson = Static<typeof CELL>;
+const ROW = nullable(Type.Record(Type.String(), CELL));
+
+/** A line of a changelog (record-json.ts). */
+export const RECORD_LINE = Type.Object({
+  offset: OFFSET,
+  op: Type.Enum(['c', 'u', 'd', 'r', 't', 's', 'm', 'h']),
+  flags: Type.Array(Type.String()),
+  table: nullable(Type.String()),
+  tableId: Type.Integer(),
+  version: Type.Integer(),
+  transaction: nullable(Type.Object({ kind: Type.String(), xid: Type.Integer(), time: Type.String(), origin: Type.String() })),
+  /** Of c, u, d, r; null for a keyless table. */
+  key: Type.Optional(ROW),
+  before: Type.Optional(ROW),
+  after: Type.Optional(ROW),
+  /** Of s. */
+  schema: Type.Optional(
+    Type.Object({
+      columns: Type.Array(Type.Object({ name: Type.String(), type: Type.String(), nullable: Type.Boolean(), generated: Type.String() })),
+      key: Type.Array(nullable(Type.String())),
+    }),
+  ),
+  /** Of h. */
+  control: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** Of m. */
+  message: Type.Optional(Type.Object({ prefix: Type.String(), content: CELL })),
+});
+export type RecordJson = Static<typeof RECORD_LINE>;
+
 /** The type of the lines of `GET /v1/sources/SOURCE/read`. */
 export const NDJSON = 'application/x-ndjson';

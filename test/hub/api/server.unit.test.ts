@@ -180,10 +180,10 @@ describe('waiting', () => {
   it('is answered when the API closes', async () => {
     const begun = service.waitBegins();
     const waiting = client.wait('replica', '11', 60_000, SIGNAL);
-    const outcome = expect(waiting).rejects.toMatchObject({ code: 'ABORTED', message: 'the hub is ending' });
+    const outcome = waiting.catch((error: unknown) => error);
     await begun;
     await api[Symbol.asyncDispose]();
-    await outcome;
+    expect(await outcome).toMatchObject({ code: 'ABORTED', message: 'the hub is ending' });
     await expect(client.status(SIGNAL)).rejects.toMatchObject({ code: 'API_UNREACHABLE' });
   });
 });
