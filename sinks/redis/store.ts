@@ -1,0 +1,61 @@
+import type { Offset } from '../../contracts/offset.ts';
+import type { Progress } from './checkpoint.ts';
+import type { KeyScratch } from './key-scratch.ts';
+import type { Partition } from './partition.ts';
+import type { Reply } from './resp/reply-reader.ts';
+import type { RowTarget } from './row-target.ts';
+
+/**
+ * Where a sink's keys are: one server, or a cluster in one of two ways. Opened for one owner; after a failure it is
+ * thrown away and opened again. Calls are made one at a time by the applying loop.
+ */
+export interface Store extends AsyncDisposable {
+  /** Keeps the checkpoint that fences the sink. */
+  readonly control: Partition;
+  /** The least offset that all parts of the store have applied. */
+  readonly offset: Offset;
+  /** Bytes in front of every row's key that do not come from its template. */
+  readonly tagLength: number;
+  /** Begins a key: leaves room for what stands in front of it. */
+  startKey(key: KeyScratch): void;
+  /** Completes a key, and tells where its commands go. */
+  place(key: KeyScratch): RowTarget;
+  /** Where the commands for a key go that was found in Redis. */
+  targetOf(key: Buffer): RowTarget;
+
+  /** Data up to `to` may be applied in part from now on. @throws TidemarkError `SINK_FENCED` at the latest when it is confirmed */
+  beginBatch(to: Offset): Promise<void>;
+  /** Everything written so far has been executed and can be read. @throws TidemarkError */
+  settle(): Promise<void>;
+  /**
+   * All of a batch has been written; null: it ends inside a transaction of the source, and says nothing of its own.
+   * Resolves when it was sent; `durable` when data and checkpoint are there.
+   */
+  endBatch(progress: Progress | null): Promise<{ readonly durable: Promise<void> }>;
+  /** Nothing more is to come for now: writes checkpoints that wait for the next transaction. @throws TidemarkError */
+  flush(): Promise<void>;
+
+  /** Keys by name: every key of the whole store that begins with `prefix`, in pieces. Some may come twice. */
+  scan(prefix: Buffer, signal: AbortSignal): AsyncIterable<readonly Buffer[]>;
+  /** The members of a set that `RowTarget.add` wrote. Some may come twice. */
+  members(set: string, signal: AbortSignal): AsyncIterable<readonly Buffer[]>;
+  /** One reading command per key: `command` with the key in place of null. Answers in the order of the keys. */
+  read(keys: readonly Buffer[], command: readonly (string | null)[]): Promise<readonly Reply[]>;
+  /** Removes a set that `RowTarget.add` wrote. */
+  dropSet(set: string): Promise<void>;
+
+  /** Forgets the checkpoint and every stale key: `marking` begins. */
+  beginRebuild(): Promise<void>;
+  /** Notes keys that are there before the replay. */
+  markStale(keys: readonly Buffer[]): Promise<void>;
+  /** The replay begins, at offset 0. */
+  beginReplay(): Promise<void>;
+  /** Some keys that the replay did not write; empty: there are none left. */
+  staleKeys(): Promise<readonly Buffer[]>;
+  endRebuild(): Promise<void>;
+
+  /** Closes the connections; everything that waits rejects. */
+  fail(error: unknown): void;
+  /** Resolves with the reason once a connection is lost. */
+  readonly lost: Promise<unknown>;
+}
