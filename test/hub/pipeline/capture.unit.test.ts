@@ -30,9 +30,16 @@ const announcer: StreamCompanion = {
     announce(tables);
     await turns.waitCatalog((catalog) => tables.every((table) => catalog.table(table.tableId) !== undefined), signal);
     for (const { tableId } of tables) await turns.turn((turn) => copied(turn, tableId));
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    await aborted(signal);
   },
 };
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
 
 async function copied(turn: WriterTurn, tableId: number): Promise<void> {
   if (turn.catalog.table(tableId)?.state.state === 'consistent') return;
