@@ -4,7 +4,8 @@ import type { Clock, Logger } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import type { WalIdentity } from './position.ts';
 import type { RowWidth } from './row-width.ts';
-import type { Session } from './session.ts';
+import type { Session, WireConnection } from './session.ts';
+import type { HostAddress } from './url.ts';
 
 /** What becomes of a column's value between the server and the log. */
 export type ColumnAction =
@@ -12,7 +13,7 @@ export type ColumnAction =
   | 'keep'
   /** `\x` hexadecimal to raw bytes. */
   | 'bytes'
-  /** Replaced by its hash. */
+  /** Replaced by the hash of the server's text (of `\\x...` for `bytea`). */
   | 'hash';
 
 /** A table as the catalog shows it now, with what a copy must know of it. */
@@ -37,6 +38,8 @@ export interface CopierDeps {
   readonly slot: string;
   /** A session with the canonical settings; the caller disposes it. Aborting ends it. */
   open(signal: AbortSignal): Promise<Session>;
+  /** One more connection to a host, for a replication session; nothing is connected yet (Endpoint.wire). */
+  wire(host: HostAddress): Promise<WireConnection>;
   /** The tables of these OIDs (sourceTableId); those that are gone are left out. Runs in the session's transaction. */
   describe(session: Session, sourceTableIds: readonly string[]): Promise<DescribedTable[]>;
   /** System identifier and timeline of the server behind the session. */

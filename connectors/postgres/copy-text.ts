@@ -12,18 +12,20 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import { Flag, Op } from '../../contracts/op.ts';
 import { MAX_RECORD_BYTES, RECORD_HEADER, writeU32 } from '../../contracts/record.ts';
 import { Cell } from '../../contracts/row-image.ts';
+import type { ColumnAction } from './copier-deps.ts';
+import { HASH_BYTES } from './hash.ts';
+import type { RowWidth } from './row-width.ts';
 
-/** How the values of one table's rows become an image. Columns in the order of the COPY list. */
+/** How the values of one table's rows become an image. */
 export interface RowLayout {
-  readonly columns: number;
-  /** Per column: true where the value is `bytea` in hex, which becomes raw bytes. */
-  readonly binary: readonly boolean[];
+  /** One for each column, in the order of the COPY list. */
+  readonly actions: readonly ColumnAction[];
   /** Indexes of the key columns in key order; empty: keyless. */
   readonly key: readonly number[];
-  /** Per column: replaces a canonical value by its hash, as text; null: kept as it is. */
-  readonly hash: readonly (((value: Buffer) => Buffer) | null)[];
-  /** A row whose image is longer may hold a value out of line (`Flag.wide`). */
-  readonly wideAbove: number;
+  /** The text that stands for a hashed value. */
+  readonly hash: (value: Uint8Array) => Buffer;
+  /** Tells the rows that may hold a value out of line (`Flag.wide`); null: none does. */
+  readonly width: Pick<RowWidth, 'narrowImage' | 'isWide'> | null;
 }
 
 /** Receives a full buffer of records. */
@@ -56,6 +58,7 @@ for (let digit = 0; digit < 16; digit++) {
  */
 export class CopyTextDecoder {
   readonly #layout: RowLayout;
+  readonly #columns: number;
   readonly #sink: RecordSink;
   readonly #keyStart: Float64Array;
   readonly #keyEnd: Float64Array;
@@ -75,14 +78,15 @@ export class CopyTextDecoder {
 
   constructor(layout: RowLayout, sink: RecordSink) {
     this.#layout = layout;
+    this.#columns = layout.actions.length;
     this.#sink = sink;
     this.#keyStart = new Float64Array(layout.key.length);
     this.#keyEnd = new Float64Array(layout.key.length);
-    this.#keyPlace = new Int32Array(layout.columns).fill(-1);
+    this.#keyPlace = new Int32Array(this.#columns).fill(-1);
     layout.key.forEach((column, place) => {
       this.#keyPlace[column] = place;
     });
-    this.#slack = layout.hash.filter((hash) => hash !== null).length * 128;
+    this.#slack = layout.actions.filter((action) => action === 'hash').length * HASH_BYTES;
     this.#keyGuess = layout.key.length * 12;
   }
 
@@ -91,7 +95,8 @@ export class CopyTextDecoder {
    * @throws TidemarkError `POSTGRES_COPY_MALFORMED` when it is not a row of the layout
    */
   row(row: Buffer): void {
-    const { columns, key } = this.#layout;
+    const columns = this.#columns;
+    const { key } = this.#layout;
     const end = row.length - 1;
     if (end < 0 || row[end] !== LINE_FEED) throw malformed('a row does not end with a line feed');
     const guess = this.#keyGuess;
@@ -123,7 +128,8 @@ export class CopyTextDecoder {
   }
 
   #image(row: Buffer, end: number, image: number): number {
-    const { columns, binary, hash } = this.#layout;
+    const columns = this.#columns;
+    const { actions, hash } = this.#layout;
     const out = this.#out;
     out[image] = columns >>> 8;
     out[image + 1] = columns & 0xff;
@@ -145,15 +151,13 @@ export class CopyTextDecoder {
         continue;
       }
       const value = at + 5;
-      const isBinary = binary[column] as boolean;
-      let to = isBinary ? this.#hexValue(end, value) : this.#textValue(end, value);
-      const replace = hash[column];
-      if (replace !== null && replace !== undefined) {
-        const hashed = replace(out.subarray(value, to));
-        out.set(hashed, value);
-        to = value + hashed.length;
+      const action = actions[column] as ColumnAction;
+      let to = action === 'bytes' ? this.#hexValue(end, value) : this.#textValue(end, value);
+      if (action === 'hash') {
+        out.set(hash(out.subarray(value, to)), value);
+        to = value + HASH_BYTES;
       }
-      out[at] = isBinary && !replace ? Cell.binary : Cell.text;
+      out[at] = action === 'bytes' ? Cell.binary : Cell.text;
       writeU32(out, at + 1, to - value);
       if (place >= 0) {
         this.#keyStart[place] = value;
@@ -263,7 +267,8 @@ export class CopyTextDecoder {
 
   #finish(record: number, keyLength: number, image: number, imageEnd: number): void {
     const out = this.#out;
-    const wide = imageEnd - image > this.#layout.wideAbove;
+    const { width } = this.#layout;
+    const wide = width !== null && imageEnd - image > width.narrowImage && width.isWide(out, image, imageEnd);
     writeU32(out, record, imageEnd - record - 4);
     out[record + 4] = Op.read;
     out[record + 5] = wide ? Flag.wide : 0;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CopyTextDecoder, type RowLayout } from '../../../connectors/postgres/copy-text.ts';
+import { ColumnHash } from '../../../connectors/postgres/hash.ts';
 import { buildKey } from '../../../contracts/key.ts';
 import { Flag, Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
@@ -8,13 +9,17 @@ import { readImage, type CellValue } from '../../../contracts/row-image.ts';
 
 function layoutOf(columns: number, options: Partial<RowLayout> = {}): RowLayout {
   return {
-    columns,
-    binary: Array.from({ length: columns }, () => false),
+    actions: Array.from({ length: columns }, () => 'keep' as const),
     key: [],
-    hash: Array.from({ length: columns }, () => null),
-    wideAbove: 2000,
+    hash: (value) => new ColumnHash('secret').bytes(value),
+    width: null,
     ...options,
   };
+}
+
+/** Every row whose image is longer counts as wide. */
+function wideAbove(bytes: number): RowLayout['width'] {
+  return { narrowImage: bytes, isWide: () => true };
 }
 
 interface Decoded {
@@ -66,16 +71,16 @@ describe('a COPY row', () => {
   });
 
   it('is flagged wide above the limit of its image', () => {
-    const layout = layoutOf(1, { wideAbove: 2 + 5 + 10 });
+    const layout = layoutOf(1, { width: wideAbove(2 + 5 + 10) });
     expect(decode(layout, [line(['x'.repeat(10)]), line(['x'.repeat(11)])]).map((row) => row.flags)).toEqual([0, Flag.wide]);
   });
 
-  it('has hashed columns as text, null staying null', () => {
-    const hash = (value: Buffer) => Buffer.from(`#${value.toString('utf8')}#`.repeat(20));
-    const layout = layoutOf(3, { hash: [null, hash, hash], key: [0] });
-    const [first, second] = decode(layout, [line(['1', 'a', null]), line(['2', 'b', 'c'])]);
-    expect(first?.cells).toEqual(['1', '#a#'.repeat(20), null]);
-    expect(second?.cells).toEqual(['2', '#b#'.repeat(20), '#c#'.repeat(20)]);
+  it('has hashed columns as text, of the text that the server prints, null staying null', () => {
+    const hash = new ColumnHash('secret');
+    const layout = layoutOf(3, { actions: ['keep', 'hash', 'hash'], key: [0] });
+    const [first, second] = decode(layout, [line(['1', 'a\tb', null]), line(['2', '', Buffer.from('beef', 'hex')])]);
+    expect(first?.cells).toEqual(['1', hash.text('a\tb'), null]);
+    expect(second?.cells).toEqual(['2', hash.text(''), hash.text('\\xbeef')]);
   });
 
   it('of a table without columns has an empty image', () => {
@@ -94,7 +99,7 @@ describe('a COPY row', () => {
   });
 
   it.each(['zz', '\\\\x0', '\\\\x0g', '\\\\y00', ''])('with the bytea %j is refused', (text) => {
-    const layout = layoutOf(1, { binary: [true] });
+    const layout = layoutOf(1, { actions: ['bytes'] });
     expect(() => decode(layout, [Buffer.from(`${text}\n`)])).toThrow(expect.objectContaining({ code: 'POSTGRES_COPY_MALFORMED' }));
   });
 
@@ -107,7 +112,7 @@ describe('a COPY row', () => {
       fc.property(rows, (table) => {
         // Postgres has no zero byte in text.
         const clean = table.map((row) => row.map((cell) => (typeof cell === 'string' ? cell.replaceAll('\0', '') : cell)));
-        const decoded = decode(layoutOf(5, { binary: [false, false, true, false, false], key: [4, 0], wideAbove: 500 }), clean.map(line));
+        const decoded = decode(layoutOf(5, { actions: ['keep', 'keep', 'bytes', 'keep', 'keep'], key: [4, 0], width: wideAbove(500) }), clean.map(line));
         expect(decoded.map((row) => row.cells)).toEqual(clean);
         expect(decoded.map((row) => row.key.toString('hex'))).toEqual(clean.map((row) => buildKey([row[4] ?? '', row[0] ?? '']).toString('hex')));
       }),
@@ -117,7 +122,7 @@ describe('a COPY row', () => {
 
   it('never crashes on mutated bytes: a record or a typed error', () => {
     const base = line(['12', 'text \\ with\ttabs', Buffer.from('beef', 'hex'), null, 'y'.repeat(100)]);
-    const layout = layoutOf(5, { binary: [false, false, true, false, false], key: [0] });
+    const layout = layoutOf(5, { actions: ['keep', 'keep', 'bytes', 'keep', 'keep'], key: [0] });
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(base.length - 1), fc.constantFrom(0, 9, 10, 0x5c, 0x4e, 0xff, 0x78)), { maxLength: 5 }), fc.nat(base.length), (changes, cut) => {
         const row = Buffer.from(base);

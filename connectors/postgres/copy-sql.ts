@@ -1,0 +1,67 @@
+import pg from 'pg';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { readKey } from '../../contracts/key.ts';
+import type { Column, TableSchema } from '../../contracts/schema.ts';
+import { sqlTid, type KeyRange, type TidRange } from './copy-ranges.ts';
+
+export const quoted = pg.escapeIdentifier;
+
+/** The columns of a schema as a list for SELECT, in its order. */
+export function columnList(schema: TableSchema, alias = ''): string {
+  return schema.columns.map((column) => alias + quoted(column.name)).join(', ');
+}
+
+/** @param leaf the leaf's qualified name */
+export function copyTids(schema: TableSchema, leaf: string, { from, to }: TidRange): string {
+  const end = to === null ? '' : ` AND ctid < '${sqlTid(to)}'::tid`;
+  return copyTo(`SELECT ${columnList(schema)} FROM ONLY ${leaf} WHERE ctid >= '${sqlTid(from)}'::tid${end}`);
+}
+
+/** All rows of a leaf. */
+export function copyLeaf(schema: TableSchema, leaf: string): string {
+  return copyTo(`SELECT ${columnList(schema)} FROM ONLY ${leaf}`);
+}
+
+/** Rows in key order, at most `limit`. @param from the table's name, with ONLY where it is not partitioned */
+export function copyKeys(schema: TableSchema, from: string, { after, to }: KeyRange, limit: number): string {
+  const key = keyColumns(schema);
+  const names = key.map((column) => quoted(column.name)).join(', ');
+  const conditions = [
+    ...(after === null ? [] : [`(${names}) > (${literals(key, after)})`]),
+    ...(to === null ? [] : [`(${names}) <= (${literals(key, to)})`]),
+  ];
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
+  return copyTo(`SELECT ${columnList(schema)} FROM ${from}${where} ORDER BY ${names} LIMIT ${limit}`);
+}
+
+/** The rows of given keys. @param from as for {@link copyKeys} */
+export function copyRows(schema: TableSchema, from: string, keys: readonly Uint8Array[]): string {
+  const key = keyColumns(schema);
+  const places = key.map((_, index) => `k${index}`);
+  const equal = key.map((column, index) => `t.${quoted(column.name)} = v.k${index}`).join(' AND ');
+  const values = keys.map((one) => `(${literals(key, one)})`).join(', ');
+  return copyTo(`SELECT ${columnList(schema, 't.')} FROM ${from} AS t, (VALUES ${values}) AS v(${places.join(', ')}) WHERE ${equal}`);
+}
+
+function copyTo(select: string): string {
+  return `COPY (${select}) TO STDOUT`;
+}
+
+function keyColumns(schema: TableSchema): Column[] {
+  return schema.key.map((index) => schema.columns[index] as Column);
+}
+
+/** The values of a key as literals of the columns' types. @throws TidemarkError `RECORD_CORRUPT` */
+function literals(columns: readonly Column[], key: Uint8Array): string {
+  const values = readKey(key);
+  if (values.length !== columns.length) {
+    throw new TidemarkError('RECORD_CORRUPT', `a key has ${values.length} values and the table's key ${columns.length} columns`);
+  }
+  return columns
+    .map((column, index) => {
+      const value = values[index] as Buffer;
+      const text = column.type.kind === 'bytes' ? `\\x${value.toString('hex')}` : value.toString('utf8');
+      return `${pg.escapeLiteral(text)}::${column.nativeType}`;
+    })
+    .join(', ');
+}
