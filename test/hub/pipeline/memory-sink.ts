@@ -26,6 +26,8 @@ export class MemorySink implements Sink {
   /** Batches wait for this before they are applied. */
   gate: Promise<void> = Promise.resolve();
   opened = 0;
+  /** Batches handed over, applied or not. */
+  handed = 0;
   #logId = '';
   #broken: TidemarkError | null = null;
   #queue: Promise<unknown> = Promise.resolve();
@@ -52,6 +54,7 @@ export class MemorySink implements Sink {
   }
 
   apply(batch: SinkBatch, _signal: AbortSignal): Applying {
+    this.handed++;
     const durable = this.#queue.then(() => this.#apply(batch));
     this.#queue = durable.catch(() => undefined);
     return { accepted: Promise.resolve(), durable };

@@ -1,0 +1,215 @@
+import { describe, expect, it } from 'vitest';
+import { BatchBuilder } from '../../../contracts/change-batch.ts';
+import { buildKey } from '../../../contracts/key.ts';
+import type { LogWriter, SourceLog } from '../../../contracts/log-engine.ts';
+import { Op } from '../../../contracts/op.ts';
+import { buildImage } from '../../../contracts/row-image.ts';
+import { encodeSchema } from '../../../contracts/schema.ts';
+import type { TableSelector } from '../../../contracts/sink.ts';
+import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
+import { Deliver } from '../../../hub/pipeline/deliver.ts';
+import { Part } from '../../../hub/pipeline/part.ts';
+import { createTestRuntime, seededRandom } from '../../fixtures/runtime.ts';
+import { temporaryDirectory } from '../../fixtures/temp.ts';
+import { MemorySink } from './memory-sink.ts';
+import { positionOf } from './numbered-positions.ts';
+import { scriptedSchema } from './scripted-source.ts';
+
+const NONE = new Uint8Array(0);
+
+/** A log that a test writes to, with tables t1 and t2; and what a sink that mirrors them should hold. */
+class TestLog {
+  readonly log: SourceLog;
+  readonly writer: LogWriter;
+  readonly rows = new Map<string, string>();
+  #xid = 0;
+  #builder = new BatchBuilder(4096);
+
+  constructor(log: SourceLog, writer: LogWriter) {
+    this.log = log;
+    this.writer = writer;
+  }
+
+  async begin(): Promise<void> {
+    this.#builder.begin('hub', 0, 0);
+    for (const id of [1, 2]) this.#builder.record(Op.schema, 0, id, 1, NONE, NONE, encodeSchema(scriptedSchema(id)));
+    this.#builder.commit(positionOf(0));
+    await this.#append();
+  }
+
+  /** One transaction; a value of null deletes. Answers its last offset. */
+  async commit(changes: readonly { table: number; key: number; value: number | null }[], cutAfter = Infinity): Promise<number> {
+    this.#xid++;
+    this.#builder.begin('source', this.#xid, this.#xid);
+    for (const { table, key, value } of changes) {
+      const name = `public.t${table}/${key}`;
+      const image = value === null ? NONE : buildImage([String(key), String(value)]);
+      this.#builder.record(value === null ? Op.delete : Op.update, 0, table, 1, buildKey([String(key)]), NONE, image);
+      if (value === null) this.rows.delete(name);
+      else this.rows.set(name, `${key},${value}`);
+      if (this.#builder.count >= cutAfter) await this.#append();
+    }
+    this.#builder.commit(positionOf(this.#xid));
+    await this.#append();
+    await this.writer.flush();
+    return this.writer.lastOffset;
+  }
+
+  async #append(): Promise<void> {
+    await this.writer.append(this.#builder.take());
+  }
+}
+
+async function delivering(sink: MemorySink, options: { tables?: TableSelector; bytes?: number; onError?: 'stop' | 'dead-letter' } = {}) {
+  const directory = await temporaryDirectory('deliver');
+  const runtime = createTestRuntime();
+  const engine = await EmbeddedLogEngine.create(directory.path, runtime);
+  const log = await engine.open('shop', { create: true });
+  const writer = await log.openWriter(() => undefined);
+  const testLog = new TestLog(log, writer);
+  await testLog.begin();
+  const { tables = () => true, bytes = 1 << 20, onError = 'stop' } = options;
+  const config = { name: 'copy', type: 'memory', from: 'shop', tables, tablePatterns: ['*'], tableOptions: new Map(), onError, options: {} };
+  const deliver = new Deliver({ config, sink, log, runtime, bytes, onApplied: () => undefined, onJoined: () => undefined });
+  const eager = { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } };
+  const part = new Part('sink copy', deliver, eager);
+  return {
+    deliver, part, log, source: testLog, runtime,
+    async [Symbol.asyncDispose]() {
+      await part.stop();
+      await writer[Symbol.asyncDispose]();
+      await engine[Symbol.asyncDispose]();
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function patience(): AbortSignal {
+  return AbortSignal.timeout(5000);
+}
+
+describe('Deliver', () => {
+  it('applies what is in the log and what comes, and tells how far it is', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink);
+    await test.source.commit([{ table: 1, key: 1, value: 1 }, { table: 2, key: 1, value: 2 }]);
+    test.part.start();
+    const offset = await test.source.commit([{ table: 1, key: 1, value: 3 }, { table: 2, key: 1, value: null }]);
+    expect(await test.deliver.reached(offset, patience())).toBe(offset);
+    expect(sink.rows).toEqual(new Map([['public.t1/1', '1,3']]));
+    expect(sink.checkpoint).toMatchObject({ offset, epoch: test.log.epochAt(offset), logId: test.log.state().logId });
+    expect(test.deliver.progress).toMatchObject({ offset, caughtUp: true, rebuilding: false, oldestPending: 0 });
+  });
+
+  it('resumes at the sink\'s own checkpoint', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink);
+    test.part.start();
+    const first = await test.source.commit([{ table: 1, key: 1, value: 1 }]);
+    await test.deliver.reached(first, patience());
+    await test.part.pause();
+    expect(test.part.state).toBe('paused');
+    const second = await test.source.commit([{ table: 1, key: 2, value: 2 }]);
+    sink.applied.length = 0;
+    test.part.start();
+    await test.deliver.reached(second, patience());
+    expect(sink.applied.map(({ after, to }) => [after, to])).toEqual([[first, second]]);
+    expect(sink.rows).toEqual(test.source.rows);
+  });
+
+  it('ends with the source\'s rows whatever fails: before the work, after it, in transactions of many parts', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const random = seededRandom(seed);
+      const sink = new MemorySink({ wholeTransactions: random.unit() < 0.6, maxKeys: 1 + Math.floor(random.unit() * 12) });
+      let faults = 6;
+      sink.fault = () => {
+        if (faults === 0 || random.unit() < 0.6) return 'none';
+        faults--;
+        return random.unit() < 0.5 ? 'before' : 'after';
+      };
+      await using test = await delivering(sink, { bytes: random.unit() < 0.5 ? 300 : 1 << 20 });
+      if (random.unit() < 0.5) test.part.start();
+      let offset = 0;
+      for (let n = 0; n < 15; n++) {
+        const changes = Array.from({ length: 1 + Math.floor(random.unit() * 12) }, () => ({
+          table: 1 + Math.floor(random.unit() * 2),
+          key: Math.floor(random.unit() * 6),
+          value: random.unit() < 0.25 ? null : n,
+        }));
+        offset = await test.source.commit(changes, random.unit() < 0.5 ? 4 : Infinity);
+      }
+      test.part.start();
+      await test.deliver.reached(offset, patience());
+      expect(sink.rows, `seed ${seed}`).toEqual(test.source.rows);
+      expect(sink.checkpoint?.offset).toBe(offset);
+    }
+  }, 30_000);
+
+  it('moves on over records of others at once, and writes the checkpoint a little later', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink, { tables: (table) => table.name === 't1' });
+    test.part.start();
+    const first = await test.source.commit([{ table: 1, key: 1, value: 1 }]);
+    await test.deliver.reached(first, patience());
+    const batches = sink.applied.length;
+    let offset = first;
+    for (let n = 0; n < 10; n++) offset = await test.source.commit([{ table: 2, key: 1, value: n }]);
+    await test.deliver.reached(offset, patience());
+    expect(sink.applied.length).toBe(batches);
+    while ((sink.checkpoint?.offset ?? 0) < offset) await test.runtime.clock.sleep(20);
+    expect(sink.applied.length).toBeLessThanOrEqual(batches + 2);
+    expect(sink.applied.at(-1)).toMatchObject({ steps: [], to: offset });
+  });
+
+  it('hands a hot backlog over in few batches', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink);
+    let offset = 0;
+    for (let n = 0; n < 200; n++) offset = await test.source.commit([{ table: 1, key: 1, value: n }]);
+    test.part.start();
+    await test.deliver.reached(offset, patience());
+    expect(sink.applied.length).toBeLessThanOrEqual(10);
+    expect(sink.rows).toEqual(test.source.rows);
+  });
+
+  it('stops on data that the sink refuses, and goes on when told to', async () => {
+    const sink = new MemorySink();
+    sink.refused.add('public.t1/7');
+    await using test = await delivering(sink);
+    test.part.start();
+    const first = await test.source.commit([{ table: 1, key: 1, value: 1 }]);
+    await test.deliver.reached(first, patience());
+    const second = await test.source.commit([{ table: 1, key: 7, value: 1 }]);
+    const waiting = test.part.unlessFailed((signal) => test.deliver.reached(second, signal), patience());
+    await expect(waiting).rejects.toMatchObject({ code: 'SINK_DATA', where: { sink: 'copy', table: 'public.t1' } });
+    expect(sink.checkpoint?.offset).toBe(first);
+    sink.refused.clear();
+    test.part.retry();
+    await test.deliver.reached(second, patience());
+    expect(sink.rows).toEqual(test.source.rows);
+  });
+
+  it('refuses a checkpoint that the log never had', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink);
+    sink.checkpoint = { logId: test.log.state().logId, epoch: 'f'.repeat(32), offset: 1, position: positionOf(0), fence: 1 };
+    test.part.start();
+    await expect(test.part.unlessFailed((signal) => test.deliver.reached(9, signal), patience())).rejects.toMatchObject({ code: 'SINK_DIVERGED' });
+  });
+
+  it('ends a batch in flight before it stops', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink);
+    let open: () => void = () => undefined;
+    sink.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const offset = await test.source.commit([{ table: 1, key: 1, value: 1 }]);
+    test.part.start();
+    while (sink.handed === 0) await new Promise((resolve) => setImmediate(resolve));
+    const stopped = test.part.stop();
+    open();
+    await stopped;
+    expect(sink.checkpoint?.offset).toBe(offset);
+  });
+});
