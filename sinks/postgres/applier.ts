@@ -6,7 +6,7 @@ import { explainRefusal, type StoredCheckpoint } from '../relational/checkpoint.
 import { type NameRules, printedName, targetName } from '../relational/names.ts';
 import { CheckpointRefused, type Optimism, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
 import { type CheckpointMove, readCheckpoint } from './checkpoint-table.ts';
-import { addEnumLabels, applySchemaStep, type DdlContext, forgetTable, tightenTable } from './ddl.ts';
+import { addEnumLabels, applySchemaStep, type DdlContext, tightenTable } from './ddl.ts';
 import { sinkError } from './errors.ts';
 import { readReplicaTable } from './replica-table.ts';
 import type { Session } from './session.ts';
@@ -181,10 +181,9 @@ export class Applier implements AsyncDisposable {
       await applySchemaStep(context, step.before, step.after);
       this.#plans.delete(step.after.tableId);
     } else if (step.state === 'copied') {
+      // A table that is removed or stopped keeps its rows, and stays ours in case it comes back.
       await tightenTable(context, step.table);
       this.#plans.delete(step.table.tableId);
-    } else if (step.state === 'removed') {
-      await forgetTable(context, step.table);
     }
     await session.client.query('SET LOCAL lock_timeout = 0');
   }

@@ -48,14 +48,6 @@ export async function tightenTable(context: DdlContext, schema: TableSchema): Pr
   for (const column of loose) await alter(context.client, notNullStep(`ALTER TABLE ${qualified(name)}`, column.name));
 }
 
-/** The table is no longer mirrored: it stays as it is, and is not ours any more. */
-export async function forgetTable(context: DdlContext, schema: TableSchema): Promise<void> {
-  const name = targetName(context.names, schema);
-  await context.client.query('DELETE FROM tidemark.mirrored_table WHERE schema_name = $1 AND table_name = $2 AND sink = $3', [
-    name.schema, name.name, context.sink,
-  ]);
-}
-
 async function beginGeneration(context: DdlContext, name: TargetName, after: TableSchema): Promise<void> {
   const { client } = context;
   const table = await readReplicaTable(client, name);
