@@ -4,7 +4,6 @@ import { candidates, departed } from './schedule.ts';
 import { appendControl } from './hub-transaction.ts';
 import { DEFAULT_COPY_SETTINGS, type CopyProgress, type CopySession, type CopySettings } from './session.ts';
 import { Slots } from './slots.ts';
-import type { KeySorts } from './stale-deletes.ts';
 import { TableCopy, type CopyReason } from './table-copy.ts';
 
 interface Failure {
@@ -21,15 +20,13 @@ interface Failure {
  */
 export class Copies {
   readonly #settings: CopySettings;
-  readonly #sorts: KeySorts;
   readonly #requests = new Set<number>();
   readonly #failures = new Map<number, Failure>();
   readonly #running = new Map<number, TableCopy>();
   #ring: (() => void) | null = null;
   #refresh = false;
 
-  constructor(sorts: KeySorts, settings: CopySettings = DEFAULT_COPY_SETTINGS) {
-    this.#sorts = sorts;
+  constructor(settings: CopySettings = DEFAULT_COPY_SETTINGS) {
     this.#settings = settings;
   }
 
@@ -106,7 +103,7 @@ export class Copies {
   }
 
   async #copy(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, signal: AbortSignal): Promise<void> {
-    const copy = new TableCopy(session, tableId, reason, slots, this.#settings.parallel, this.#sorts);
+    const copy = new TableCopy(session, tableId, reason, slots, this.#settings.parallel);
     this.#running.set(tableId, copy);
     const log = (event: string, fields: object) => session.runtime.logger.log('info', event, { source: session.source, tableId, ...fields });
     try {

@@ -2,10 +2,8 @@ import { Op } from '../../../contracts/op.ts';
 import { readAhead, writeWindow, type CopyOf } from './chunk-join.ts';
 import { HubTransaction } from './hub-transaction.ts';
 import { stillCopying } from './session.ts';
-import { hasOlderRows, staleKeys, type KeySort } from './stale-keys.ts';
-
-/** Makes a sort that keeps its runs below a directory. */
-export type KeySorts = (directory: string) => Promise<KeySort>;
+import { runKeySort } from './key-sort.ts';
+import { hasOlderRows, staleKeys } from './stale-keys.ts';
 
 /** Deletes of one hub transaction. */
 const MOST_KEYS = 50_000;
@@ -18,15 +16,15 @@ const NONE = new Uint8Array(0);
  * newest record up to A_M is older than the copy. What the stream has brought since A_M comes again behind each batch.
  * Called when every row at the source has a record in the log that is not older than the copy.
  */
-export async function deleteStale(copy: CopyOf, sorts: KeySorts, signal: AbortSignal): Promise<void> {
-  const { turns, log, directory } = copy.session;
+export async function deleteStale(copy: CopyOf, signal: AbortSignal): Promise<void> {
+  const { turns, log, directory, runtime } = copy.session;
   const { first, to } = await turns.turn(async (turn) => {
     const { table } = stillCopying(turn, copy.tableId, copy.since);
     await turn.flush();
     return { first: table.versions[0]?.offset ?? copy.since, to: turn.lastOffset };
   });
   if (!(await hasOlderRows(log, copy.tableId, first, copy.since, signal))) return;
-  await using sort = await sorts(directory);
+  await using sort = await runKeySort(runtime.files, directory, copy.tableId);
   let keys: Buffer[] = [];
   let bytes = 0;
   for await (const key of staleKeys(log, copy.tableId, { first, since: copy.since, to }, sort, signal)) {

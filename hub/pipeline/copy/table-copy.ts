@@ -12,7 +12,7 @@ import { repairRows } from './repair.ts';
 import { RetryDelay } from './retry-delay.ts';
 import { stillCopying, throwIfAborted, type CopyProgress, type CopySession } from './session.ts';
 import type { Slots } from './slots.ts';
-import { deleteStale, type KeySorts } from './stale-deletes.ts';
+import { deleteStale } from './stale-deletes.ts';
 import { copyWhole } from './whole-copy.ts';
 
 /** Why a copy that is not under way yet begins. */
@@ -32,7 +32,6 @@ export class TableCopy {
   readonly #reason: CopyReason;
   readonly #slots: Slots;
   readonly #parallel: number;
-  readonly #sorts: KeySorts;
   #name = '';
   #plan: CopyPlan | null = null;
   #rows = 0;
@@ -44,13 +43,12 @@ export class TableCopy {
    * @param slots places for chunks, shared by all copies of the session
    * @param reason for the `copying` record; a copy that is under way in the log is resumed instead
    */
-  constructor(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, parallel: number, sorts: KeySorts) {
+  constructor(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, parallel: number) {
     this.#session = session;
     this.tableId = tableId;
     this.#reason = reason;
     this.#slots = slots;
     this.#parallel = parallel;
-    this.#sorts = sorts;
     this.#startedAt = session.runtime.clock.monotonic();
   }
 
@@ -150,7 +148,7 @@ export class TableCopy {
     }
     await this.#copyRanges(copy, plan, counted, signal);
     await repairRows(copy, signal);
-    await deleteStale(copy, this.#sorts, signal);
+    await deleteStale(copy, signal);
     await this.#control(since, { type: 'copied', rows: this.#rows });
   }
 
