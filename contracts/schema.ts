@@ -13,8 +13,8 @@ export interface Column {
   /** A constant default, as canonical text; null: none, or not a constant (a sink gets values, not defaults). */
   readonly constantDefault: string | null;
   /**
-   * The canonical text that rows older than the column have in it; null: SQL NULL. What a row image of an older
-   * schema version is completed with.
+   * The canonical text that rows older than the column have in it (for `bytes`: `\x` and hexadecimal digits); null: SQL
+   * NULL. What a row image of an older schema version is completed with.
    */
   readonly fill: string | null;
   readonly generated: 'no' | 'stored' | 'virtual';
@@ -38,6 +38,11 @@ export interface TableSchema {
   readonly keyKind: KeyKind;
   /** Indexes into `columns`, in key order; empty for a keyless table. */
   readonly key: readonly number[];
+  /**
+   * The connector's own note on where the rows are kept, by which it finds, after a restart too, that rows came or went
+   * without row events (partitions attached, detached, truncated alone). Opaque; of no meaning to a sink.
+   */
+  readonly storage?: string;
 }
 
 /** `public.orders`: how people, config and errors name a table. */

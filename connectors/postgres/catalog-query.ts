@@ -83,7 +83,7 @@ function tablesSql(): string {
                      'native', CASE WHEN NOT a.attisdropped THEN pg_catalog.format_type(a.atttypid, a.atttypmod) END,
                      'plain', CASE WHEN ty.typtype IS DISTINCT FROM 'd' THEN pg_catalog.format_type(a.atttypid, -1) END,
                      'notNull', a.attnotnull, 'generated', a.attgenerated, 'identity', a.attidentity,
-                     'default', CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+                     'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
                      'hasMissing', a.atthasmissing,
                      'missing', CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END
                    ) ORDER BY a.attnum) AS list,
@@ -138,7 +138,9 @@ function parseAttributes(json: string): Attribute[] {
   if (!Array.isArray(list)) throw unexpected('a list of columns');
   return list.map((value: unknown) => {
     const entry = record(value);
-    const defaultText = optional(entry['default']);
+    const generated = entry['generated'] === 's' ? 'stored' : entry['generated'] === 'v' ? 'virtual' : 'no';
+    const expression = optional(entry['default']);
+    const defaultText = generated === 'no' ? expression : null;
     const plain = optional(entry['plain']);
     const column: SourceColumn = {
       number: numeric(entry['number']),
@@ -147,7 +149,8 @@ function parseAttributes(json: string): Attribute[] {
       typmod: numeric(entry['typmod']),
       nativeType: optional(entry['native']) ?? '',
       notNull: entry['notNull'] === true,
-      generated: entry['generated'] === 's' ? 'stored' : entry['generated'] === 'v' ? 'virtual' : 'no',
+      generated,
+      expression: generated === 'no' ? null : expression,
       identity: entry['identity'] === 'a' ? 'always' : entry['identity'] === 'd' ? 'by-default' : 'no',
       hasDefault: defaultText !== null,
       // Until the server has printed its value: an expression that gives it. Cast to the type without its modifier,

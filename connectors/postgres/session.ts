@@ -1,34 +1,25 @@
 /**
  * Sessions with the source. Stream and copy alike run under the settings below, so that a value has the same bytes
- * whichever way it comes: they define the canonical text of every type.
+ * whichever way it comes.
  */
 import pg from 'pg';
 import type { SourceConfig } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
+import { CANONICAL_SETTINGS } from '../../contracts/types/postgres-session.ts';
 import type { Clock, Runtime } from '../../contracts/runtime.ts';
 import { postgresError } from './errors.ts';
 import { resolveOptions, type PostgresOptions } from './options.ts';
 import { parseAddress, type Address, type HostAddress, type TargetSession } from './url.ts';
 import { WireSocket, type TlsPlan } from './wire.ts';
 
-/** Settings of every session, in this order after those of the address. Changing one changes canonical values. */
-export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
-  DateStyle: 'ISO',
-  IntervalStyle: 'iso_8601',
-  TimeZone: 'UTC',
-  extra_float_digits: '3',
-  bytea_output: 'hex',
-  lc_monetary: 'C',
-  // Names in values (regclass, regtype, enum types in casts) are always written with their schema.
-  search_path: '',
-  client_encoding: 'UTF8',
-  // A policy that would hide rows is an error instead of a silently smaller copy.
-  row_security: 'off',
+/** Settings of every session, after those of the address: the canonical ones, and no limits of the role's. */
+export const SESSION_SETTINGS: ReadonlyMap<string, string> = new Map([
+  ...CANONICAL_SETTINGS,
   // Limits of the role are for people, not for a copy that may take hours.
-  statement_timeout: '0',
-  lock_timeout: '0',
-  idle_in_transaction_session_timeout: '0',
-};
+  ['statement_timeout', '0'],
+  ['lock_timeout', '0'],
+  ['idle_in_transaction_session_timeout', '0'],
+]);
 
 const END_LIMIT_MS = 2_000;
 
@@ -181,8 +172,9 @@ export class Endpoint {
   }
 }
 
+/** As a command line that the server splits at blanks; a backslash keeps one. */
 function settingsOption(): string {
-  return Object.entries(SESSION_SETTINGS).map(([name, value]) => `-c ${name}=${value}`).join(' ');
+  return [...SESSION_SETTINGS].map(([name, value]) => `-c ${name}=${value.replaceAll(/[\\ ]/g, String.raw`\$&`)}`).join(' ');
 }
 
 async function describe(client: pg.Client, host: HostAddress, options: PostgresOptions, end: () => Promise<void>): Promise<Session> {

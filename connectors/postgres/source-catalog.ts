@@ -4,14 +4,15 @@
  */
 import type { ColumnRules, SourceConfig } from '../../contracts/config.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
-import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import { tableName, type Column, type TableSchema } from '../../contracts/schema.ts';
+import { baseType } from '../../contracts/types/logical-type.ts';
 import { listTables, readTables, readTypes, type TableEntry } from './catalog-query.ts';
 import type { ColumnAction, DescribedTable } from './copier-deps.ts';
 import { ColumnHash } from './hash.ts';
 import { NARROW_BYTES, RowWidth } from './row-width.ts';
 import type { Session } from './session.ts';
 import { identityOf, isPublished, isStreamed, tableSchema, type SchemaRules, type SourceTable } from './source-table.ts';
-import { BYTEA_OID, type NativeTypes } from './types.ts';
+import type { NativeTypes } from './types.ts';
 
 export type GeneratedColumns = 'none' | 'stored';
 
@@ -75,15 +76,13 @@ export class SourceCatalog {
   describe(table: SourceTable, reading: CatalogReading): DescribedTable {
     const by = this.schemaRules(table, reading);
     const streamed = table.columns.filter((column) => isStreamed(column, by));
-    const actions = streamed.map((column): ColumnAction => {
-      if (by.rules?.hash.includes(column.name) === true) return 'hash';
-      return column.typeOid === BYTEA_OID ? 'bytes' : 'keep';
-    });
+    const schema = tableSchema(table, by);
+    const actions = schema.columns.map((column) => actionOf(column, by.rules?.hash.includes(column.name) === true));
     // A column that a copy does not see may be of any size.
     const unseen = table.columns.some((column) => !isStreamed(column, by) && column.generated !== 'virtual' && isVarying(column.typeOid, reading.types));
     const hashed = actions.includes('hash');
     const width = !needsWidth(table) ? null : new RowWidth(streamed.map((column) => column.typeOid), reading.types, unseen || hashed ? NARROW_BYTES + 1 : 0);
-    return { schema: tableSchema(table, by), actions, width, partitioned: table.partitioned, storage: table.storage };
+    return { schema, actions, width, partitioned: table.partitioned, storage: table.storage };
   }
 
   /** What is wrong with the configured rules of a table; null when nothing is. */
@@ -107,6 +106,12 @@ export class SourceCatalog {
     }
     return null;
   }
+}
+
+/** What becomes of the server's text of a column. */
+export function actionOf(column: Pick<Column, 'type'>, hashed: boolean): ColumnAction {
+  if (hashed) return 'hash';
+  return baseType(column.type).kind === 'bytes' ? 'bytes' : 'keep';
 }
 
 /** False where out-of-line values never matter: there is no place for them, or every old row comes whole. */

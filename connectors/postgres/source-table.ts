@@ -14,6 +14,8 @@ export interface SourceColumn {
   readonly nativeType: string;
   readonly notNull: boolean;
   readonly generated: 'no' | 'stored' | 'virtual';
+  /** The expression of a generated column; null for others. */
+  readonly expression: string | null;
   readonly identity: 'no' | 'always' | 'by-default';
   readonly hasDefault: boolean;
   /** Canonical text of a constant default; null: none, or not a constant. */
@@ -42,7 +44,7 @@ export interface SourceTable {
   readonly toastable: boolean;
   /** The files behind the table and its leaf partitions: changes when rows are rewritten, truncated, attached. */
   readonly storage: string;
-  /** Values above this may be anything; used by nobody but for comparing: all of the above in short. */
+  /** All of the above in short, to be compared for equality. */
   readonly fingerprint: string;
 }
 
@@ -103,6 +105,7 @@ export function tableSchema(table: SourceTable, by: SchemaRules): TableSchema {
     columns,
     keyKind: identity.kind,
     key: identity.numbers.map((number) => columns.findIndex((column) => column.number === number)),
+    ...(table.partitioned ? { storage: table.storage } : {}),
   };
 }
 
@@ -116,10 +119,10 @@ export function isPublished(column: Pick<SourceColumn, 'generated'>, generated: 
   return column.generated === 'no' || (column.generated === 'stored' && generated === 'stored');
 }
 
-export function schemaColumn(column: SourceColumn, by: SchemaRules): Column {
+export function schemaColumn(column: SourceColumn, by: SchemaRules, hashed = by.rules?.hash.includes(column.name) === true): Column {
   const { number, name, nativeType, generated, identity } = column;
   const common = { number, name, nullable: !column.notNull, generated, identity };
-  if (by.rules?.hash.includes(name) === true) {
+  if (hashed) {
     const fill = column.missing === null || by.hash === null ? null : by.hash(column.missing);
     return {
       ...common, type: { kind: 'text', length: null, fixed: false }, nativeType: 'text', constantDefault: null, fill,

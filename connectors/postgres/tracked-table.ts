@@ -1,0 +1,88 @@
+import type { Catalog, CatalogTable } from '../../contracts/catalog.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import type { SourceTable } from './source-table.ts';
+
+/** A table as the stream has put it into the log. */
+export interface TrackedTable {
+  readonly oid: number;
+  /** The newest schema that was emitted. */
+  readonly schema: TableSchema;
+  /** Numbers of all columns that any version had. */
+  readonly everLogged: ReadonlySet<number>;
+}
+
+/**
+ * What is remembered of a table from one stream to the next, as long as the process lives: when it was last known to be
+ * as the log has it.
+ */
+export interface TableMemory {
+  /** The table in the log equals the table at the source up to this offset, as far as the catalog tells. */
+  readonly goodUntil: Offset;
+  readonly reading: SourceTable;
+}
+
+/** The tables of the log as the stream leaves it: begun from the catalog, moved on with each record that is emitted. */
+export class TrackedTables {
+  readonly #byOid = new Map<number, TrackedTable>();
+  readonly #goodAtStart = new Map<number, Offset>();
+  #nextTableId: number;
+
+  constructor(catalog: Catalog) {
+    this.#nextTableId = catalog.nextTableId();
+    for (const table of catalog.tables()) {
+      const schema = table.versions.at(-1)?.schema;
+      if (schema === undefined || table.state.state === 'removed') continue;
+      const oid = Number(schema.sourceTableId);
+      const known = this.#byOid.get(oid);
+      if (known !== undefined && known.schema.tableId > schema.tableId) continue;
+      const everLogged = new Set(table.versions.flatMap((version) => version.schema.columns.map((column) => column.number)));
+      this.#byOid.set(oid, { oid, schema, everLogged });
+      this.#goodAtStart.set(oid, knownGood(table));
+    }
+  }
+
+  get(oid: number): TrackedTable | null {
+    return this.#byOid.get(oid) ?? null;
+  }
+
+  all(): IterableIterator<TrackedTable> {
+    return this.#byOid.values();
+  }
+
+  /** Where nothing is remembered: the last offset at which the log says by itself that the table was good. */
+  goodAtStart(oid: number): Offset {
+    return this.#goodAtStart.get(oid) ?? 0;
+  }
+
+  byName(name: string): TrackedTable | null {
+    for (const table of this.#byOid.values()) if (tableName(table.schema) === name) return table;
+    return null;
+  }
+
+  /** The schema with its place in the log: a new table id, or the next version of the one that it has. */
+  place(schema: TableSchema): TableSchema {
+    if (schema.tableId === 0) return { ...schema, tableId: this.#nextTableId++, version: 1 };
+    return { ...schema, version: schema.version + 1 };
+  }
+
+  emitted(schema: TableSchema): void {
+    const oid = Number(schema.sourceTableId);
+    const known = this.#byOid.get(oid);
+    const before = known !== undefined && known.schema.tableId === schema.tableId ? known.everLogged : [];
+    this.#byOid.set(oid, { oid, schema, everLogged: new Set([...before, ...schema.columns.map((column) => column.number)]) });
+  }
+
+  removed(oid: number): void {
+    this.#byOid.delete(oid);
+  }
+}
+
+/** A schema record and a completed copy were both written by somebody who had compared the table with the catalog. */
+function knownGood(table: CatalogTable): Offset {
+  const { state } = table;
+  const described = table.versions.at(-1)?.offset ?? 0;
+  if (state.state === 'consistent') return Math.max(state.since, described);
+  if (state.state === 'stopped') return state.consistentUntil;
+  return 0;
+}
