@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream';
 import { once } from 'node:events';
 import type { Environment } from '../config/references.ts';
+import type { Outcome } from './exit.ts';
 import type { Registry } from '../hub.ts';
 
 /** The world as a command sees it; tests bring their own. */
@@ -15,6 +16,8 @@ export interface CliContext {
   readonly cwd: string;
   /** Aborts when the command is asked to end (SIGINT, SIGTERM). */
   readonly signal: AbortSignal;
+  /** How the command ends when it does not throw. */
+  readonly outcome: Outcome;
   readonly registry: Registry;
   readonly version: string;
   /** Milliseconds since 1970. */

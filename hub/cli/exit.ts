@@ -1,4 +1,4 @@
-import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
+import { type TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
 import { errorBody } from '../api/answers.ts';
 import { note, type CliContext } from './context.ts';
 
@@ -7,6 +7,11 @@ export type ExitCode = 0 | 1 | 2;
 
 export function exitCodeOf(error: TidemarkError): ExitCode {
   return error.code === 'USAGE' || error.code.startsWith('CONFIG_') ? 2 : 1;
+}
+
+/** Set by a command that has done its work and still has to say that not all is well. */
+export interface Outcome {
+  exitCode: ExitCode;
 }
 
 /** Several things are wrong at once, each worth a line of its own. */

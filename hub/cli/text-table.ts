@@ -26,7 +26,12 @@ export function grouped(count: number): string {
 
 /** The beginning of a long text, and `…`. Signs that would move the cursor are shown as escapes. */
 export function shortened(text: string, longest: number): string {
-  const visible = text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (sign) => JSON.stringify(sign).slice(1, -1));
+  const visible = text.replaceAll(/\p{Cc}/gu, escaped);
   const signs = Array.from(visible);
   return signs.length <= longest ? visible : `${signs.slice(0, longest - 1).join('')}…`;
+}
+
+function escaped(control: string): string {
+  const known: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+  return known[control] ?? `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`;
 }

@@ -12,9 +12,12 @@ const KEY = /^[0-9a-f]{64}$/;
  * @throws TidemarkError `CONFIG_SECRET` when the file is there and holds no key
  */
 export async function withHashKeys(config: HubConfig, files: FileSystem, random: Random): Promise<HubConfig> {
-  const needy = [...config.sources.values()].filter(needsKey);
-  if (needy.length === 0) return config;
-  const hashKey = await keyOf(config.data, files, random);
+  if (![...config.sources.values()].some(needsKey)) return config;
+  return withHashKey(config, await keyOf(config.data, files, random));
+}
+
+/** The configuration with `hashKey` for every source that needs a key and has none. */
+export function withHashKey(config: HubConfig, hashKey: string): HubConfig {
   const sources = new Map([...config.sources].map(([name, source]) => [name, needsKey(source) ? { ...source, hashKey } : source]));
   return { ...config, sources };
 }
@@ -25,16 +28,17 @@ function needsKey(source: SourceConfig): boolean {
 
 async function keyOf(folder: string, files: FileSystem, random: Random): Promise<string> {
   const path = join(folder, FILE);
-  if (await files.exists(path)) {
-    const key = (await files.readFile(path)).toString('utf8').trim();
-    if (KEY.test(key)) return key;
+  if (!(await files.exists(path))) {
+    await files.makeDirectory(folder);
+    await files.replace(path, Buffer.from(`${random.bytes(32).toString('hex')}\n`, 'utf8'));
+  }
+  // What stands there counts, also when another process was quicker.
+  const key = (await files.readFile(path)).toString('utf8').trim();
+  if (!KEY.test(key)) {
     throw new TidemarkError('CONFIG_SECRET', `${path} does not hold a key of 64 hex digits`, {
       remedy: 'Restore the file from a copy. With another key, columns that are hashed must be copied again.',
       where: { file: path },
     });
   }
-  await files.makeDirectory(folder);
-  const key = random.bytes(32).toString('hex');
-  await files.replace(path, Buffer.from(`${key}\n`, 'utf8'));
   return key;
 }

@@ -164,7 +164,7 @@ function fileSchema(source: ObjectSchema, sink: ObjectSchema): ObjectSchema {
     properties: {
       hub: HUB_SCHEMA,
       sources: { ...named(source, 'Databases whose changes are captured, by name'), minProperties: 1 },
-      sinks: named(sink, 'Places that mirror a source, by name'),
+      sinks: { ...named(sink, 'Places that mirror a source, by name'), type: ['object', 'null'] },
     },
   };
 }
