@@ -148,7 +148,7 @@ export class Hub implements HubService, AsyncDisposable {
     const done: string[] = [];
     const before = this.#config;
     this.#config = config;
-    for (const [name, pipeline] of [...this.#sinks]) {
+    for (const [name, pipeline] of this.#sinks) {
       const wanted = config.sinks.get(name);
       const source = config.sources.get(pipeline.config.from);
       if (wanted !== undefined && sameConfig(wanted, pipeline.config) && source !== undefined) continue;
@@ -156,7 +156,7 @@ export class Hub implements HubService, AsyncDisposable {
       await this.#supervisor.remove(pipeline);
       if (wanted === undefined) done.push(`sink ${name} removed`);
     }
-    for (const [name, pipeline] of [...this.#sources]) {
+    for (const [name, pipeline] of this.#sources) {
       const wanted = config.sources.get(name);
       if (wanted !== undefined && sameConfig(wanted, pipeline.config)) continue;
       this.#sources.delete(name);

@@ -10,7 +10,7 @@ import { errorView } from '../error-view.ts';
 import type { SourceStatusView, TableStatus } from '../service.ts';
 import { Capture } from './capture.ts';
 import { CopyCompanion } from './copy/companion.ts';
-import { Copies } from './copy/copies.ts';
+import type { Copies } from './copy/copies.ts';
 import { Part } from './part.ts';
 import { Rate } from './rate.ts';
 import type { RowCompletion } from './row-completion.ts';
@@ -143,7 +143,8 @@ export class SourcePipeline implements Supervised {
     const { state, error, failedAt } = this.#part;
     const log = this.log.state();
     const { source } = this.#watch;
-    const behind = source?.head != null && log.position !== null && connector.positions.compare(source.head, log.position) > 0;
+    const head = source?.head ?? null;
+    const behind = head !== null && log.position !== null && connector.positions.compare(head, log.position) > 0;
     const age = Math.max(0, runtime.clock.now() / 1000 - log.commitTime / 1e6);
     return {
       name: config.name,

@@ -9,7 +9,8 @@ function progress(highWatermark: number, position: number | null): DurableProgre
 }
 
 function told(answer: DurableProgress | null): number | null {
-  return answer?.position == null ? null : valueOf(answer.position);
+  const position = answer?.position ?? null;
+  return position === null ? null : valueOf(position);
 }
 
 describe('Acker', () => {

@@ -225,9 +225,7 @@ describe('Capture', () => {
     test.part.start();
     const turns = await test.capture.streaming(AbortSignal.timeout(5000));
     const waiting = turns.waitPassed(() => false, AbortSignal.timeout(5000));
-    const rejected = expect(waiting).rejects.toMatchObject({ code: 'ABORTED' });
-    await test.part.stop();
-    await rejected;
+    await Promise.all([expect(waiting).rejects.toMatchObject({ code: 'ABORTED' }), test.part.stop()]);
     await expect(turns.turn(() => Promise.resolve())).rejects.toMatchObject({ code: 'ABORTED' });
     expect(test.part.state).toBe('stopped');
   });
