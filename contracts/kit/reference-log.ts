@@ -2,7 +2,7 @@ import { Catalog } from '../catalog.ts';
 import type { ChangeBatch } from '../change-batch.ts';
 import { TidemarkError } from '../errors/error.ts';
 import { BEFORE_ALL, type Offset } from '../offset.ts';
-import { Flag, Op } from '../op.ts';
+import { Flag, isRowOp, Op } from '../op.ts';
 import { RecordView } from '../record.ts';
 import type { TransactionKind } from '../transaction.ts';
 
@@ -113,6 +113,7 @@ export class ReferenceLog {
     for (const record of this.records.slice(0, at)) {
       if (record.tableId !== tableId || (record.flags & (Flag.notApplied | Flag.incomplete)) !== 0) continue;
       if (record.op === Op.truncate) rows.clear();
+      else if (!isRowOp(record.op)) continue;
       else if (record.key === '') foldBag(rows, record);
       else if (record.op === Op.delete) rows.delete(record.key);
       else if (record.after !== '') rows.set(record.key, record.after);
