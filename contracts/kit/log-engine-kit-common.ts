@@ -12,7 +12,7 @@ export type MakeFixture = () => Promise<LogEngineFixture>;
 export const SOURCE = 'shop';
 
 /** A signal that never aborts. */
-export const NEVER = new AbortController().signal;
+export const NEVER: AbortSignal = new AbortController().signal;
 
 /** One engine with one log and one writer, beside the reference log that gets the same batches. */
 export class LogUnderTest implements AsyncDisposable {

@@ -1,0 +1,64 @@
+import { once } from 'node:events';
+import { describeError } from '../contracts/errors/error.ts';
+import type { HubConfig } from '../contracts/config.ts';
+import { withHashKeys } from '../hub/config/hash-key.ts';
+import { loadConfig } from '../hub/config/load.ts';
+import { Hub } from '../hub/hub.ts';
+import { registry } from '../hub/registry.ts';
+import { createRuntime } from '../hub/runtime/runtime.ts';
+import type { Answer, Ask } from './tidemark-process.ts';
+
+/** The hub of a bench, in a process of its own: loads everything, says that it is ready, and does what it is asked. */
+const runtime = createRuntime({ logLevel: 'warn' });
+const LIMIT_MS = 30 * 60_000;
+
+async function answer(work: () => Promise<number>): Promise<void> {
+  let result: Answer;
+  try {
+    result = { ok: true, offset: await work() };
+  } catch (error) {
+    result = { ok: false, error: describeError(error) };
+  }
+  process.send?.(result);
+}
+
+async function serve(config: HubConfig): Promise<void> {
+  let hub: Hub | null = null;
+  for (;;) {
+    const [ask] = (await once(process, 'message')) as [Ask];
+    if (ask.kind === 'stop') break;
+    await answer(async () => {
+      hub ??= await Hub.start(config, runtime, { registry });
+      return carryOut(hub, ask);
+    });
+  }
+  await answer(async () => {
+    await hub?.[Symbol.asyncDispose]();
+    return 0;
+  });
+}
+
+async function carryOut(hub: Hub, ask: Exclude<Ask, { kind: 'stop' }>): Promise<number> {
+  const signal = AbortSignal.timeout(LIMIT_MS);
+  switch (ask.kind) {
+    case 'start':
+      return 0;
+    case 'wait':
+      return hub.wait(ask.sink, { position: ask.position }, signal);
+    case 'caught-up':
+      await hub.untilCaughtUp(signal);
+      return 0;
+    case 'offset': {
+      const { sources } = await hub.status();
+      return sources.find((source) => source.name === ask.source)?.highWatermark ?? 0;
+    }
+  }
+}
+
+// A bench that is gone leaves nobody to work for.
+process.on('disconnect', () => process.exit(1));
+const [file = 'tidemark.yaml'] = process.argv.slice(2);
+const config = await withHashKeys(await loadConfig(file, process.env, registry), runtime.files, runtime.random);
+await answer(() => Promise.resolve(0));
+await serve(config);
+process.disconnect();
