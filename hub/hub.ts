@@ -6,6 +6,7 @@ import type { LogEngine } from '../contracts/log-engine.ts';
 import type { Offset } from '../contracts/offset.ts';
 import type { Runtime } from '../contracts/runtime.ts';
 import type { Sink } from '../contracts/sink.ts';
+import { DeadLetters } from './dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from './log/embedded/engine.ts';
 import { Copies } from './pipeline/copy/copies.ts';
 import { SinkPipeline } from './pipeline/sink-pipeline.ts';
@@ -200,8 +201,11 @@ export class Hub implements HubService, AsyncDisposable {
     const module = this.#registry.sinks.find(({ type }) => type === config.type);
     if (module === undefined) throw new TidemarkError('CONFIG_REFERENCE', `there is no sink of type ${config.type}`, { where: { sink: config.name } });
     const runtime = { ...this.#runtime, logger: this.#runtime.logger.child({ sink: config.name }) };
+    const directory = join(this.#config.data, 'sinks', encodeURIComponent(config.name));
+    await runtime.files.makeDirectory(directory);
     const pipeline = new SinkPipeline({
       config, runtime,
+      letters: await DeadLetters.load(runtime.files, join(directory, 'dead-letters.json')),
       sink: module.create(config, runtime),
       log: await this.engine.open(config.from, { create: true }),
       bytes: this.#config.limits.pipelineBytes,

@@ -120,4 +120,19 @@ export const HUB_ERRORS = {
     remedy: 'Find what keeps the hub behind (`tidemark status`), raise the limit, or drop the slot at the source; then restart the source with `tidemark reload`.',
     retry: 'operator',
   },
+  DEAD_LETTERS_FILE: {
+    means: 'The file that holds the dead letters of a sink cannot be read.',
+    remedy: 'Move the file away: the rows it named are then not retried. Re-copy the tables of the sink that have wrong rows.',
+    retry: 'operator',
+  },
+  DEAD_LETTERS_FULL: {
+    means: 'A sink refuses so many rows that the fault is not in single rows. It has stopped.',
+    remedy: 'Mend the tables at the sink (`tidemark check` compares their shape), then `tidemark sink retry NAME`.',
+    retry: 'operator',
+  },
+  DEAD_LETTER_IMPOSSIBLE: {
+    means: 'A sink refuses data that cannot be put aside as single rows: of a keyless table, with a schema change, or in a very large transaction.',
+    remedy: 'Mend what the message names at the source or at the sink, then `tidemark sink retry NAME`.',
+    retry: 'operator',
+  },
 } as const;

@@ -5,16 +5,20 @@ import type { Offset } from '../../contracts/offset.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import type { Sink, SinkBatch } from '../../contracts/sink.ts';
+import type { DeadLetters } from '../dead-letters/dead-letters.ts';
+import { keysOf } from './batch-keys.ts';
 import { Delivery } from './delivery.ts';
 import { openSink, type DeliveryStart } from './delivery-plan.ts';
-import { sinkFailure, type FailureAction } from './error-policy.ts';
+import { isDataError, sinkFailure, type FailureAction } from './error-policy.ts';
 import type { Work } from './part.ts';
+import { Sift } from './sift.ts';
 import { Waiters } from './waiters.ts';
 
 export interface DeliverParts {
   readonly config: SinkConfig;
   readonly sink: Sink;
   readonly log: SourceLog;
+  readonly letters: DeadLetters;
   readonly runtime: Runtime;
   /** Bytes that this pipeline may hold in flight. */
   readonly bytes: number;
@@ -33,9 +37,12 @@ export interface SinkProgress {
   readonly oldestPending: number;
 }
 
+/** What a life does after the sink is open, and then ends to open it again. */
+type Errand = { readonly kind: 'sift'; readonly batch: SinkBatch } | { readonly kind: 'retry-letters' };
+
 /**
  * Log to sink. One life: take the sink over, find where to go on, deliver until it fails or is stopped. The sink is the
- * caller's; only this part applies to it.
+ * caller's; only this part applies to it. Rows that the sink refuses become dead letters where the configuration says so.
  */
 export class Deliver implements Work {
   readonly #parts: DeliverParts;
@@ -43,6 +50,8 @@ export class Deliver implements Work {
   #delivery: Delivery | null = null;
   #offset: Offset = 0;
   #rebuilding = false;
+  #errand: Errand | null = null;
+  #again = new AbortController();
 
   constructor(parts: DeliverParts) {
     this.#parts = parts;
@@ -68,10 +77,20 @@ export class Deliver implements Work {
     return this.#reached.wait((at) => at >= offset, signal);
   }
 
+  /** Tries the open dead letters again with what their keys are now: at once, or when the sink is delivered to again. */
+  retryLetters(): void {
+    if (this.#parts.letters.count === 0) return;
+    this.#errand ??= { kind: 'retry-letters' };
+    this.#again.abort(new Error('dead letters are tried again'));
+  }
+
   async live(signal: AbortSignal, healthy: () => void): Promise<void> {
     const { config } = this.#parts;
     try {
-      for (let more = true; more && !signal.aborted; ) more = await this.#lifeOnce(signal, healthy);
+      while (!signal.aborted) {
+        this.#again = new AbortController();
+        await this.#openOnce(signal, AbortSignal.any([signal, this.#again.signal]), healthy);
+      }
     } catch (failure) {
       if (signal.aborted) return;
       throw asTidemarkError(failure, 'INTERNAL', { sink: config.name, source: config.from });
@@ -80,43 +99,72 @@ export class Deliver implements Work {
     }
   }
 
-  /** One opening of the sink; true when it is to be opened again at once. */
-  async #lifeOnce(signal: AbortSignal, healthy: () => void): Promise<boolean> {
-    const { sink, log, config, bytes, runtime } = this.#parts;
+  /** One opening of the sink, until `either` aborts: `signal`, or to open it again at once. */
+  async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void): Promise<void> {
+    const { sink, log, config, runtime } = this.#parts;
     const start = await openSink(sink, log, config.tables, signal);
     runtime.logger.log('info', 'sink-opened', { sink: config.name, offset: start.after, sweepAt: start.sweepAt });
-    const swept = new AbortController();
+    const errand = this.#errand;
+    this.#errand = null;
+    if (errand !== null) return this.#run(errand, start, signal);
+    const delivery = this.#newDelivery(start, healthy);
+    this.#delivery = delivery;
+    this.#rebuilding = start.sweepAt !== null;
+    this.#moveTo(start.after);
+    healthy();
+    if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
+    await delivery.run(either);
+    if (start.sweepAt !== null && delivery.progress >= start.sweepAt) await this.#sweep(delivery.progress, signal);
+  }
+
+  #newDelivery(start: DeliveryStart, healthy: () => void): Delivery {
+    const { sink, log, config, bytes, runtime } = this.#parts;
     const delivery = new Delivery({ sink, log, selects: config.tables, clock: runtime.clock, bytes }, start, {
       onHanded: () => this.#parts.onJoined(delivery.tables.takeJoined()),
       onDurable: (batch, ms) => {
         healthy();
         this.#count(batch, ms);
+        this.#closeLetters(batch);
       },
       onProgress: (offset) => {
-        if (start.sweepAt !== null && offset >= start.sweepAt) swept.abort(new Error('the rebuild has reached its end'));
+        if (start.sweepAt !== null && offset >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
         else this.#moveTo(offset);
       },
-      onFailed: () => undefined,
+      onFailed: (batch, failure) => {
+        const refused = failure instanceof TidemarkError && isDataError(failure);
+        if (refused && config.onError === 'dead-letter') this.#errand = { kind: 'sift', batch };
+      },
     });
-    this.#delivery = delivery;
-    this.#rebuilding = start.sweepAt !== null;
-    this.#moveTo(start.after);
-    healthy();
-    if (start.sweepAt === null) await delivery.run(signal);
-    else return this.#rebuild(delivery, start, signal, swept);
-    return false;
+    return delivery;
   }
 
-  /** Replays up to the end that the log had, then removes what the replay did not write. */
-  async #rebuild(delivery: Delivery, start: DeliveryStart, signal: AbortSignal, swept: AbortController): Promise<boolean> {
+  /** A rebuild in place has been replayed to the end that the log had: removes what the replay did not write. */
+  async #sweep(offset: Offset, signal: AbortSignal): Promise<void> {
     const { sink, config, runtime } = this.#parts;
     if (sink.inPlace === null) throw new TidemarkError('INTERNAL', 'a rebuild in place of a sink that has none');
-    if (start.sweepAt !== null && start.after < start.sweepAt) await delivery.run(AbortSignal.any([signal, swept.signal]));
-    if (signal.aborted) return false;
     await sink.inPlace.sweep(signal);
-    runtime.logger.log('info', 'sink-rebuilt', { sink: config.name, offset: delivery.progress });
+    runtime.logger.log('info', 'sink-rebuilt', { sink: config.name, offset });
     this.#rebuilding = false;
-    return true;
+  }
+
+  async #run(errand: Errand, start: DeliveryStart, signal: AbortSignal): Promise<void> {
+    const { sink, log, config, letters, runtime } = this.#parts;
+    const sift = new Sift({ sink, log, letters, selects: config.tables, clock: runtime.clock }, signal);
+    if (errand.kind === 'retry-letters') await sift.retry(start);
+    else if (errand.batch.endsOpen) {
+      throw new TidemarkError('DEAD_LETTER_IMPOSSIBLE', 'the sink refuses a row in a transaction larger than memory', { where: { offset: errand.batch.to } });
+    } else if (start.after < errand.batch.to) await sift.over(start, errand.batch.to);
+    runtime.logger.log('info', 'dead-letters', { sink: config.name, open: letters.count });
+  }
+
+  /** A later success of a key closes its letter. */
+  #closeLetters(batch: SinkBatch): void {
+    const { letters, runtime, config } = this.#parts;
+    if (letters.count === 0) return;
+    const closed = letters.list().filter(keysOf(batch));
+    letters.close(closed).catch((failure: unknown) => {
+      runtime.logger.log('warn', 'dead-letters-not-saved', { sink: config.name, what: String(failure) });
+    });
   }
 
   #moveTo(offset: Offset): void {

@@ -32,8 +32,8 @@ export interface DeliveryEvents {
   onDurable(batch: SinkBatch, ms: number): void;
   /** The sink equals the source as of `offset` (its tables at least); `caughtUp`: the log has nothing more. */
   onProgress(offset: Offset): void;
-  /** The sink has failed on this batch. */
-  onFailed(batch: SinkBatch): void;
+  /** The sink has failed; `batch` is the first one that it rejected. */
+  onFailed(batch: SinkBatch, failure: unknown): void;
 }
 
 interface Flight {
@@ -168,7 +168,7 @@ export class Delivery {
   }
 
   #fail(failure: unknown, batch: SinkBatch): void {
-    if (!this.#life.signal.aborted) this.#events.onFailed(batch);
+    if (!this.#life.signal.aborted) this.#events.onFailed(batch, failure);
     this.#life.abort(failure);
     this.#spaceFreed();
   }

@@ -123,7 +123,7 @@ export class Part {
           this.#failures.test(error);
           return;
         }
-        await this.#waitForNextTry(signal);
+        if (kind === 'retry') await this.#waitForNextTry(signal);
       }
     }
     this.#state = 'stopped';

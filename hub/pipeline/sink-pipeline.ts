@@ -3,6 +3,7 @@ import type { SourceLog } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { Sink } from '../../contracts/sink.ts';
+import type { DeadLetters } from '../dead-letters/dead-letters.ts';
 import { errorView } from '../error-view.ts';
 import type { SinkStatusView } from '../service.ts';
 import { Deliver } from './deliver.ts';
@@ -15,6 +16,7 @@ export interface SinkPipelineParts {
   /** Owned by the pipeline from here. */
   readonly sink: Sink;
   readonly log: SourceLog;
+  readonly letters: DeadLetters;
   readonly runtime: Runtime;
   /** Bytes that the pipeline may hold in flight. */
   readonly bytes: number;
@@ -28,13 +30,15 @@ export class SinkPipeline implements Supervised {
   readonly config: SinkConfig;
   readonly log: SourceLog;
   readonly sink: Sink;
+  readonly #letters: DeadLetters;
   readonly #runtime: Runtime;
   readonly #deliver: Deliver;
   readonly #part: Part;
   readonly #rate: Rate;
 
   constructor(parts: SinkPipelineParts) {
-    const { config, sink, log, runtime, bytes, recopy } = parts;
+    const { config, sink, log, letters, runtime, bytes, recopy } = parts;
+    this.#letters = letters;
     this.name = `sink ${config.name}`;
     this.config = config;
     this.log = log;
@@ -42,7 +46,7 @@ export class SinkPipeline implements Supervised {
     this.#runtime = runtime;
     this.#rate = new Rate(runtime.clock);
     this.#deliver = new Deliver({
-      config, sink, log, runtime, bytes,
+      config, sink, log, letters, runtime, bytes,
       onApplied: (records) => this.#rate.add(records),
       onJoined: (tables) => recopy(tables.map((table) => table.tableId)),
     });
@@ -62,8 +66,9 @@ export class SinkPipeline implements Supervised {
     this.#part.start();
   }
 
-  /** Tries again now, after a failure. */
+  /** Tries again now, after a failure; open dead letters with what their keys are now. */
   retry(): void {
+    this.#deliver.retryLetters();
     this.#part.retry();
   }
 
@@ -98,11 +103,11 @@ export class SinkPipeline implements Supervised {
       type: config.type,
       from: config.from,
       state: state !== 'running' ? state : rebuilding ? 'rebuilding' : caughtUp ? 'caught-up' : 'applying',
-      degraded: false,
+      degraded: this.#letters.count > 0,
       offset,
       lag: { records, bytes: Math.round(records * perRecord), seconds: records === 0 ? 0 : Math.round(age * 1000) / 1000 },
       recordsPerSecond: this.#rate.perSecond(),
-      deadLetters: 0,
+      deadLetters: this.#letters.count,
       error: error === null ? null : errorView(error, failedAt),
     };
   }

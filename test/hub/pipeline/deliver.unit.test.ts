@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BatchBuilder } from '../../../contracts/change-batch.ts';
 import { buildKey } from '../../../contracts/key.ts';
@@ -6,6 +7,7 @@ import { Op } from '../../../contracts/op.ts';
 import { buildImage } from '../../../contracts/row-image.ts';
 import { encodeSchema } from '../../../contracts/schema.ts';
 import type { TableSelector } from '../../../contracts/sink.ts';
+import { DeadLetters } from '../../../hub/dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { Deliver } from '../../../hub/pipeline/deliver.ts';
 import { Part } from '../../../hub/pipeline/part.ts';
@@ -70,11 +72,13 @@ async function delivering(sink: MemorySink, options: { tables?: TableSelector; b
   await testLog.begin();
   const { tables = () => true, bytes = 1 << 20, onError = 'stop' } = options;
   const config = { name: 'copy', type: 'memory', from: 'shop', tables, tablePatterns: ['*'], tableOptions: new Map(), onError, options: {} };
-  const deliver = new Deliver({ config, sink, log, runtime, bytes, onApplied: () => undefined, onJoined: () => undefined });
+  const lettersPath = join(directory.path, 'letters.json');
+  const letters = await DeadLetters.load(runtime.files, lettersPath);
+  const deliver = new Deliver({ config, sink, log, letters, runtime, bytes, onApplied: () => undefined, onJoined: () => undefined });
   const eager = { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } };
   const part = new Part('sink copy', deliver, eager);
   return {
-    deliver, part, log, source: testLog, runtime,
+    deliver, part, log, source: testLog, runtime, letters, lettersPath,
     async [Symbol.asyncDispose]() {
       await part.stop();
       await writer[Symbol.asyncDispose]();
@@ -188,6 +192,40 @@ describe('Deliver', () => {
     await test.deliver.reached(second, patience());
     expect(sink.rows).toEqual(test.source.rows);
   });
+
+  it('puts aside the rows that the sink refuses, and applies the rest of their transactions', async () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const random = seededRandom(seed);
+      const sink = new MemorySink({ wholeTransactions: random.unit() < 0.7, maxKeys: 40 });
+      await using test = await delivering(sink, { onError: 'dead-letter' });
+      for (const key of [1, 4]) sink.refused.add(`public.t1/${key}`);
+      let offset = 0;
+      for (let n = 0; n < 12; n++) {
+        const keys = Array.from({ length: 1 + Math.floor(random.unit() * 5) }, () => Math.floor(random.unit() * 6));
+        offset = await test.source.commit([...new Set(keys)].map((key) => ({ table: 1 + (n % 2), key, value: n })));
+        if (n === 6) test.part.start();
+      }
+      offset = await test.source.commit([1, 2, 4].map((key) => ({ table: 1, key, value: 99 })));
+      await test.deliver.reached(offset, patience());
+      const expected = new Map([...test.source.rows].filter(([key]) => !sink.refused.has(key)));
+      expect(new Map([...sink.rows].toSorted()), `seed ${seed}`).toEqual(new Map([...expected].toSorted()));
+      expect(test.letters.list().map(({ table, key }) => `${table}/${key.subarray(4).toString()}`).toSorted()).toEqual(['public.t1/1', 'public.t1/4']);
+      const reread = await DeadLetters.load(test.runtime.files, test.lettersPath);
+      expect(reread.list()).toEqual(test.letters.list());
+
+      sink.refused.delete('public.t1/4');
+      offset = await test.source.commit([{ table: 1, key: 4, value: 100 }]);
+      await test.deliver.reached(offset, patience());
+      expect(test.letters.list()).toHaveLength(1);
+      sink.refused.clear();
+      test.deliver.retryLetters();
+      while (test.letters.count > 0) await test.runtime.clock.sleep(5);
+      expect(new Map([...sink.rows].toSorted())).toEqual(new Map([...test.source.rows].toSorted()));
+      offset = await test.source.commit([{ table: 1, key: 1, value: null }]);
+      await test.deliver.reached(offset, patience());
+      expect(sink.rows.has('public.t1/1')).toBe(false);
+    }
+  }, 20_000);
 
   it('refuses a checkpoint that the log never had', async () => {
     const sink = new MemorySink();
