@@ -208,8 +208,9 @@ describe('Deliver', () => {
       offset = await test.source.commit([1, 2, 4].map((key) => ({ table: 1, key, value: 99 })));
       await test.deliver.reached(offset, patience());
       const expected = new Map([...test.source.rows].filter(([key]) => !sink.refused.has(key)));
-      expect(new Map([...sink.rows].toSorted()), `seed ${seed}`).toEqual(new Map([...expected].toSorted()));
-      expect(test.letters.list().map(({ table, key }) => `${table}/${key.subarray(4).toString()}`).toSorted()).toEqual(['public.t1/1', 'public.t1/4']);
+      expect(sink.rows, `seed ${seed}`).toEqual(expected);
+      const named = test.letters.list().map(({ table, key }) => `${table}/${key.subarray(4).toString()}`);
+      expect(new Set(named)).toEqual(sink.refused);
       const reread = await DeadLetters.load(test.runtime.files, test.lettersPath);
       expect(reread.list()).toEqual(test.letters.list());
 
@@ -220,7 +221,7 @@ describe('Deliver', () => {
       sink.refused.clear();
       test.deliver.retryLetters();
       while (test.letters.count > 0) await test.runtime.clock.sleep(5);
-      expect(new Map([...sink.rows].toSorted())).toEqual(new Map([...test.source.rows].toSorted()));
+      expect(sink.rows).toEqual(test.source.rows);
       offset = await test.source.commit([{ table: 1, key: 1, value: null }]);
       await test.deliver.reached(offset, patience());
       expect(sink.rows.has('public.t1/1')).toBe(false);
