@@ -53,8 +53,8 @@ export class FencedStore implements Store {
     this.lost = Promise.race(this.#all.map(({ connection }) => connection.closed));
   }
 
-  get offset(): Offset {
-    return Math.min(...this.#all.map(({ offset }) => offset));
+  get versioned(): readonly Partition[] {
+    return this.#partitions;
   }
 
   startKey(key: KeyScratch): void {
@@ -108,6 +108,10 @@ export class FencedStore implements Store {
     for (const partition of this.#partitions) yield* scanSet(partition.connection, partition.nameOf(set), () => this.settle(), signal);
   }
 
+  versionsFor(target: RowTarget): Partition {
+    return this.#partitions.find((partition) => partition === target) ?? this.control;
+  }
+
   async read(keys: readonly Buffer[], command: readonly (string | null)[]): Promise<readonly Reply[]> {
     await this.settle();
     const sent = keys.map((key) => {
@@ -127,8 +131,7 @@ export class FencedStore implements Store {
 
   async beginRebuild(): Promise<void> {
     await this.control.restart('marking');
-    for (const partition of this.#partitions) partition.out.command('UNLINK', partition.staleKey);
-    await Promise.all(this.#all.map((partition) => (partition === this.control ? partition.settle() : partition.restart('replaying'))));
+    await Promise.all(this.#partitions.map((partition) => (partition === this.control ? partition.settle() : partition.restart('replaying'))));
   }
 
   async markStale(keys: readonly Buffer[]): Promise<void> {
@@ -154,7 +157,7 @@ export class FencedStore implements Store {
     await this.settle();
     for (const partition of this.#all) {
       partition.out.command('HDEL', partition.key, 'rebuild');
-      partition.rebuilding(false);
+      partition.forgetStale();
     }
     await this.settle();
   }

@@ -22,12 +22,19 @@ import { KeyScratch } from './key-scratch.ts';
 /** What the values of a placeholder look like, where that is narrow enough to tell foreign keys apart. */
 type Alphabet = 'integer' | 'uuid' | 'bool' | 'any';
 
-interface Placeholder {
+export interface Placeholder {
   /** Index in the key, not in the columns. */
   readonly ordinal: number;
   /** The byte after it in the template, written as %XX in values; -1 for the last placeholder. */
   readonly escape: number;
   readonly alphabet: Alphabet;
+}
+
+/** A template as JSON. */
+export interface StoredTemplate {
+  readonly literals: readonly string[];
+  readonly placeholders: readonly Placeholder[];
+  readonly keyColumns: number;
 }
 
 const PERCENT = 0x25;
@@ -37,26 +44,31 @@ export class KeyTemplate {
   /** `literals[n]` stands before placeholder n, the last one after them all. */
   readonly literals: readonly Buffer[];
   readonly placeholders: readonly Placeholder[];
-  /** Equal for templates that name every row alike; columns by number, so that a rename changes nothing. */
+  /** Equal for templates that name every row of a table alike; a column that is renamed changes nothing. */
   readonly fingerprint: string;
   readonly #keyColumns: number;
   readonly #starts: Int32Array;
   readonly #ends: Int32Array;
   readonly #single: boolean;
 
-  constructor(literals: readonly Buffer[], placeholders: readonly Placeholder[], schema: TableSchema) {
+  /** @param keyColumns how many columns the table's key has */
+  constructor(literals: readonly Buffer[], placeholders: readonly Placeholder[], keyColumns: number) {
     this.literals = literals;
     this.placeholders = placeholders;
-    this.#keyColumns = schema.key.length;
-    this.#starts = new Int32Array(schema.key.length);
-    this.#ends = new Int32Array(schema.key.length);
-    this.#single = schema.key.length === 1 && placeholders.length === 1;
-    this.fingerprint = literals
-      .map((literal, index) => {
-        const placeholder = placeholders[index];
-        return placeholder === undefined ? literal.toString('hex') : `${literal.toString('hex')}{${keyColumn(schema, placeholder.ordinal).number}}`;
-      })
-      .join('');
+    this.#keyColumns = keyColumns;
+    this.#starts = new Int32Array(keyColumns);
+    this.#ends = new Int32Array(keyColumns);
+    this.#single = keyColumns === 1 && placeholders.length === 1;
+    this.fingerprint = literals.map((literal, index) => `${literal.toString('hex')}{${placeholders[index]?.ordinal ?? ''}}`).join('');
+  }
+
+  /** For storage: `fromStored` gives an equal template. */
+  toStored(): StoredTemplate {
+    return { literals: this.literals.map((literal) => literal.toString('base64')), placeholders: this.placeholders, keyColumns: this.#keyColumns };
+  }
+
+  static fromStored({ literals, placeholders, keyColumns }: StoredTemplate): KeyTemplate {
+    return new KeyTemplate(literals.map((literal) => Buffer.from(literal, 'base64')), placeholders, keyColumns);
   }
 
   /** The text that every key begins with. Never empty. */
@@ -194,7 +206,7 @@ export function compileTemplate(schema: TableSchema, source: TemplateSource): Ke
     alphabet: alphabetOf(keyColumn(schema, ordinal)),
   }));
   if (placeholders.some(({ escape }) => escape === PERCENT)) throw refuse('has a % right after a column');
-  return new KeyTemplate(encoded, placeholders, schema);
+  return new KeyTemplate(encoded, placeholders, schema.key.length);
 }
 
 const DEFAULT = '{schema}.{table}:{key...}';

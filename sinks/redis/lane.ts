@@ -1,5 +1,4 @@
 import type { Offset } from '../../contracts/offset.ts';
-import { BEFORE_ALL } from '../../contracts/offset.ts';
 import type { KeyScratch } from './key-scratch.ts';
 import { CommandBuffer, encodeArgument, type CommandChunk } from './resp/command-buffer.ts';
 import type { Connection, Failure } from './resp/connection.ts';
@@ -8,6 +7,7 @@ import type { RowTarget } from './row-target.ts';
 /** What a plain cluster keeps for all its lanes: what must happen before and after the rows themselves. */
 export interface LaneHost {
   readonly freshFrom: Offset;
+  wants(tableId: number, version: number): boolean;
   /** Runs before rows are sent: keys stand in a set before they exist. @throws TidemarkError */
   beforeRows(): Promise<void>;
   seen(key: KeyScratch): void;
@@ -34,8 +34,6 @@ const PUBLISH = encodeArgument('PUBLISH');
 /** The way to one node of a plain cluster. Keeps what it has sent until it is answered: the node may refer it on. */
 export class Lane implements RowTarget {
   readonly out: CommandBuffer;
-  /** A batch always has something to tell: what is applied is known for the store as a whole. */
-  readonly offset: Offset = BEFORE_ALL;
   readonly connection: Connection;
   readonly #host: LaneHost;
   #flights: Flight[] = [];
@@ -50,6 +48,10 @@ export class Lane implements RowTarget {
 
   get freshFrom(): Offset {
     return this.#host.freshFrom;
+  }
+
+  wants(tableId: number, version: number): boolean {
+    return this.#host.wants(tableId, version);
   }
 
   seen(key: KeyScratch): void {

@@ -8,7 +8,7 @@ import { CommandBuffer, encodeArgument, type CommandChunk } from './resp/command
 import type { Connection, ExecResult, Failure } from './resp/connection.ts';
 import type { Reply } from './resp/reply-reader.ts';
 import type { RowTarget } from './row-target.ts';
-import { accepted, serverError } from './server-error.ts';
+import { accepted, arrayOf, bytesOf, serverError } from './server-error.ts';
 
 export interface TransactionLimits {
   readonly commands: number;
@@ -23,8 +23,18 @@ export interface PartitionOptions {
   readonly tag: string;
   /** Set of the keys that a rebuild has not written yet. */
   readonly staleKey: string;
+  /** Hash: the schema version that each table's rows have here. */
+  readonly versionsKey: string;
   readonly limits: TransactionLimits;
 }
+
+/** `half`: rows have the names in between of a change in two walks; see reshape.ts. */
+export interface RowVersion {
+  readonly version: number;
+  readonly half: boolean;
+}
+
+const UNKNOWN: RowVersion = { version: 0, half: false };
 
 /** A Redis transaction that is being sent. */
 interface OpenTransaction {
@@ -61,6 +71,8 @@ export class Partition implements RowTarget {
   readonly connection: Connection;
   readonly key: string;
   readonly staleKey: string;
+  readonly #versionsKey: string;
+  readonly #versions = new Map<number, RowVersion>();
   readonly #tag: string;
   readonly #limits: TransactionLimits;
   readonly #adds = new Map<string, CommandBuffer>();
@@ -70,7 +82,6 @@ export class Partition implements RowTarget {
   #compared: Compared = { owner: '', fence: 0, offset: null, reach: BEFORE_ALL };
   #freshFrom: Offset = BEFORE_ALL;
   #wantedReach: Offset = BEFORE_ALL;
-  #rebuilding = false;
   #stale = false;
   #open: OpenTransaction | null = null;
   #confirmations: Confirmation[] = [];
@@ -81,6 +92,7 @@ export class Partition implements RowTarget {
     this.connection = options.connection;
     this.key = options.key;
     this.staleKey = options.staleKey;
+    this.#versionsKey = options.versionsKey;
     this.#tag = options.tag;
     this.#limits = options.limits;
     this.out = new CommandBuffer(options.connection.pool);
@@ -91,7 +103,39 @@ export class Partition implements RowTarget {
   }
 
   get freshFrom(): Offset {
-    return this.#rebuilding ? Number.MAX_SAFE_INTEGER : this.#freshFrom;
+    // While keys of before a rebuild may still be there, no row is new.
+    return this.#stale ? Number.MAX_SAFE_INTEGER : this.#freshFrom;
+  }
+
+  wants(tableId: number, version: number, to: Offset): boolean {
+    return to > this.offset && version >= this.versionOf(tableId).version;
+  }
+
+  /** The schema version of the table's rows here; 0: not known. */
+  versionOf(tableId: number): RowVersion {
+    return this.#versions.get(tableId) ?? UNKNOWN;
+  }
+
+  /** Rows of the table are of this version from now on, and rows of an older one are not wanted any more; null: forget it. */
+  setVersion(tableId: number, version: RowVersion | null): void {
+    if (version === null) {
+      this.#versions.delete(tableId);
+      this.out.command('HDEL', this.#versionsKey, String(tableId));
+    } else {
+      this.#versions.set(tableId, version);
+      this.out.command('HSET', this.#versionsKey, String(tableId), `${version.version}${version.half ? 'h' : ''}`);
+    }
+  }
+
+  /** @throws TidemarkError */
+  async loadVersions(): Promise<void> {
+    const { connection } = this;
+    const flat = arrayOf(await connection.call('HGETALL', this.#versionsKey), connection.address);
+    this.#versions.clear();
+    for (let i = 0; i + 1 < flat.length; i += 2) {
+      const [tableId, version] = [flat[i], flat[i + 1]].map((part) => bytesOf(part ?? null, connection.address).toString('latin1'));
+      this.#versions.set(Number(tableId), { version: Number.parseInt(version ?? '0', 10), half: version?.endsWith('h') === true });
+    }
   }
 
   /** The checkpoint as it stands. @throws TidemarkError */
@@ -129,16 +173,14 @@ export class Partition implements RowTarget {
     throw new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint at ${connection.address} keeps changing hands`);
   }
 
-  /** While a rebuild is under way no row is new. */
-  rebuilding(under: boolean): void {
-    this.#rebuilding = under;
-    if (!under) this.#stale = false;
+  /** A replay begins or goes on: rows that are written are taken off the stale set, if there is one. @throws TidemarkError */
+  async findStale(): Promise<void> {
+    this.#stale = accepted(await this.connection.call('EXISTS', this.staleKey), this.connection.address) !== 0;
   }
 
-  /** A replay begins or goes on: rows that are written are taken off the stale set, if it has any. @throws TidemarkError */
-  async findStale(): Promise<void> {
-    this.#rebuilding = true;
-    this.#stale = accepted(await this.connection.call('EXISTS', this.staleKey), this.connection.address) !== 0;
+  /** The rebuild is over. */
+  forgetStale(): void {
+    this.#stale = false;
   }
 
   /** A key that is there before the replay. */
@@ -248,10 +290,12 @@ export class Partition implements RowTarget {
     await this.#settled;
   }
 
-  /** Forgets what the checkpoint said: a rebuild begins. The caller writes the same. */
+  /** Forgets what the checkpoint said, and all that goes with it: a rebuild begins. @throws TidemarkError */
   async restart(rebuild: string): Promise<void> {
     await this.settle();
     this.out.command('HDEL', this.key, 'offset', 'epoch', 'position');
+    this.out.command('UNLINK', this.#versionsKey, this.staleKey);
+    this.#versions.clear();
     this.#compared = { ...this.#compared, offset: null };
     this.#wantedReach = BEFORE_ALL;
     await this.commit({ rebuild });

@@ -1,7 +1,7 @@
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
-import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
+import type { Offset } from '../../contracts/offset.ts';
 import type { Clock } from '../../contracts/runtime.ts';
-import type { Progress, StoredCheckpoint } from './checkpoint.ts';
+import type { Progress } from './checkpoint.ts';
 import { NO_OWNER, type Discovery, type Topology } from './discovery.ts';
 import { parseAddress, printAddress } from './endpoint.ts';
 import { AT_START } from './fenced-store.ts';
@@ -57,8 +57,6 @@ export class PlainStore implements Store, LaneHost {
   #messages: Routed[] = [];
   /** Slots that hold a mark: one of each primary at least. */
   #marks: number[] = [];
-  #offset: Offset = BEFORE_ALL;
-
   private constructor(parts: PlainParts) {
     this.#parts = parts;
     this.control = parts.control;
@@ -78,30 +76,39 @@ export class PlainStore implements Store, LaneHost {
     }
   }
 
-  get offset(): Offset {
-    return Math.min(this.#offset, this.control.offset);
+  get versioned(): readonly Partition[] {
+    return [this.control];
+  }
+
+  versionsFor(): Partition {
+    return this.control;
   }
 
   get freshFrom(): Offset {
     return this.control.freshFrom;
   }
 
+  /** A batch always has something to tell: what is applied is known for the store as a whole. */
+  wants(tableId: number, version: number): boolean {
+    return version >= this.control.versionOf(tableId).version;
+  }
+
   /**
-   * Finds what the primaries have applied; new ones get a mark. False when a mark is gone: the rows beside it may be
+   * The least that the primaries have applied; new ones get a mark. Null when a mark is gone: the rows beside it may be
    * gone as well. @throws TidemarkError
    */
-  async readMarks(stored: StoredCheckpoint): Promise<boolean> {
-    const { applied, marks } = stored;
-    this.#offset = applied?.offset ?? BEFORE_ALL;
-    for (const slot of marks) {
+  async readMarks(applied: Progress, slots: readonly number[]): Promise<Progress | null> {
+    let least = applied;
+    for (const slot of slots) {
       const { connection } = this.#laneOf(slot);
-      const mark = accepted(await connection.call('GET', this.#markKey(slot)), connection.address);
-      if (mark === null) return false;
-      this.#offset = Math.min(this.#offset, Number(bytesOf(mark, connection.address).toString('latin1')));
+      const reply = accepted(await connection.call('GET', this.#markKey(slot)), connection.address);
+      if (reply === null) return null;
+      const [offset, epoch, position] = bytesOf(reply, connection.address).toString('latin1').split(' ');
+      if (Number(offset) < least.offset) least = { offset: Number(offset), epoch: epoch ?? '', position: Buffer.from(position ?? '', 'hex') };
     }
-    this.#marks = [...marks];
-    if (applied !== null) await this.#markAll(this.#offset);
-    return true;
+    this.#marks = [...slots];
+    await this.#markAll(least);
+    return least;
   }
 
   startKey(key: KeyScratch): void {
@@ -155,8 +162,7 @@ export class PlainStore implements Store, LaneHost {
   async endBatch(progress: Progress | null): Promise<{ durable: Promise<void> }> {
     await this.settle();
     if (progress === null) return { durable: Promise.resolve() };
-    await this.#markAll(progress.offset);
-    this.#offset = progress.offset;
+    await this.#markAll(progress);
     return { durable: this.control.confirm(progress) };
   }
 
@@ -200,8 +206,6 @@ export class PlainStore implements Store, LaneHost {
 
   async beginRebuild(): Promise<void> {
     await this.control.restart('marking');
-    this.control.out.command('UNLINK', this.control.staleKey);
-    await this.control.settle();
   }
 
   async markStale(keys: readonly Buffer[]): Promise<void> {
@@ -211,11 +215,10 @@ export class PlainStore implements Store, LaneHost {
 
   async beginReplay(): Promise<void> {
     await this.control.findStale();
-    await this.#markAll(BEFORE_ALL);
+    await this.#markAll(AT_START);
     void this.control.confirm(AT_START).catch(() => undefined);
     await this.control.commit({ rebuild: 'replaying' });
     await this.control.settle();
-    this.#offset = BEFORE_ALL;
   }
 
   async staleKeys(): Promise<readonly Buffer[]> {
@@ -228,7 +231,7 @@ export class PlainStore implements Store, LaneHost {
   async endRebuild(): Promise<void> {
     await this.settle();
     this.control.out.command('HDEL', this.control.key, 'rebuild');
-    this.control.rebuilding(false);
+    this.control.forgetStale();
     await this.control.settle();
   }
 
@@ -244,16 +247,19 @@ export class PlainStore implements Store, LaneHost {
   }
 
   /** Writes every mark, the ones of new primaries among them, and notes those in the checkpoint. */
-  async #markAll(offset: Offset): Promise<void> {
+  async #markAll({ offset, epoch, position }: Progress): Promise<void> {
     const unmarked = new Set(this.#ownerOf);
     for (const slot of this.#marks) unmarked.delete(this.#ownerOf[slot] ?? NO_OWNER);
     const fresh = [...unmarked].map((owner) => this.#ownerOf.indexOf(owner));
     this.#marks.push(...fresh);
     await this.#execute(this.#marks.map((slot) => {
       const key = this.#markKey(slot);
-      return this.#command(key, 'SET', key, String(offset));
+      return this.#command(key, 'SET', key, `${offset} ${epoch} ${Buffer.from(position).toString('hex')}`);
     }));
-    if (fresh.length > 0) await this.control.commit({ marks: this.#marks.join(',') });
+    if (fresh.length > 0) {
+      await this.control.commit({ marks: this.#marks.join(',') });
+      await this.control.settle();
+    }
   }
 
   #markKey(slot: number): string {

@@ -6,8 +6,11 @@ import type { CommandBuffer } from './resp/command-buffer.ts';
 export interface RowTarget {
   /** Commands of rows are written here; when it has grown to a chunk, `push`. */
   readonly out: CommandBuffer;
-  /** What the target has applied: a batch up to here or less has nothing more to tell it. */
-  readonly offset: Offset;
+  /**
+   * False when rows of this table and schema version, in a batch up to `to`, are there already: after a restart or a
+   * failover a target may be ahead of the others.
+   */
+  wants(tableId: number, version: number, to: Offset): boolean;
   /** A row that the log knows as new is new here too when its batch begins at this offset or later. */
   readonly freshFrom: Offset;
   /** Sends what is in `out`. Waits for room. @throws TidemarkError */

@@ -12,8 +12,10 @@ import type { RowTarget } from './row-target.ts';
 export interface Store extends AsyncDisposable {
   /** Keeps the checkpoint that fences the sink. */
   readonly control: Partition;
-  /** The least offset that all parts of the store have applied. */
-  readonly offset: Offset;
+  /** The partitions that keep the schema versions of the rows. */
+  readonly versioned: readonly Partition[];
+  /** The one of them that speaks for the rows of a target. */
+  versionsFor(target: RowTarget): Partition;
   /** Bytes in front of every row's key that do not come from its template. */
   readonly tagLength: number;
   /** Begins a key: leaves room for what stands in front of it. */

@@ -1,0 +1,219 @@
+import type { Catalog, CatalogTable } from '../../contracts/catalog.ts';
+import type { SinkConfig } from '../../contracts/config.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import { areDisjoint, avoids, KeyTemplate, type StoredTemplate } from './key-template.ts';
+import { tableOptionsOf, type ValueKind } from './options.ts';
+import { encodeArgument } from './resp/command-buffer.ts';
+import { rowWriter, type RowWriter } from './row-writer.ts';
+import { layoutOf, type TableLayout } from './table-layout.ts';
+
+/** A layout with what writing needs. */
+export interface PreparedTable {
+  readonly layout: TableLayout;
+  readonly writer: RowWriter;
+  /** The channel as an encoded argument. */
+  readonly channel: Buffer | null;
+}
+
+/** What Redis keeps of a table's layout, so that a changed configuration is seen and old keys are found. */
+export interface StoredTable {
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: number;
+  readonly fingerprint: string;
+  readonly value: ValueKind;
+  readonly index: string | null;
+  readonly template: StoredTemplate;
+  /** Offset up to which the batch went that last changed the shape of rows in place; 0: never. */
+  readonly reshapedAt: Offset;
+}
+
+/** The tables of a sink as of where it stands in the log. Owned by the applying loop. */
+export class TableSet {
+  readonly #config: SinkConfig;
+  readonly #ownPrefix: string;
+  readonly #versions = new Map<number, TableSchema[]>();
+  readonly #prepared = new Map<string, PreparedTable>();
+  /** By table id: the newest generation of each name. */
+  readonly #live = new Map<number, TableLayout>();
+  readonly #byName = new Map<string, TableLayout>();
+  /** By table id: how far the batch went that last changed the shape of its rows in place. */
+  readonly reshapedAt = new Map<number, Offset>();
+
+  /**
+   * @param ownPrefix what the sink's own keys begin with
+   * @throws TidemarkError when a table cannot be mirrored, or two could write the same key
+   */
+  constructor(config: SinkConfig, catalog: Catalog, at: Offset, ownPrefix: string) {
+    this.#config = config;
+    this.#ownPrefix = ownPrefix;
+    for (const table of catalog.tables()) {
+      this.#versions.set(table.tableId, table.versions.map(({ schema }) => schema));
+      const newest = table.versions.at(-1)?.schema;
+      if (newest !== undefined) this.#check(this.of(newest).layout);
+    }
+    for (const table of catalog.tables()) {
+      const schema = schemaAt(table, at);
+      if (schema === undefined || !config.tables(schema)) continue;
+      const namesake = this.namesake(schema);
+      if (namesake !== null && namesake.schema.tableId > schema.tableId) continue;
+      if (namesake !== null) this.goesAway(namesake.schema.tableId);
+      this.#setLive(this.of(schema).layout);
+    }
+    checkDisjoint(this.live());
+  }
+
+  /** The layout of a schema version. @throws TidemarkError */
+  of(schema: TableSchema): PreparedTable {
+    const name = `${schema.tableId}/${schema.version}`;
+    let prepared = this.#prepared.get(name);
+    if (prepared === undefined) {
+      const options = tableOptionsOf(this.#config, schema);
+      const layout = layoutOf(schema, this.#versionsOf(schema), options, this.#ownPrefix);
+      prepared = { layout, writer: rowWriter(layout), channel: layout.channel === null ? null : encodeArgument(layout.channel) };
+      this.#prepared.set(name, prepared);
+    }
+    return prepared;
+  }
+
+  /** The tables that have rows here. */
+  live(): TableLayout[] {
+    return [...this.#live.values()];
+  }
+
+  /** The live table that has the same name and is another generation. */
+  namesake(schema: TableSchema): TableLayout | null {
+    const found = this.#byName.get(tableName(schema));
+    return found === undefined || found.schema.tableId === schema.tableId ? null : found;
+  }
+
+  isLive(tableId: number): boolean {
+    return this.#live.has(tableId);
+  }
+
+  /** A table is live from here on, in this layout. @throws TidemarkError `REDIS_KEY_OVERLAP` */
+  goesLive(layout: TableLayout): void {
+    this.#check(layout);
+    for (const other of this.#live.values()) {
+      if (other.schema.tableId !== layout.schema.tableId) checkPair(other, layout);
+    }
+    this.goesAway(layout.schema.tableId);
+    this.#setLive(layout);
+  }
+
+  goesAway(tableId: number): void {
+    const layout = this.#live.get(tableId);
+    if (layout === undefined) return;
+    this.#live.delete(tableId);
+    this.#byName.delete(tableName(layout.schema));
+  }
+
+  /** Every layout that rows of the log's tables may have had under this configuration. @throws TidemarkError */
+  all(): TableLayout[] {
+    return [...this.#versions.values()].flat().map((schema) => this.of(schema).layout);
+  }
+
+  #versionsOf(schema: TableSchema): readonly TableSchema[] {
+    let versions = this.#versions.get(schema.tableId);
+    if (versions === undefined) {
+      versions = [];
+      this.#versions.set(schema.tableId, versions);
+    }
+    if (!versions.some(({ version }) => version === schema.version)) versions.push(schema);
+    return versions;
+  }
+
+  #setLive(layout: TableLayout): void {
+    this.#live.set(layout.schema.tableId, layout);
+    this.#byName.set(tableName(layout.schema), layout);
+  }
+
+  #check(layout: TableLayout): void {
+    const prefix = Buffer.from(this.#ownPrefix, 'utf8');
+    if (avoids(layout.template, prefix) && (layout.index === null || avoids(layout.template, Buffer.from(layout.index, 'utf8')))) return;
+    const table = tableName(layout.schema);
+    throw new TidemarkError('REDIS_KEY_OVERLAP', `rows of ${table} could have the name of one of the sink's own keys`, { where: { table } });
+  }
+}
+
+/** For storage. */
+export function storedTable({ schema, fingerprint, value, index, template }: TableLayout, reshapedAt: Offset): StoredTable {
+  const { namespace, name, version } = schema;
+  return { namespace, name, version, fingerprint, value, index, template: template.toStored(), reshapedAt };
+}
+
+/** @throws TidemarkError `REDIS_PROTOCOL` when it is not what `storedTable` wrote */
+export function parseStoredTable(text: Buffer): StoredTable {
+  let value: unknown;
+  try {
+    value = JSON.parse(text.toString('utf8'));
+  } catch (cause) {
+    throw new TidemarkError('REDIS_PROTOCOL', 'what Redis keeps of a table is not JSON', { cause, retry: 'operator' });
+  }
+  if (!isStoredTable(value)) throw new TidemarkError('REDIS_PROTOCOL', 'what Redis keeps of a table lacks a field', { retry: 'operator' });
+  return value;
+}
+
+function isStoredTable(value: unknown): value is StoredTable {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof StoredTable, unknown>>;
+  return (
+    typeof v.namespace === 'string' && typeof v.name === 'string' && typeof v.version === 'number' && typeof v.fingerprint === 'string' &&
+    typeof v.value === 'string' && (typeof v.index === 'string' || v.index === null) && typeof v.template === 'object' && v.template !== null &&
+    typeof v.reshapedAt === 'number'
+  );
+}
+
+/**
+ * Why what is in Redis does not fit the configuration any more, so that the sink must be rebuilt; null when it fits.
+ * A table that the log has removed meanwhile is none: its removal is still to come.
+ */
+export function whyOutdated(
+  stored: ReadonlyMap<number, StoredTable>, catalog: Catalog, config: SinkConfig, at: Offset, tables: TableSet,
+): string | null {
+  for (const [tableId, was] of stored) {
+    const table = catalog.table(tableId);
+    if (table === undefined) {
+      if (!config.tables(was)) return `${tableName(was)} is not mirrored any more`;
+      continue;
+    }
+    const schema = table.versions[was.version - 1]?.schema;
+    if (schema === undefined || tables.of(schema).layout.fingerprint !== was.fingerprint) return `${tableName(was)} is to be kept in another way`;
+  }
+  for (const layout of tables.live()) {
+    if (!stored.has(layout.schema.tableId)) return `${tableName(layout.schema)} was not mirrored before offset ${at}`;
+  }
+  return null;
+}
+
+/** What a stored table's keys looked like. */
+export function storedTemplate(stored: StoredTable): KeyTemplate {
+  return KeyTemplate.fromStored(stored.template);
+}
+
+function schemaAt(table: CatalogTable, offset: Offset): TableSchema | undefined {
+  if (table.state.state === 'removed' && table.state.at <= offset) return undefined;
+  return table.versions.findLast((version) => version.offset <= offset)?.schema;
+}
+
+/** Tables whose keys begin differently need no comparison: only those whose prefixes contain one another do. */
+export function checkDisjoint(layouts: readonly TableLayout[]): void {
+  const sorted = layouts.toSorted((a, b) => Buffer.compare(a.template.prefix, b.template.prefix));
+  const enclosing: TableLayout[] = [];
+  for (const layout of sorted) {
+    for (let last = enclosing.at(-1); last !== undefined; last = enclosing.at(-1)) {
+      if (layout.template.prefix.indexOf(last.template.prefix) === 0) break;
+      enclosing.pop();
+    }
+    for (const other of enclosing) checkPair(other, layout);
+    enclosing.push(layout);
+  }
+}
+
+function checkPair(a: TableLayout, b: TableLayout): void {
+  if (areDisjoint(a.template, b.template)) return;
+  const [first, second] = [tableName(a.schema), tableName(b.schema)];
+  throw new TidemarkError('REDIS_KEY_OVERLAP', `rows of ${first} and of ${second} could have the same Redis key`, { where: { table: second } });
+}
