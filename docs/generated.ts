@@ -87,8 +87,8 @@ function typeText(schema: unknown): string {
   if (isObject(schema['size'])) return `a size${boundsText(schema['size'])}`;
   if (isObject(schema['duration'])) return `a duration${boundsText(schema['duration'])}`;
   const { enum: choices, const: constant, oneOf, anyOf, type } = schema;
-  if (Array.isArray(choices)) return choices.map((choice) => `\`${String(choice)}\``).join(', ');
-  if (constant !== undefined) return `\`${String(constant)}\``;
+  if (Array.isArray(choices)) return choices.map((choice) => `\`${shown(choice)}\``).join(', ');
+  if (constant !== undefined) return `\`${shown(constant)}\``;
   const alternatives = Array.isArray(oneOf) ? oneOf : Array.isArray(anyOf) ? anyOf : null;
   if (alternatives !== null) return alternatives.map(typeText).join(' or ');
   const words: Readonly<Record<string, string>> = { object: 'a map', array: 'a list', string: 'text', integer: 'a whole number', number: 'a number', boolean: '`true` or `false`' };
@@ -99,12 +99,16 @@ function typeText(schema: unknown): string {
 function boundsText(bounds: Readonly<Record<string, unknown>>): string {
   const { min, max } = bounds;
   if (min === undefined && max === undefined) return '';
-  if (max === undefined) return `, ${String(min)} at least`;
-  return min === undefined ? `, ${String(max)} at most` : `, ${String(min)} to ${String(max)}`;
+  if (max === undefined) return `, ${shown(min)} at least`;
+  return min === undefined ? `, ${shown(max)} at most` : `, ${shown(min)} to ${shown(max)}`;
 }
 
 function defaultText(schema: unknown): string {
-  return isObject(schema) && schema['default'] !== undefined ? `\`${String(schema['default'])}\`` : '';
+  return isObject(schema) && schema['default'] !== undefined ? `\`${shown(schema['default'])}\`` : '';
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function textOf(schema: unknown, key: string): string {
