@@ -10,6 +10,7 @@ import { DeadLetters } from './dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from './log/embedded/engine.ts';
 import { Copies } from './pipeline/copy/copies.ts';
 import { SinkPipeline } from './pipeline/sink-pipeline.ts';
+import { SinkTables } from './pipeline/sink-tables.ts';
 import { SourcePipeline } from './pipeline/source-pipeline.ts';
 import { Supervisor } from './pipeline/supervisor.ts';
 import { WholeRows } from './pipeline/whole-rows/whole-rows.ts';
@@ -206,6 +207,7 @@ export class Hub implements HubService, AsyncDisposable {
     const pipeline = new SinkPipeline({
       config, runtime,
       letters: await DeadLetters.load(runtime.files, join(directory, 'dead-letters.json')),
+      tables: new SinkTables(runtime.files, join(directory, 'tables.json'), config),
       sink: module.create(config, runtime),
       log: await this.engine.open(config.from, { create: true }),
       bytes: this.#config.limits.pipelineBytes,

@@ -135,4 +135,9 @@ export const HUB_ERRORS = {
     remedy: 'Mend what the message names at the source or at the sink, then `tidemark sink retry NAME`.',
     retry: 'operator',
   },
+  SINK_TABLES_FILE: {
+    means: 'The file in which the hub notes what tables a sink has been given cannot be read.',
+    remedy: 'Move the file away; the hub then takes it that the sink has every table that the configuration selects.',
+    retry: 'operator',
+  },
 } as const;

@@ -12,6 +12,7 @@ import { openSink, type DeliveryStart } from './delivery-plan.ts';
 import { isDataError, sinkFailure, type FailureAction } from './error-policy.ts';
 import type { Work } from './part.ts';
 import { Sift } from './sift.ts';
+import { joinTables, type SinkTables } from './sink-tables.ts';
 import { Waiters } from './waiters.ts';
 
 export interface DeliverParts {
@@ -19,6 +20,7 @@ export interface DeliverParts {
   readonly sink: Sink;
   readonly log: SourceLog;
   readonly letters: DeadLetters;
+  readonly tables: SinkTables;
   readonly runtime: Runtime;
   /** Bytes that this pipeline may hold in flight. */
   readonly bytes: number;
@@ -104,6 +106,7 @@ export class Deliver implements Work {
     const { sink, log, config, runtime } = this.#parts;
     const start = await openSink(sink, log, config.tables, signal);
     runtime.logger.log('info', 'sink-opened', { sink: config.name, offset: start.after, sweepAt: start.sweepAt });
+    await this.#join(start, signal);
     const errand = this.#errand;
     this.#errand = null;
     if (errand !== null) return this.#run(errand, start, signal);
@@ -115,6 +118,18 @@ export class Deliver implements Work {
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
     await delivery.run(either);
     if (start.sweepAt !== null && delivery.progress >= start.sweepAt) await this.#sweep(delivery.progress, signal);
+  }
+
+  /** Gives the sink the tables that its configuration has come to select. */
+  async #join(start: DeliveryStart, signal: AbortSignal): Promise<void> {
+    const { sink, log, config, tables, runtime } = this.#parts;
+    const change = await tables.change();
+    if (change === null) return;
+    if (change.joins !== null) {
+      runtime.logger.log('info', 'tables-join', { sink: config.name, offset: start.after });
+      await joinTables(sink, log, change.joins, start, signal);
+    }
+    await tables.settled();
   }
 
   #newDelivery(start: DeliveryStart, healthy: () => void): Delivery {

@@ -9,6 +9,7 @@ import type { SinkStatusView } from '../service.ts';
 import { Deliver } from './deliver.ts';
 import { Part } from './part.ts';
 import { Rate } from './rate.ts';
+import type { SinkTables } from './sink-tables.ts';
 import type { Supervised } from './supervisor.ts';
 
 export interface SinkPipelineParts {
@@ -17,6 +18,7 @@ export interface SinkPipelineParts {
   readonly sink: Sink;
   readonly log: SourceLog;
   readonly letters: DeadLetters;
+  readonly tables: SinkTables;
   readonly runtime: Runtime;
   /** Bytes that the pipeline may hold in flight. */
   readonly bytes: number;
@@ -37,7 +39,7 @@ export class SinkPipeline implements Supervised {
   readonly #rate: Rate;
 
   constructor(parts: SinkPipelineParts) {
-    const { config, sink, log, letters, runtime, bytes, recopy } = parts;
+    const { config, sink, log, letters, tables, runtime, bytes, recopy } = parts;
     this.#letters = letters;
     this.name = `sink ${config.name}`;
     this.config = config;
@@ -46,7 +48,7 @@ export class SinkPipeline implements Supervised {
     this.#runtime = runtime;
     this.#rate = new Rate(runtime.clock);
     this.#deliver = new Deliver({
-      config, sink, log, letters, runtime, bytes,
+      config, sink, log, letters, tables, runtime, bytes,
       onApplied: (records) => this.#rate.add(records),
       onJoined: (tables) => recopy(tables.map((table) => table.tableId)),
     });

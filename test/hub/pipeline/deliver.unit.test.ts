@@ -6,11 +6,12 @@ import type { LogWriter, SourceLog } from '../../../contracts/log-engine.ts';
 import { Op } from '../../../contracts/op.ts';
 import { buildImage } from '../../../contracts/row-image.ts';
 import { encodeSchema } from '../../../contracts/schema.ts';
-import type { TableSelector } from '../../../contracts/sink.ts';
+import { selectTables } from '../../../hub/config/table-patterns.ts';
 import { DeadLetters } from '../../../hub/dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { Deliver } from '../../../hub/pipeline/deliver.ts';
 import { Part } from '../../../hub/pipeline/part.ts';
+import { SinkTables } from '../../../hub/pipeline/sink-tables.ts';
 import { createTestRuntime, seededRandom } from '../../fixtures/runtime.ts';
 import { temporaryDirectory } from '../../fixtures/temp.ts';
 import { MemorySink } from './memory-sink.ts';
@@ -62,7 +63,7 @@ class TestLog {
   }
 }
 
-async function delivering(sink: MemorySink, options: { tables?: TableSelector; bytes?: number; onError?: 'stop' | 'dead-letter' } = {}) {
+async function delivering(sink: MemorySink, options: { patterns?: readonly string[]; bytes?: number; onError?: 'stop' | 'dead-letter' } = {}) {
   const directory = await temporaryDirectory('deliver');
   const runtime = createTestRuntime();
   const engine = await EmbeddedLogEngine.create(directory.path, runtime);
@@ -70,15 +71,22 @@ async function delivering(sink: MemorySink, options: { tables?: TableSelector; b
   const writer = await log.openWriter(() => undefined);
   const testLog = new TestLog(log, writer);
   await testLog.begin();
-  const { tables = () => true, bytes = 1 << 20, onError = 'stop' } = options;
-  const config = { name: 'copy', type: 'memory', from: 'shop', tables, tablePatterns: ['*'], tableOptions: new Map(), onError, options: {} };
+  const { patterns = ['public.*'], bytes = 1 << 20, onError = 'stop' } = options;
   const lettersPath = join(directory.path, 'letters.json');
   const letters = await DeadLetters.load(runtime.files, lettersPath);
-  const deliver = new Deliver({ config, sink, log, letters, runtime, bytes, onApplied: () => undefined, onJoined: () => undefined });
-  const eager = { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } };
-  const part = new Part('sink copy', deliver, eager);
+  /** A pipeline for the sink, with these tables. */
+  const pipeline = (tablePatterns: readonly string[]) => {
+    const config = {
+      name: 'copy', type: 'memory', from: 'shop', tables: selectTables(tablePatterns), tablePatterns, tableOptions: new Map(), onError, options: {},
+    };
+    const tables = new SinkTables(runtime.files, join(directory.path, 'tables.json'), config);
+    const deliver = new Deliver({ config, sink, log, letters, tables, runtime, bytes, onApplied: () => undefined, onJoined: () => undefined });
+    const eager = { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } };
+    return { deliver, part: new Part('sink copy', deliver, eager) };
+  };
+  const { deliver, part } = pipeline(patterns);
   return {
-    deliver, part, log, source: testLog, runtime, letters, lettersPath,
+    deliver, part, pipeline, log, source: testLog, runtime, letters, lettersPath,
     async [Symbol.asyncDispose]() {
       await part.stop();
       await writer[Symbol.asyncDispose]();
@@ -151,7 +159,7 @@ describe('Deliver', () => {
 
   it('moves on over records of others at once, and writes the checkpoint a little later', async () => {
     const sink = new MemorySink();
-    await using test = await delivering(sink, { tables: (table) => table.name === 't1' });
+    await using test = await delivering(sink, { patterns: ['public.t1'] });
     test.part.start();
     const first = await test.source.commit([{ table: 1, key: 1, value: 1 }]);
     await test.deliver.reached(first, patience());
@@ -227,6 +235,28 @@ describe('Deliver', () => {
       expect(sink.rows.has('public.t1/1')).toBe(false);
     }
   }, 20_000);
+
+  it('gives the sink the tables that it comes to mirror, at its own checkpoint', async () => {
+    const sink = new MemorySink({ wholeTransactions: true, maxKeys: 2 });
+    await using test = await delivering(sink, { patterns: ['public.t1'] });
+    test.part.start();
+    let offset = 0;
+    for (let n = 0; n < 9; n++) {
+      offset = await test.source.commit([{ table: 1, key: n, value: n }, { table: 2, key: n % 5, value: n === 7 ? null : n }]);
+    }
+    await test.deliver.reached(offset, patience());
+    await test.part.stop();
+    expect([...sink.rows.keys()].some((key) => key.startsWith('public.t2/'))).toBe(false);
+    sink.rows.set('public.t2/99', 'left by a join that was interrupted');
+    let faults = 2;
+    sink.fault = () => (faults-- > 0 ? 'after' : 'none');
+    const wider = test.pipeline(['public.*']);
+    wider.part.start();
+    offset = await test.source.commit([{ table: 2, key: 1, value: 50 }]);
+    await wider.deliver.reached(offset, patience());
+    await wider.part.stop();
+    expect(sink.rows).toEqual(test.source.rows);
+  });
 
   it('refuses a checkpoint that the log never had', async () => {
     const sink = new MemorySink();
