@@ -45,6 +45,10 @@ export class SourceCatalog {
     return { tables, types, generated: await this.generated(session) };
   }
 
+  types(session: Session, oids: readonly number[]): Promise<NativeTypes> {
+    return readTypes(session, oids);
+  }
+
   /** Which generated columns the publication sends: none before PostgreSQL 18. */
   async generated(session: Session): Promise<GeneratedColumns> {
     if (session.version < 180_000) return 'none';

@@ -1,7 +1,6 @@
 import type { Catalog, CatalogTable } from '../../contracts/catalog.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
-import type { SourceTable } from './source-table.ts';
 
 /** A table as the stream has put it into the log. */
 export interface TrackedTable {
@@ -10,16 +9,6 @@ export interface TrackedTable {
   readonly schema: TableSchema;
   /** Numbers of all columns that any version had. */
   readonly everLogged: ReadonlySet<number>;
-}
-
-/**
- * What is remembered of a table from one stream to the next, as long as the process lives: when it was last known to be
- * as the log has it.
- */
-export interface TableMemory {
-  /** The table in the log equals the table at the source up to this offset, as far as the catalog tells. */
-  readonly goodUntil: Offset;
-  readonly reading: SourceTable;
 }
 
 /** The tables of the log as the stream leaves it: begun from the catalog, moved on with each record that is emitted. */

@@ -1,0 +1,193 @@
+/**
+ * The second session of a stream: answers what a Relation message leaves open, and looks at the catalog every few
+ * seconds for what comes without an event. One statement at a time.
+ */
+import { tableName } from '../../contracts/schema.ts';
+import type { Logger } from '../../contracts/runtime.ts';
+import { formatTypes, integer, listTables, readFingerprints, text } from './catalog-query.ts';
+import { parseLsn, withoutPageHeader, type Lsn } from './position.ts';
+import { ensurePublication } from './publication.ts';
+import type { Relation } from './relation.ts';
+import type { SchemaTracker, TableReading } from './schema-tracker.ts';
+import type { Session } from './session.ts';
+import { isCapturable, type CatalogReading, type SourceCatalog } from './source-catalog.ts';
+import type { SourceTable } from './source-table.ts';
+import { newPartitionsHarmless } from './partitions.ts';
+
+/** What polling found. It is true of the stream once that has passed `lsn`. */
+export interface CatalogNews {
+  readonly lsn: Lsn;
+  readonly changed: ReadonlyMap<number, TableReading>;
+  /** When it was read, in the order of all readings. */
+  readonly sequence: number;
+}
+
+export interface PollResult {
+  readonly news: CatalogNews | null;
+  /** Tables that are as they were when last remembered. */
+  readonly same: readonly number[];
+  /** An xmax of 64 bits. */
+  readonly xmax: number;
+}
+
+export class CatalogWatch {
+  readonly #session: Session;
+  readonly #catalog: SourceCatalog;
+  readonly #tracker: SchemaTracker;
+  readonly #logger: Logger;
+  #queue: Promise<unknown> = Promise.resolve();
+  #sequence = 0;
+  /** Tables without identity that were named in the log of the program already. */
+  readonly #refused = new Set<number>();
+  /** Readings by OID, of the start or of the last poll that changed them. */
+  readonly #known = new Map<number, { readonly reading: TableReading; readonly sequence: number }>();
+
+  constructor(session: Session, catalog: SourceCatalog, tracker: SchemaTracker, logger: Logger) {
+    this.#session = session;
+    this.#catalog = catalog;
+    this.#tracker = tracker;
+    this.#logger = logger;
+  }
+
+  /** Reads every selected table, and those of the log. To be called first. */
+  begin(): Promise<PollResult> {
+    return this.#alone(async () => {
+      const { oids, xmax } = await this.#present();
+      const reading = await this.#catalog.read(this.#session, [...new Set([...oids, ...this.#trackedOids()])]);
+      const lsn = await this.#end();
+      const readings = await this.#readings(reading, this.#trackedOids());
+      const sequence = ++this.#sequence;
+      for (const [oid, one] of readings) this.#known.set(oid, { reading: one, sequence });
+      await this.#addMissing(reading.tables);
+      return { news: { lsn, changed: readings, sequence }, same: [], xmax };
+    });
+  }
+
+  /** The last reading of a table that was not used up by a Relation message. */
+  known(oid: number): TableReading | null {
+    return this.#known.get(oid)?.reading ?? null;
+  }
+
+  sequenceOf(oid: number): number {
+    return this.#known.get(oid)?.sequence ?? 0;
+  }
+
+  /** Reads one table for a Relation message, and the names of types that only the message knows. */
+  read(relation: Relation): Promise<TableReading> {
+    return this.#alone(async () => {
+      const namesake = this.#tracker.tables.byName(`${relation.namespace}.${relation.name}`);
+      const oids = [relation.oid, ...(namesake === null ? [] : [namesake.oid])];
+      const reading = await this.#catalog.read(this.#session, oids);
+      const typed = await this.#withTypes(relation, reading);
+      const sequence = ++this.#sequence;
+      const one = (await this.#readings({ ...reading, types: typed.types }, [relation.oid])).get(relation.oid);
+      const found = one ?? { table: null, reading: typed, storageHarmless: true, namesakeGone: true };
+      this.#known.set(relation.oid, { reading: found, sequence });
+      return found;
+    });
+  }
+
+  /**
+   * Looks at every table of the log and of the configuration. New tables are put into the publication.
+   * @param also tables to be read although they seem unchanged
+   */
+  poll(also: ReadonlySet<number>): Promise<PollResult> {
+    return this.#alone(async () => {
+      const { oids, xmax } = await this.#present();
+      const tracked = this.#trackedOids();
+      const prints = await readFingerprints(this.#session, [...new Set([...oids, ...tracked])]);
+      const same: number[] = [];
+      const changed = new Set<number>();
+      for (const [oid, print] of prints) {
+        const remembered = this.#tracker.memory.get(oid);
+        if (remembered?.table.fingerprint === print && !also.has(oid)) same.push(oid);
+        else if (remembered !== undefined || also.has(oid) || this.#known.get(oid)?.reading.table?.fingerprint !== print) changed.add(oid);
+      }
+      const gone = tracked.filter((oid) => !prints.has(oid));
+      if (changed.size === 0 && gone.length === 0) return { news: null, same, xmax };
+      const reading = await this.#catalog.read(this.#session, [...changed]);
+      const lsn = await this.#end();
+      const readings = await this.#readings(reading, gone);
+      const sequence = ++this.#sequence;
+      for (const [oid, one] of readings) this.#known.set(oid, { reading: one, sequence });
+      await this.#addMissing(reading.tables);
+      return { news: { lsn, changed: readings, sequence }, same, xmax };
+    });
+  }
+
+  /** Runs a statement of ours between two of these. */
+  run(statement: string, values: readonly unknown[] = []): Promise<void> {
+    return this.#alone(async () => {
+      await this.#session.query(statement, values);
+    });
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  async #present(): Promise<{ oids: number[]; xmax: number }> {
+    const tables = (await listTables(this.#session)).filter((table) => this.#catalog.config.tables(table));
+    const [row] = await this.#session.query('SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xmax');
+    return { oids: tables.map((table) => table.oid), xmax: integer(row ?? {}, 'xmax') };
+  }
+
+  /** Everything that a reading before this call has seen is below it. */
+  async #end(): Promise<Lsn> {
+    const [row] = await this.#session.query(
+      'SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END AS lsn',
+    );
+    return withoutPageHeader(parseLsn(text(row ?? {}, 'lsn')));
+  }
+
+  #trackedOids(): number[] {
+    return [...this.#tracker.tables.all()].map((table) => table.oid);
+  }
+
+  /** One per table read, and for those that are not there. */
+  async #readings(reading: CatalogReading, expected: readonly number[]): Promise<Map<number, TableReading>> {
+    const names = new Map(reading.tables.map((table) => [table.oid, tableName(table)]));
+    const readings = new Map<number, TableReading>();
+    for (const table of reading.tables) {
+      const tracked = this.#tracker.tables.get(table.oid);
+      const namesake = this.#tracker.tables.byName(tableName(table));
+      const storageHarmless = tracked?.schema.storage === undefined ||
+        (await newPartitionsHarmless(this.#session, tracked.schema.storage, table.storage));
+      const namesakeGone = namesake === null || names.get(namesake.oid) !== tableName(table);
+      readings.set(table.oid, { table, reading, storageHarmless, namesakeGone });
+    }
+    for (const oid of expected) {
+      if (!readings.has(oid)) readings.set(oid, { table: null, reading, storageHarmless: true, namesakeGone: true });
+    }
+    return readings;
+  }
+
+  async #withTypes(relation: Relation, reading: CatalogReading): Promise<CatalogReading> {
+    const now = new Set(reading.tables.flatMap((table) => table.columns.map((column) => `${column.typeOid}:${column.typmod}`)));
+    const other = relation.columns.filter((column) => !now.has(`${column.typeOid}:${column.typmod}`));
+    if (other.length === 0) return reading;
+    const names = await formatTypes(this.#session, other.map((column) => ({ oid: column.typeOid, typmod: column.typmod })));
+    other.forEach((column, index) => {
+      const name = names[index];
+      // '???' is a type that is gone; the stream has told its name.
+      if (name !== undefined && name !== '???') this.#tracker.typeNames.set(`${column.typeOid}:${column.typmod}`, name);
+    });
+    const types = await this.#catalog.types(this.#session, other.map((column) => column.typeOid));
+    return { ...reading, types: new Map([...types, ...reading.types]) };
+  }
+
+  /** Tables that the configuration selects and the publication lacks: created since it was made, or selected since. */
+  async #addMissing(tables: readonly SourceTable[]): Promise<void> {
+    const selected = tables.filter((table) => this.#catalog.config.tables(table));
+    for (const table of selected) {
+      if (isCapturable(table) || this.#refused.has(table.oid)) continue;
+      this.#refused.add(table.oid);
+      this.#logger.log('warn', 'table-refused', { table: tableName(table), code: 'POSTGRES_IDENTITY' });
+    }
+    if (this.#session.inRecovery) return;
+    const added = await ensurePublication(this.#session, this.#catalog.publication, selected.filter(isCapturable));
+    for (const table of added) this.#logger.log('info', 'table-published', { table: tableName(table) });
+  }
+}

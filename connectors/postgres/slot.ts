@@ -1,0 +1,105 @@
+/** The replication slot: looked at, made, refused. Decisions are functions of what the server says of it. */
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { postgresError, sqlState } from './errors.ts';
+import { formatLsn, parseLsn, type Lsn } from './position.ts';
+import type { Session } from './session.ts';
+import { quoteLiteral } from './source-table.ts';
+
+export interface SlotState {
+  readonly name: string;
+  readonly type: string;
+  readonly plugin: string | null;
+  readonly database: string | null;
+  readonly temporary: boolean;
+  readonly active: boolean;
+  readonly activePid: number | null;
+  /** Where the stream goes on; null until the slot is ready. */
+  readonly confirmed: Lsn | null;
+  readonly restart: Lsn | null;
+  readonly walStatus: string | null;
+  /** Why it was invalidated (PostgreSQL 16 and newer say so). */
+  readonly invalidation: string | null;
+  readonly failover: boolean;
+  /** WAL that the server keeps for it, in bytes. */
+  readonly retained: number | null;
+}
+
+/** Null: there is no such slot. */
+export async function readSlot(session: Session, name: string): Promise<SlotState | null> {
+  const { version } = session;
+  const [row] = await session.query(
+    `SELECT slot_type, plugin, database, temporary, active, active_pid, confirmed_flush_lsn, restart_lsn, wal_status,
+            ${version >= 170_000 ? 'invalidation_reason' : version >= 160_000 ? "CASE WHEN conflicting THEN 'conflict with recovery' END" : 'NULL'} AS invalidation,
+            ${version >= 170_000 ? 'failover' : 'false'} AS failover,
+            pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn) AS retained
+       FROM pg_replication_slots WHERE slot_name = $1`,
+    [name],
+  );
+  if (row === undefined) return null;
+  const lsn = (value: string | null | undefined): Lsn | null => (value === null || value === undefined ? null : parseLsn(value));
+  return {
+    name,
+    type: row['slot_type'] ?? '',
+    plugin: row['plugin'] ?? null,
+    database: row['database'] ?? null,
+    temporary: row['temporary'] === 't',
+    active: row['active'] === 't',
+    activePid: row['active_pid'] == null ? null : Number(row['active_pid']),
+    confirmed: lsn(row['confirmed_flush_lsn']),
+    restart: lsn(row['restart_lsn']),
+    walStatus: row['wal_status'] ?? null,
+    invalidation: row['invalidation'] ?? null,
+    failover: row['failover'] === 't',
+    retained: row['retained'] == null ? null : Math.max(0, Number(row['retained'])),
+  };
+}
+
+/**
+ * Why the slot cannot be used; null: it can.
+ * @param position where the log is; null: a new log, which begins wherever the slot is
+ */
+export function slotFault(slot: SlotState, database: string, position: Lsn | null): TidemarkError | null {
+  const { name } = slot;
+  const drop = `SELECT pg_drop_replication_slot(${quoteLiteral(name)})`;
+  if (slot.type !== 'logical' || slot.plugin !== 'pgoutput' || slot.database !== database || slot.temporary) {
+    const is = slot.type !== 'logical' ? slot.type : slot.temporary ? 'temporary' : `for plugin ${slot.plugin ?? '?'} in database ${slot.database ?? '?'}`;
+    return new TidemarkError('POSTGRES_SLOT_FOREIGN', `the slot ${name} is ${is}`, {
+      remedy: `Choose another name with \`slot\`, or, if nobody uses it: ${drop}`,
+    });
+  }
+  if (slot.walStatus === 'lost' || slot.invalidation !== null || slot.restart === null) {
+    const why = slot.invalidation ?? 'WAL that it needs was removed';
+    return new TidemarkError('POSTGRES_SLOT_LOST', `the slot ${name} was invalidated: ${why.replaceAll('_', ' ')}`, {
+      remedy: `Drop it (${drop}), then resynchronize: a \`gap\` is recorded and the tables are copied again.`,
+    });
+  }
+  if (position !== null && slot.confirmed !== null && slot.confirmed > position) {
+    return new TidemarkError(
+      'POSTGRES_SLOT_AHEAD',
+      `the slot ${name} was moved on to ${formatLsn(slot.confirmed)}, the log is at ${formatLsn(position)}`,
+      { where: { position: formatLsn(position) } },
+    );
+  }
+  return null;
+}
+
+/**
+ * Makes the slot. Waits at the server until every transaction that was running has ended. On 17 and newer a slot can be
+ * kept in step on standbys.
+ * @throws TidemarkError `POSTGRES_SLOT_LIMIT`, `POSTGRES_WAL_LEVEL`, `POSTGRES_ACCESS`
+ */
+export async function createSlot(session: Session, name: string, failover: boolean): Promise<void> {
+  const sql = failover && session.version >= 170_000
+    ? `SELECT pg_create_logical_replication_slot($1, 'pgoutput', failover => true)`
+    : `SELECT pg_create_logical_replication_slot($1, 'pgoutput')`;
+  try {
+    await session.client.query(sql, [name]);
+  } catch (error) {
+    // 55000: wal_level is too low. 42710: somebody made it at the same moment.
+    if (sqlState(error) === '42710') return;
+    if (sqlState(error) === '55000') {
+      throw new TidemarkError('POSTGRES_WAL_LEVEL', error instanceof Error ? error.message : 'logical decoding is not possible', { cause: error });
+    }
+    throw postgresError(error);
+  }
+}
