@@ -45,7 +45,9 @@ export interface CopyOf {
 export async function windowOf(copy: CopyOf, chunk: CopiedChunk, from: Offset, signal: AbortSignal): Promise<Window> {
   const { log, turns } = copy.session;
   await turns.waitPassed((position) => chunk.passedBy(position), signal);
-  const start = await visiblePrefix(log, from, log.state().highWatermark, (transaction) => chunk.sees(transaction), signal);
+  // All that the snapshot sees has been appended. It must be readable, too: a keyless table's window must not begin early.
+  const end = await turns.turn(async (turn) => (await turn.flush()).highWatermark);
+  const start = await visiblePrefix(log, from, end, (transaction) => chunk.sees(transaction), signal);
   copy.seen.offset = Math.max(copy.seen.offset, start);
   return readAhead(copy, start, signal);
 }

@@ -131,6 +131,7 @@ export class Copies {
   async #wait(session: CopySession, tasks: readonly Promise<void>[], signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
+    if (either.aborted) return;
     const rung = new Promise<void>((resolve) => {
       this.#ring = resolve;
       either.addEventListener('abort', () => resolve(), { once: true });
