@@ -8,6 +8,8 @@ import { CheckpointRefused, type Optimism, prepareRows, type PreparedRows, type 
 import { type CheckpointMove, readCheckpoint } from './checkpoint-table.ts';
 import { addEnumLabels, applySchemaStep, type DdlContext, tightenTable } from './ddl.ts';
 import { sinkError } from './errors.ts';
+import { Flusher } from './flusher.ts';
+import type { SynchronousCommit } from './options.ts';
 import { readReplicaTable } from './replica-table.ts';
 import type { Session } from './session.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
@@ -19,8 +21,9 @@ export interface ApplierParts {
   readonly names: NameRules;
   /** Applies. */
   readonly session: Session;
-  /** Reads the catalog while the other one applies; adds enum labels. */
+  /** Reads the catalog while the other one applies; adds enum labels; makes commits durable. */
   readonly side: Session;
+  readonly synchronousCommit: SynchronousCommit;
   readonly opened: StoredCheckpoint;
   readonly lockTimeoutMs: number;
   /** Foreign keys are enforced and triggers fire in the session: tables that have any are refused. */
@@ -49,6 +52,7 @@ interface Place {
  */
 export class Applier implements AsyncDisposable {
   readonly #parts: ApplierParts;
+  readonly #flusher: Flusher;
   readonly #plans = new Map<number, TablePlan>();
   readonly #optimism: Optimism = new Map();
   /** What the checkpoint is once every batch taken so far is applied. */
@@ -65,6 +69,7 @@ export class Applier implements AsyncDisposable {
 
   constructor(parts: ApplierParts) {
     this.#parts = parts;
+    this.#flusher = new Flusher(parts.side, parts.synchronousCommit);
     this.#epoch = parts.opened.epoch;
     this.#offset = parts.opened.offset;
     this.#last = { encoded: Promise.withResolvers(), ran: Promise.withResolvers(), hasSteps: false };
@@ -119,8 +124,17 @@ export class Applier implements AsyncDisposable {
     this.#waiting.push(durable);
     if (rows === null) await this.#runSteps(batch, place);
     else await this.#run(rows);
-    if (place.commits) for (const part of this.#waiting.splice(0)) part.resolve(batch.to);
+    const committed = place.commits ? this.#waiting.splice(0) : [];
     turn.ran.resolve();
+    if (committed.length === 0) return;
+    try {
+      await this.#flusher.flushed();
+      for (const part of committed) part.resolve(batch.to);
+    } catch (error) {
+      // It is committed and may be seen; whether it outlasts a crash is not known, so nobody is told that it is durable.
+      for (const part of committed) part.reject(sinkError(error, { sink: this.#parts.sink }));
+      throw error;
+    }
   }
 
   #refuseAfterFailure(signal: AbortSignal): void {

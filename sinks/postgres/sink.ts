@@ -39,7 +39,8 @@ export class PostgresSink implements Sink {
   async open(start: SinkStart, signal: AbortSignal): Promise<Checkpoint | null> {
     await this.#close();
     const settings = await this.#settings();
-    const session = await Session.open(settings, signal);
+    // The applying session does not wait for the disk: the flusher does, on the other one.
+    const session = await Session.open({ ...settings, synchronousCommit: 'off' }, signal);
     try {
       const enforced = await this.#disableTriggers(session);
       const opened = await takeOver(session, { sink: this.#config.name, logId: start.logId, owner: this.#owner, ownFence: this.#fence });
@@ -51,6 +52,7 @@ export class PostgresSink implements Sink {
         session,
         side,
         opened,
+        synchronousCommit: settings.synchronousCommit,
         lockTimeoutMs: resolveOptions(this.#config.name, this.#config.options).lockTimeoutMs,
         enforced,
       });

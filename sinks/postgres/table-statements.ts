@@ -2,6 +2,7 @@
 import type { FoldedTable, RecordRef } from '../../contracts/sink.ts';
 import type { ApplyMode } from '../relational/apply-mode.ts';
 import { chunks, type ChunkLimits } from '../relational/chunks.ts';
+import { inKeyOrder } from '../relational/key-order.ts';
 import { imageParameters, keyParameters } from './array-parameters.ts';
 import { copyRows } from './copy-rows.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -66,7 +67,7 @@ function replaceRows(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, change
 function removeKeys(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: readonly RecordRef[]): void {
   if (refs.length === 0) return;
   if (!plan.removeByIndex) for (const sql of FREE_PLAN) pipeline.once(sql);
-  for (const chunk of chunks(refs, LIMITS)) pipeline.prepared(keys.remove, keyParameters(chunk, plan.keyForms));
+  for (const chunk of chunks(inKeyOrder(refs, plan.schema), LIMITS)) pipeline.prepared(keys.remove, keyParameters(chunk, plan.keyForms));
   if (!plan.removeByIndex) for (const sql of INDEX_PLAN) pipeline.once(sql);
 }
 
@@ -77,7 +78,7 @@ function upsertRows(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: r
     insertRows(pipeline, plan, refs);
     return;
   }
-  for (const chunk of chunks(refs, LIMITS)) pipeline.prepared(plan.upsert, imageParameters(chunk, 'after', plan.forms));
+  for (const chunk of chunks(inKeyOrder(refs, plan.schema), LIMITS)) pipeline.prepared(plan.upsert, imageParameters(chunk, 'after', plan.forms));
 }
 
 function insertRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {

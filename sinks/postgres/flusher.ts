@@ -1,0 +1,49 @@
+import type { SynchronousCommit } from './options.ts';
+import { Pipeline } from './pipeline.ts';
+import type { Session } from './session.ts';
+
+/** A transaction whose only effect is that its commit waits until the WAL before it is where `synchronous_commit` says. */
+const FLUSH_SQL = "SELECT pg_catalog.pg_logical_emit_message(true, 'tidemark', '')";
+
+/**
+ * Makes commits durable on a session of its own: the applying session commits without waiting for the disk and goes on
+ * with the next batch, while one flush here covers every batch committed before it began.
+ */
+export class Flusher {
+  readonly #session: Session;
+  readonly #waits: boolean;
+  #waiting: PromiseWithResolvers<void>[] = [];
+  #running = false;
+
+  /** @param commit `off`: nothing is waited for */
+  constructor(session: Session, commit: SynchronousCommit) {
+    this.#session = session;
+    this.#waits = commit !== 'off';
+  }
+
+  /** Resolves when everything committed before the call is durable. @throws PipelineFailure */
+  flushed(): Promise<void> {
+    if (!this.#waits) return Promise.resolve();
+    const wait = Promise.withResolvers<void>();
+    this.#waiting.push(wait);
+    if (!this.#running) void this.#run();
+    return wait.promise;
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#waiting.length > 0) {
+      const covered = this.#waiting;
+      this.#waiting = [];
+      try {
+        const pipeline = new Pipeline(this.#session.statements);
+        pipeline.prepared(FLUSH_SQL);
+        await pipeline.run(this.#session.client);
+        for (const wait of covered) wait.resolve();
+      } catch (error) {
+        for (const wait of covered) wait.reject(error);
+      }
+    }
+    this.#running = false;
+  }
+}
