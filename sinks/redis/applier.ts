@@ -45,7 +45,7 @@ export class Applier {
       await this.#step(step, batch, signal);
     }
     const { epoch, to, position } = batch;
-    return this.#store.endBatch(batch.endsOpen ? null : { epoch, offset: to, position });
+    return this.#store.endBatch({ epoch, offset: to, position });
   }
 
   async #step(step: SinkStep, batch: SinkBatch, signal: AbortSignal): Promise<void> {

@@ -14,8 +14,8 @@ import {
 import type { RedisOptions } from './options.ts';
 import { Connection } from './resp/connection.ts';
 import { ReplyError } from './resp/reply-reader.ts';
-import { SLOTS } from './resp/slot.ts';
-import { accepted, arrayOf, serverError } from './server-error.ts';
+import { slotOf, SLOTS } from './resp/slot.ts';
+import { accepted, arrayOf, bytesOf, serverError } from './server-error.ts';
 
 /** Which primary holds each slot, by index into `primaries`; 0xffff: none. */
 export interface Topology {
@@ -57,6 +57,18 @@ export class Discovery {
     const socket = tls ? connectTls({ ...address, ...this.#tls(address.host) }) : connectTcp(address);
     await this.#connected(socket, tls ? 'secureConnect' : 'connect', printAddress(address), signal);
     return this.#ready(socket, printAddress(address));
+  }
+
+  /** Whether a checkpoint says that a rebuild is under way; for a sink that is not open. @throws TidemarkError */
+  async rebuildPending(checkpointKey: string, signal: AbortSignal): Promise<boolean> {
+    await using connection = await this.holderOf(checkpointKey, signal);
+    return accepted(await connection.call('HEXISTS', checkpointKey, 'rebuild'), connection.address) === 1;
+  }
+
+  /** The server that has a key. @throws TidemarkError */
+  async holderOf(key: string, signal: AbortSignal): Promise<Connection> {
+    if (this.#options.cluster === null) return this.primary(signal);
+    return this.node(ownerOf(await this.topology(signal), key), signal);
   }
 
   /** The cluster as it is now. @throws TidemarkError `SINK_UNREACHABLE`, `REDIS_DENIED`, `REDIS_UNAVAILABLE` */
@@ -164,8 +176,8 @@ export class Discovery {
       if (database !== 0) accepted(await connection.call('SELECT', String(database)), address);
       const role = await connection.call('ROLE');
       if (role instanceof ReplyError && role.text.startsWith('NOPERM')) return connection;
-      const [name] = arrayOf(role, address);
-      if (String(name) !== 'master') throw serverError(`READONLY it is a ${String(name)}, not a primary`, address);
+      const name = bytesOf(arrayOf(role, address)[0] ?? null, address).toString('latin1');
+      if (name !== 'master') throw serverError(`READONLY it is a ${name}, not a primary`, address);
       return connection;
     } catch (error) {
       await connection[Symbol.asyncDispose]();
@@ -183,6 +195,14 @@ export class Discovery {
       ...(name === null || /^[\d.]+$|:/.test(name) ? {} : { servername: name }),
     };
   }
+}
+
+/** The primary that has the slot of a key. @throws TidemarkError `REDIS_UNAVAILABLE` */
+export function ownerOf(topology: Topology, key: string): Address {
+  const bytes = Buffer.from(key, 'utf8');
+  const address = topology.primaries[topology.ownerOf[slotOf(bytes, 0, bytes.length)] ?? NO_OWNER];
+  if (address === undefined) throw new TidemarkError('REDIS_UNAVAILABLE', `no primary is known for the slot of ${key}`);
+  return address;
 }
 
 /** @param slots for each slot the nodes that serve it as `host:port`, the primary first */

@@ -3,7 +3,7 @@ import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
 import type { Progress } from './checkpoint.ts';
 import type { KeyScratch } from './key-scratch.ts';
 import { scanKeys, scanSet } from './keyspace.ts';
-import { Partition } from './partition.ts';
+import type { Partition } from './partition.ts';
 import type { Connection } from './resp/connection.ts';
 import type { Reply } from './resp/reply-reader.ts';
 import type { RowTarget } from './row-target.ts';
@@ -86,9 +86,8 @@ export class FencedStore implements Store {
     await Promise.all(this.#all.map((partition) => partition.settle()));
   }
 
-  async endBatch(progress: Progress | null): Promise<{ durable: Promise<void> }> {
+  async endBatch(progress: Progress): Promise<{ durable: Promise<void> }> {
     await Promise.all(this.#all.map((partition) => (partition.hasOpenData ? partition.commit() : Promise.resolve())));
-    if (progress === null) return { durable: Promise.resolve() };
     const confirmed = this.#all.filter(({ offset }) => offset < progress.offset).map((partition) => partition.confirm(progress));
     const durable = Promise.all(confirmed).then(() => undefined);
     durable.catch(() => undefined);

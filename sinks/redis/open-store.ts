@@ -1,15 +1,13 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock } from '../../contracts/runtime.ts';
 import type { Progress, RebuildState, StoredCheckpoint } from './checkpoint.ts';
-import type { Discovery, Topology } from './discovery.ts';
+import { ownerOf, type Discovery } from './discovery.ts';
 import { FencedStore, partitionTag, PARTITIONS } from './fenced-store.ts';
 import type { RedisOptions } from './options.ts';
 import { Partition, type TransactionLimits } from './partition.ts';
 import { PlainStore } from './plain-store.ts';
 import type { Connection } from './resp/connection.ts';
-import { slotOf } from './resp/slot.ts';
 import type { Store } from './store.ts';
-import type { Address } from './endpoint.ts';
 
 /** What opening a sink needs. */
 export interface OpenParts {
@@ -30,6 +28,8 @@ export interface OpenedStore {
   readonly applied: Progress | null;
   /** What the control partition says, which others may be behind. */
   readonly controlOffset: number;
+  /** Rows and checkpoint change in one transaction: what went back went back as a whole. */
+  readonly atomic: boolean;
 }
 
 /** Names of the sink's own keys. */
@@ -116,7 +116,14 @@ async function opened(store: Store, stored: StoredCheckpoint, applied: Progress 
     await partition.loadVersions();
     if (stored.rebuild === 'replaying') await partition.findStale();
   }
-  return { store, fence: stored.fence, rebuild: stored.rebuild, applied, controlOffset: stored.applied?.offset ?? 0 };
+  return {
+    store,
+    fence: stored.fence,
+    rebuild: stored.rebuild,
+    applied,
+    controlOffset: stored.applied?.offset ?? 0,
+    atomic: !(store instanceof PlainStore),
+  };
 }
 
 async function takeOver(partition: Partition, { logId, owner }: OpenParts): Promise<StoredCheckpoint> {
@@ -137,13 +144,6 @@ function partitionOn(connection: Connection, { options }: OpenParts, tag: string
 function limitsOf({ transaction, transactionBytes, cluster }: RedisOptions): TransactionLimits {
   const share = cluster === 'tagged' ? 8 : 1;
   return { commands: Math.ceil(transaction / share), bytes: Math.ceil(transactionBytes / share) };
-}
-
-function ownerOf(topology: Topology, key: string): Address {
-  const bytes = Buffer.from(key, 'utf8');
-  const address = topology.primaries[topology.ownerOf[slotOf(bytes, 0, bytes.length)] ?? -1];
-  if (address === undefined) throw new TidemarkError('REDIS_UNAVAILABLE', `no primary is known for the slot of ${key}`);
-  return address;
 }
 
 async function disposedOnFailure<T>(store: Store, work: () => Promise<T>): Promise<T> {

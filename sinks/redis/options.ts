@@ -136,6 +136,11 @@ export function readOptions(sink: string, options: Options): RedisOptions {
   if (own.primary !== undefined && own.cluster !== undefined) {
     throw new TidemarkError('REDIS_SERVER', '`primary` (sentinels) and `cluster` exclude each other', { where: { sink } });
   }
+  if (own.cluster !== undefined && own.prefix !== undefined && !/\{[^}]+\}/.test(own.prefix)) {
+    throw new TidemarkError('REDIS_SERVER', "`prefix` has no hash tag: in a cluster the sink's own keys must be in one slot", {
+      where: { sink }, remedy: 'Put a part of it in braces, such as `tidemark:{cache}:`.',
+    });
+  }
   return {
     url,
     nodes: own.nodes ?? [],

@@ -159,9 +159,8 @@ export class PlainStore implements Store, LaneHost {
     await this.control.settle();
   }
 
-  async endBatch(progress: Progress | null): Promise<{ durable: Promise<void> }> {
+  async endBatch(progress: Progress): Promise<{ durable: Promise<void> }> {
     await this.settle();
-    if (progress === null) return { durable: Promise.resolve() };
     await this.#markAll(progress);
     return { durable: this.control.confirm(progress) };
   }

@@ -29,11 +29,8 @@ export interface Store extends AsyncDisposable {
   beginBatch(to: Offset): Promise<void>;
   /** Everything written so far has been executed and can be read. @throws TidemarkError */
   settle(): Promise<void>;
-  /**
-   * All of a batch has been written; null: it ends inside a transaction of the source, and says nothing of its own.
-   * Resolves when it was sent; `durable` when data and checkpoint are there.
-   */
-  endBatch(progress: Progress | null): Promise<{ readonly durable: Promise<void> }>;
+  /** All of a batch has been written. Resolves when it was sent; `durable` when data and checkpoint are there. */
+  endBatch(progress: Progress): Promise<{ readonly durable: Promise<void> }>;
   /** Nothing more is to come for now: writes checkpoints that wait for the next transaction. @throws TidemarkError */
   flush(): Promise<void>;
 

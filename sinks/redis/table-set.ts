@@ -62,7 +62,7 @@ export class TableSet {
       if (namesake !== null) this.goesAway(namesake.schema.tableId);
       this.#setLive(this.of(schema).layout);
     }
-    checkDisjoint(this.live());
+    for (const [a, b] of overlapsOf(this.live())) throw overlap(a, b);
   }
 
   /** The layout of a schema version. @throws TidemarkError */
@@ -97,7 +97,7 @@ export class TableSet {
   goesLive(layout: TableLayout): void {
     this.#check(layout);
     for (const other of this.#live.values()) {
-      if (other.schema.tableId !== layout.schema.tableId) checkPair(other, layout);
+      if (other.schema.tableId !== layout.schema.tableId && !areDisjoint(other.template, layout.template)) throw overlap(other, layout);
     }
     this.goesAway(layout.schema.tableId);
     this.#setLive(layout);
@@ -198,8 +198,11 @@ function schemaAt(table: CatalogTable, offset: Offset): TableSchema | undefined 
   return table.versions.findLast((version) => version.offset <= offset)?.schema;
 }
 
-/** Tables whose keys begin differently need no comparison: only those whose prefixes contain one another do. */
-export function checkDisjoint(layouts: readonly TableLayout[]): void {
+/**
+ * The pairs of tables that could write the same key. Only those need comparing of which one begins as the other does:
+ * sorted by prefix, these stand behind one another.
+ */
+export function* overlapsOf(layouts: readonly TableLayout[]): Iterable<readonly [TableLayout, TableLayout]> {
   const sorted = layouts.toSorted((a, b) => Buffer.compare(a.template.prefix, b.template.prefix));
   const enclosing: TableLayout[] = [];
   for (const layout of sorted) {
@@ -207,13 +210,12 @@ export function checkDisjoint(layouts: readonly TableLayout[]): void {
       if (layout.template.prefix.indexOf(last.template.prefix) === 0) break;
       enclosing.pop();
     }
-    for (const other of enclosing) checkPair(other, layout);
+    for (const other of enclosing) if (!areDisjoint(other.template, layout.template)) yield [other, layout];
     enclosing.push(layout);
   }
 }
 
-function checkPair(a: TableLayout, b: TableLayout): void {
-  if (areDisjoint(a.template, b.template)) return;
+function overlap(a: TableLayout, b: TableLayout): TidemarkError {
   const [first, second] = [tableName(a.schema), tableName(b.schema)];
-  throw new TidemarkError('REDIS_KEY_OVERLAP', `rows of ${first} and of ${second} could have the same Redis key`, { where: { table: second } });
+  return new TidemarkError('REDIS_KEY_OVERLAP', `rows of ${first} and of ${second} could have the same Redis key`, { where: { table: second } });
 }

@@ -25,34 +25,26 @@ export type JsonWriter = (out: CommandBuffer, bytes: Uint8Array, start: number, 
 
 /** @param exactNumbers the reader keeps numbers of any size as they are written (a string does, RedisJSON does not) */
 export function jsonWriter(type: LogicalType, exactNumbers: boolean): JsonWriter {
-  switch (type.kind) {
-    case 'domain':
-      return jsonWriter(type.base, exactNumbers);
-    case 'bool':
-      return (out, bytes, start) => append(out, bytes[start] === 0x74 ? TRUE : FALSE);
-    case 'int16':
-    case 'int32':
-      return writeRaw;
-    case 'int64':
-    case 'uint64':
-      return (out, bytes, start, end) => (isSafeInteger(bytes, start, end) ? writeRaw : writeString)(out, bytes, start, end);
-    case 'float32':
-    case 'float64':
-      return (out, bytes, start, end) => (isFinite(bytes, start) ? writeRaw : writeString)(out, bytes, start, end);
-    case 'bytes':
-      return writeBinary;
-    case 'json':
-      return exactNumbers ? writeRaw : (out, bytes, start, end) => (numbersFit(bytes, start, end) ? writeRaw : writeString)(out, bytes, start, end);
-    case 'vector':
-      return (out, bytes, start, end) => (bytes[start] === 0x5b ? writeRaw : writeString)(out, bytes, start, end);
-    case 'array':
-      return arrayWriter(type.element, exactNumbers);
-    case 'composite':
-      return compositeWriter(type.fields, exactNumbers);
-    default:
-      return writeString;
-  }
+  if (type.kind === 'domain') return jsonWriter(type.base, exactNumbers);
+  if (type.kind === 'array') return arrayWriter(type.element, exactNumbers);
+  if (type.kind === 'composite') return compositeWriter(type.fields, exactNumbers);
+  if (type.kind === 'json' && exactNumbers) return writeRaw;
+  return WRITERS[type.kind] ?? writeString;
 }
+
+/** By the type's kind; what is not here is a string. */
+const WRITERS: Partial<Record<LogicalType['kind'], JsonWriter>> = {
+  bool: (out, bytes, start) => append(out, bytes[start] === 0x74 ? TRUE : FALSE),
+  int16: writeRaw,
+  int32: writeRaw,
+  int64: writeInteger,
+  uint64: writeInteger,
+  float32: writeFloat,
+  float64: writeFloat,
+  bytes: writeBinary,
+  json: (out, bytes, start, end) => (numbersFit(bytes, start, end) ? writeRaw : writeString)(out, bytes, start, end),
+  vector: (out, bytes, start, end) => (bytes[start] === 0x5b ? writeRaw : writeString)(out, bytes, start, end),
+};
 
 const TRUE = Buffer.from('true', 'latin1');
 const FALSE = Buffer.from('false', 'latin1');
@@ -65,6 +57,14 @@ function append(out: CommandBuffer, text: Buffer): void {
 
 function writeRaw(out: CommandBuffer, bytes: Uint8Array, start: number, end: number): void {
   out.bytesOf(bytes, start, end);
+}
+
+function writeInteger(out: CommandBuffer, bytes: Uint8Array, start: number, end: number): void {
+  (isSafeInteger(bytes, start, end) ? writeRaw : writeString)(out, bytes, start, end);
+}
+
+function writeFloat(out: CommandBuffer, bytes: Uint8Array, start: number, end: number): void {
+  (isFinite(bytes, start) ? writeRaw : writeString)(out, bytes, start, end);
 }
 
 /** `bytes` outside an array stand raw in the image; inside one they are text: `\x0a1b`. */

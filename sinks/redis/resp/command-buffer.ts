@@ -40,7 +40,7 @@ export interface CommandChunk {
   readonly commands: number;
   /** Where each command begins, when the buffer keeps them; else empty. */
   readonly starts: readonly number[];
-  release(): void;
+  readonly release: () => void;
 }
 
 /** Grows as needed; owned by one writer. */

@@ -124,7 +124,7 @@ export class ReplyReader {
     const end = this.#lineEnd(at);
     if (end < 0) return MORE;
     this.#at = end + 2;
-    switch (bytes[at]) {
+    switch (bytes[at] as number) {
       case 0x2b:
         return bytes.toString('utf8', at + 1, end);
       case 0x2d:
@@ -162,7 +162,7 @@ export class ReplyReader {
   #walk(at: number, depth: number): number {
     const end = this.#lineEnd(at);
     if (end < 0) return -1;
-    switch (this.#bytes[at]) {
+    switch (this.#bytes[at] as number) {
       case 0x2b:
       case 0x2d:
       case 0x3a:
