@@ -109,18 +109,26 @@ function addQueries(app: FastifyInstance, parts: ApiParts, closing: AbortSignal)
       }
       const log = await parts.log.open(source, { create: false });
       const signal = endOf(request, reply, closing);
-      return streamLines(reply, changelogLines(log, { ...request.query, signal }));
+      return streamLines(reply, changelogLines(log, { ...request.query, signal }), signal, parts);
     },
   );
 }
 
-/** The first piece is awaited, so that a fault found by then is a proper answer; later ones cut the stream. */
-async function streamLines(reply: FastifyReply, lines: AsyncGenerator<string>): Promise<FastifyReply> {
+/**
+ * The first piece is awaited, so that a fault found by then is a proper answer. A later one is the last line of the
+ * stream: the status has been sent.
+ */
+async function streamLines(reply: FastifyReply, lines: AsyncGenerator<string>, signal: AbortSignal, parts: ApiParts): Promise<FastifyReply> {
   const first = await lines.next();
   async function* all(): AsyncGenerator<string> {
-    if (first.done !== true) {
+    if (first.done === true) return;
+    try {
       yield first.value;
       yield* lines;
+    } catch (failure) {
+      const error = signal.aborted ? asTidemarkError(signal.reason, 'ABORTED') : asTidemarkError(failure, 'INTERNAL');
+      if (error.code !== 'ABORTED') parts.logger.log('error', 'api-failed', { code: error.code, error });
+      yield `${JSON.stringify({ error: errorBody(error) })}\n`;
     }
   }
   return reply.type(NDJSON).send(Readable.from(all(), { objectMode: false }));

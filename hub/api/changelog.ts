@@ -1,9 +1,10 @@
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../contracts/change-batch.ts';
-import { TidemarkError } from '../../contracts/errors/error.ts';
+import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
 import type { SourceLog } from '../../contracts/log-engine.ts';
 import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
 import { RecordView } from '../../contracts/record.ts';
+import type { TransactionEntry } from '../../contracts/transaction.ts';
 import { exactPattern, parseTablePattern } from '../config/table-patterns.ts';
 import { nearest } from '../config/validate.ts';
 import { recordLine } from './record-json.ts';
@@ -34,16 +35,23 @@ export async function* changelogLines(log: SourceLog, options: ChangelogOptions)
   let left = options.limit ?? Number.POSITIVE_INFINITY;
   if (after >= to) return;
   for await (const batch of log.read({ after, to, follow: false, signal: options.signal })) {
-    const lines = batchLines(batch, catalog, wanted, left);
-    for (const piece of lines) {
+    for (const piece of batchLines(batch, catalog, wanted, left)) {
       left -= piece.records;
-      yield piece.text;
+      if (piece.text !== '') yield piece.text;
+      if (piece.fault !== null) throw piece.fault.at({ source: log.source });
     }
     if (left <= 0) return;
   }
 }
 
-function* batchLines(batch: ChangeBatch, catalog: Catalog, wanted: ReadonlySet<number>, most: number): Generator<{ text: string; records: number }> {
+interface Piece {
+  readonly text: string;
+  readonly records: number;
+  /** What is wrong with the record after these; nothing follows. */
+  readonly fault: TidemarkError | null;
+}
+
+function* batchLines(batch: ChangeBatch, catalog: Catalog, wanted: ReadonlySet<number>, most: number): Generator<Piece> {
   const view = new RecordView().reset(batch.records);
   let entry = 0;
   let text = '';
@@ -52,15 +60,29 @@ function* batchLines(batch: ChangeBatch, catalog: Catalog, wanted: ReadonlySet<n
   while (left > 0 && view.next()) {
     if (!wanted.has(view.tableId)) continue;
     while (entry < batch.transactions.length && endOf(batch, entry) <= view.index) entry++;
-    text += recordLine(view, batch.baseOffset + view.index, batch.transactions[entry] ?? null, catalog);
+    const offset = batch.baseOffset + view.index;
+    const line = lineOf(view, offset, batch.transactions[entry] ?? null, catalog);
+    if (typeof line !== 'string') {
+      yield { text, records, fault: line };
+      return;
+    }
+    text += line;
     records++;
     left--;
     if (text.length < PIECE) continue;
-    yield { text, records };
+    yield { text, records, fault: null };
     text = '';
     records = 0;
   }
-  if (records > 0) yield { text, records };
+  if (records > 0) yield { text, records, fault: null };
+}
+
+function lineOf(view: RecordView, offset: Offset, transaction: TransactionEntry | null, catalog: Catalog): string | TidemarkError {
+  try {
+    return recordLine(view, offset, transaction, catalog);
+  } catch (error) {
+    return asTidemarkError(error, 'RECORD_CORRUPT', { offset });
+  }
 }
 
 function endOf(batch: ChangeBatch, entry: number): number {

@@ -6,7 +6,7 @@ import type { Offset } from '../../contracts/offset.ts';
 import { parseLoopback } from '../config/address.ts';
 import type { HubStatus } from '../service.ts';
 import { errorOf } from './answers.ts';
-import { API_ERROR, DONE, HEALTH, STATUS, TABLES, WAITED, type Health, type Tables } from './schemas.ts';
+import { API_ERROR, DONE, HEALTH, STATUS, STREAM_FAULT, TABLES, WAITED, type Health, type Tables } from './schemas.ts';
 
 /** Where a hub listens. */
 export type ApiAddress = { readonly socket: string } | { readonly http: string };
@@ -80,18 +80,25 @@ export class ApiClient {
     return (await this.#ask(DONE, { method: 'POST', path: '/v1/reload', signal })).done;
   }
 
-  /** The lines of a changelog (record-json.ts), in pieces of whole or part lines. Ending early ends the request. */
+  /** The lines of a changelog (record-json.ts), in pieces of whole lines. Ending early ends the request. */
   async *read(source: string, query: Readonly<Record<string, string>>, signal: AbortSignal): AsyncGenerator<string> {
     const path = `/v1/sources/${encodeURIComponent(source)}/read?${new URLSearchParams(query).toString()}`;
     const response = await this.#send({ method: 'GET', path, signal });
+    let rest = '';
     try {
       response.setEncoding('utf8');
-      for await (const piece of response) yield String(piece);
+      for await (const part of response) {
+        const text = `${rest}${String(part)}`;
+        const end = text.lastIndexOf('\n') + 1;
+        rest = text.slice(end);
+        if (end > 0) yield withoutFault(text.slice(0, end));
+      }
     } catch (cause) {
       throw this.#failure(cause, signal);
     } finally {
       response.destroy();
     }
+    if (rest !== '') throw new TidemarkError('API_ANSWER', 'the changelog ends inside a record');
   }
 
   /** Prometheus' text. */
@@ -157,6 +164,24 @@ export class ApiClient {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unreadable';
     return new TidemarkError('API_UNREACHABLE', `no hub answers at ${this.#name} (${code})`, { cause });
   }
+}
+
+const FAULT = '{"error":';
+
+/** The lines as they are. @throws TidemarkError what the last of them tells, when it is no record but a fault */
+function withoutFault(lines: string): string {
+  const last = lines.slice(lines.lastIndexOf('\n', lines.length - 2) + 1);
+  if (!last.startsWith(FAULT)) return lines;
+  const value = parseJson(last);
+  if (!Check(STREAM_FAULT, value)) throw new TidemarkError('API_ANSWER', 'the end of the changelog is not understood');
+  throw errorOf(value.error);
+}
+
+/** True for the failure of a call to a place where nobody listens; false when somebody may, and cannot be reached. */
+export function nobodyListens(error: unknown): boolean {
+  if (!(error instanceof TidemarkError) || error.code !== 'API_UNREACHABLE') return false;
+  const { cause } = error;
+  return cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ECONNREFUSED');
 }
 
 function parseJson(text: string): unknown {

@@ -25,7 +25,7 @@ const FLAG_NAMES: readonly (readonly [number, string])[] = [
 
 /** @throws TidemarkError `RECORD_CORRUPT`, `SCHEMA_INVALID` */
 export function recordLine(view: RecordView, offset: Offset, transaction: TransactionEntry | null, catalog: Catalog): string {
-  const schema = view.tableId === 0 ? null : catalog.schemaOf(view.tableId, view.schemaVersion);
+  const schema = schemaFor(view, offset, catalog);
   const flags = FLAG_NAMES.filter(([bit]) => (view.flags & bit) !== 0).map(([, name]) => name);
   const head = {
     offset,
@@ -38,6 +38,13 @@ export function recordLine(view: RecordView, offset: Offset, transaction: Transa
   };
   const members = schema === null || !isRowOp(view.op) ? [payloadMember(view)] : rowMembers(view, schema);
   return `${JSON.stringify(head).slice(0, -1)}${members.map((member) => (member === '' ? '' : `,${member}`)).join('')}}\n`;
+}
+
+/** Of a row the schema that it names; of other records of a table the one that held then. */
+function schemaFor(view: RecordView, offset: Offset, catalog: Catalog): TableSchema | null {
+  if (isRowOp(view.op)) return catalog.schemaOf(view.tableId, view.schemaVersion);
+  const versions = catalog.table(view.tableId)?.versions ?? [];
+  return (versions.findLast((version) => version.offset <= offset) ?? versions[0])?.schema ?? null;
 }
 
 function transactionJson(entry: TransactionEntry): Readonly<Record<string, unknown>> {

@@ -99,6 +99,9 @@ export const API_ERROR = Type.Object({
 });
 export type ApiError = Static<typeof API_ERROR>;
 
+/** The last line of a changelog that could not be read to its end. */
+export const STREAM_FAULT = Type.Object({ error: API_ERROR });
+
 const NAME = Type.String({ minLength: 1, maxLength: 100 });
 
 export const SOURCE_PATH = Type.Object({ source: NAME });

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { TidemarkError } from '../../contracts/errors/error.ts';
-import { ApiClient } from '../api/client.ts';
+import { ApiClient, nobodyListens } from '../api/client.ts';
 import { findSocket } from '../api/socket-path.ts';
 import { readHubPlace } from '../config/load.ts';
 import type { CliContext } from './context.ts';
@@ -45,7 +45,7 @@ export async function withHub<T>(
   try {
     await client.health(context.signal);
   } catch (error) {
-    if (!(error instanceof TidemarkError) || error.code !== 'API_UNREACHABLE') throw error;
+    if (!nobodyListens(error)) throw error;
     if (stopped !== undefined) return stopped(data);
     throw new TidemarkError('API_UNREACHABLE', `no hub runs in ${data}`, { cause: error });
   }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -37,6 +38,8 @@ export function addInitCommand(program: Command, context: CliContext): void {
 
 async function init(url: string, options: InitOptions, context: CliContext): Promise<void> {
   const { registry } = context;
+  const file = resolve(context.cwd, options.out);
+  if (options.stdout !== true && options.force !== true && existsSync(file)) throw exists(file);
   const source = proposedEndpoint(url, registry.connectors, 'source', []);
   const sinks: ProposedEndpoint[] = [];
   for (const sink of options.sink) sinks.push(proposedEndpoint(sink, registry.sinks, 'sink', sinks));
@@ -54,7 +57,7 @@ async function init(url: string, options: InitOptions, context: CliContext): Pro
   );
   const text = proposedConfig(source, sinks, checked);
   if (options.stdout === true) await say(context, text.trimEnd());
-  else await writeConfig(resolve(context.cwd, options.out), text, options.force === true);
+  else await writeConfig(file, text, options.force === true);
   await note(context, `${findingLines(checked).join('\n')}\n`);
   if (options.stdout !== true) await note(context, nextSteps([source, ...sinks], options.out));
   if (checked.tables.length === 0 && checked.findings.some(({ severity }) => severity === 'error')) context.outcome.exitCode = 1;
@@ -70,11 +73,13 @@ async function writeConfig(path: string, text: string, replace: boolean): Promis
     }
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unwritable';
-    if (code === 'EEXIST') {
-      throw new TidemarkError('USAGE', `${path} exists already`, { remedy: 'Name another file with --out, or replace it with --force.', where: { file: path }, cause });
-    }
+    if (code === 'EEXIST') throw exists(path);
     throw new TidemarkError('USAGE', `${path} cannot be written (${code})`, { where: { file: path }, cause });
   }
+}
+
+function exists(file: string): TidemarkError {
+  return new TidemarkError('USAGE', `${file} exists already`, { remedy: 'Name another file with --out, or replace it with --force.', where: { file } });
 }
 
 function nextSteps(endpoints: readonly ProposedEndpoint[], file: string): string {

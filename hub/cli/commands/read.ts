@@ -51,21 +51,10 @@ async function print(pieces: AsyncIterable<string>, options: ReadOptions, contex
     for await (const piece of pieces) await write(context.stdout, piece);
     return;
   }
-  for await (const lines of wholeLines(pieces)) {
-    const text = lines.flatMap((line) => recordText(parsed(line))).join('\n');
-    if (text !== '') await write(context.stdout, `${text}\n`);
-  }
-}
-
-/** The lines that each piece completes. */
-async function* wholeLines(pieces: AsyncIterable<string>): AsyncGenerator<string[]> {
-  let rest = '';
   for await (const piece of pieces) {
-    const lines = (rest + piece).split('\n');
-    rest = lines.pop() ?? '';
-    yield lines;
+    const lines = piece.split('\n').slice(0, -1);
+    await write(context.stdout, `${lines.flatMap((line) => recordText(parsed(line))).join('\n')}\n`);
   }
-  if (rest !== '') throw new TidemarkError('API_ANSWER', 'the changelog ends inside a record');
 }
 
 function parsed(line: string): RecordJson {

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { MAX_WAIT_MS } from '../../api/schemas.ts';
 import { durationArgument } from '../arguments.ts';
 import { say, type CliContext } from '../context.ts';
@@ -16,7 +16,7 @@ export function addWaitCommand(program: Command, context: CliContext): void {
     .description('Wait until a sink has applied an offset or a position of its source, and print the offset it is at')
     .argument('<sink>', 'the sink')
     .requiredOption('--at <place>', 'an offset, or a position such as lsn:0/16B3748')
-    .option('--timeout <duration>', 'how long to wait (default: 30s)', durationArgument, DEFAULT_MS)
+    .addOption(new Option('--timeout <duration>', 'how long to wait').argParser(durationArgument).default(DEFAULT_MS, '30s'))
     .addHelpText(
       'after',
       examples(

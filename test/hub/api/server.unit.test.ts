@@ -11,7 +11,7 @@ import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime, type TestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { ScriptedService, SINK, SOURCE, STATUS, TABLE } from './scripted-service.ts';
-import { fillLong, fillShop, openEngine, RECORDS } from './shop-log.ts';
+import { fillBroken, fillLong, fillShop, openEngine, RECORDS } from './shop-log.ts';
 
 const SIGNAL = new AbortController().signal;
 const LONG = 40_000;
@@ -29,6 +29,7 @@ beforeAll(async () => {
   runtime = createTestRuntime();
   engine = await openEngine(folder.path, runtime);
   await fillShop(engine);
+  await fillBroken(engine);
   await fillLong(engine, LONG);
 });
 afterAll(async () => {
@@ -203,6 +204,13 @@ describe('reading', () => {
     await expect(textOf(client.read('none', { table: '*.*' }, SIGNAL))).rejects.toMatchObject({ code: 'SOURCE_UNKNOWN' });
     await expect(textOf(client.read('shop', { table: 'public.none' }, SIGNAL))).rejects.toMatchObject({ code: 'TABLE_UNKNOWN' });
     await expect(textOf(client.read('shop', { table: '*.*', from: '0' }, SIGNAL))).rejects.toMatchObject({ code: 'API_REQUEST' });
+  });
+
+  it('says what is wrong after it has begun, behind what is sound', async () => {
+    const pieces: string[] = [];
+    const reading = async (): Promise<void> => { for await (const piece of client.read('broken', { table: '*.*' }, SIGNAL)) pieces.push(piece); };
+    await expect(reading()).rejects.toMatchObject({ code: 'SCHEMA_INVALID', where: { source: 'broken', offset: 2 } });
+    expect(pieces.join('')).toMatch(/^\{"offset":1,[^\n]*\n$/);
   });
 
   it('waits for a slow reader, and stops when that goes away', async () => {

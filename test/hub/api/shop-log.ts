@@ -51,9 +51,9 @@ export async function fillShop(engine: EmbeddedLogEngine): Promise<void> {
   const one = buildKey(['1']);
   builder.begin('hub', 0, 0);
   for (const schema of [ORDERS, NOTES]) builder.record(Op.schema, 0, schema.tableId, 1, NOTHING, NOTHING, encodeSchema(schema));
-  builder.record(Op.control, 0, 1, 1, NOTHING, NOTHING, encodeControl({ type: 'copying', reason: 'first', copyState: '' }));
+  builder.record(Op.control, 0, 1, 0, NOTHING, NOTHING, encodeControl({ type: 'copying', reason: 'first', copyState: '' }));
   row(Op.read, ORDERS, one, null, ['1', 'copied', Buffer.of(0, 255), '1e400']);
-  builder.record(Op.control, 0, 1, 1, NOTHING, NOTHING, encodeControl({ type: 'copied', rows: 1 }));
+  builder.record(Op.control, 0, 1, 0, NOTHING, NOTHING, encodeControl({ type: 'copied', rows: 1 }));
   builder.commit(Buffer.from([0]));
   builder.begin('source', 4711, COMMIT_TIME, 'elsewhere');
   row(Op.create, ORDERS, buildKey(['2']), null, ['2', 'Grüße "…"\n', Buffer.alloc(0), '0.10']);
@@ -86,6 +86,19 @@ export async function fillLong(engine: EmbeddedLogEngine, count: number): Promis
     if (builder.length > 100_000) await writer.append(builder.take());
   }
   if (!builder.isEmpty) await writer.append(builder.take());
+  await writer.flush();
+}
+
+/** A log of the source `broken`: a sound record, then one whose image is not that of its table. */
+export async function fillBroken(engine: EmbeddedLogEngine): Promise<void> {
+  const log = await engine.open('broken', { create: true });
+  await using writer = await log.openWriter(() => undefined);
+  const builder = new BatchBuilder();
+  builder.begin('source', 1, COMMIT_TIME);
+  builder.record(Op.schema, 0, 1, 1, NOTHING, NOTHING, encodeSchema(ORDERS));
+  builder.record(Op.create, 0, 1, 2, buildKey(['1']), NOTHING, buildImage(['1']));
+  builder.commit(Buffer.from([0]));
+  await writer.append(builder.take());
   await writer.flush();
 }
 
