@@ -73,8 +73,7 @@ async function runHub(): Promise<RunningHub> {
   const over = tidemark(['run', '--log-level', 'error'], { cwd: folder.path, registry, signal: ending.signal });
   await mkdir(join(folder.path, 'data'), { recursive: true });
   const api = new ApiClient({ socket: await findSocket(join(folder.path, 'data')) });
-  const answers = expect.poll(() => api.health(SIGNAL).then(({ version }) => version, () => null), { timeout: 10_000, interval: 20 });
-  await Promise.race([answers.toBe('0.1.0'), over.then(({ stderr }) => { throw new Error(`the hub ended: ${stderr}`); })]);
+  await expect.poll(() => api.health(SIGNAL).then(({ version }) => version, () => null), { timeout: 10_000, interval: 20 }).toBe('0.1.0');
   return {
     api,
     ask: (...args) => tidemark(args, { cwd: folder.path, registry }),
