@@ -43,6 +43,12 @@ export interface SourceConnector extends AsyncDisposable {
   /** Present tables that the configuration selects, with the schema each has now (table id and version are 0). */
   tables(signal: AbortSignal): Promise<TableSchema[]>;
   copier(): TableCopier;
+  /**
+   * Gives up what the source holds back for this hub (the replication slot). No stream runs. Changes from then on are
+   * missed until `prepare`, called with a null position, has made it anew: the hub records a gap and copies again.
+   * Absent where a source holds nothing back.
+   */
+  release?(signal: AbortSignal): Promise<void>;
   status(signal: AbortSignal): Promise<SourceStatus>;
 }
 

@@ -126,6 +126,10 @@ export class Hub implements HubService, AsyncDisposable {
     return Promise.resolve();
   }
 
+  async resync(source: string): Promise<void> {
+    await this.#source(source).resync('the source was resynchronized on demand');
+  }
+
   reload(config: HubConfig): Promise<string[]> {
     const change = this.#changing.then(() => this.#reload(config));
     this.#changing = change.catch(() => undefined);

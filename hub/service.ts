@@ -79,6 +79,11 @@ export interface HubService {
   addTable(source: string, table: string): Promise<void>;
   /** Copies a table again through the log, with deletes for rows that are gone. */
   recopy(source: string, table: string): Promise<void>;
+  /**
+   * Begins a source again wherever it is now: what it holds back for the hub is given up, a gap is recorded, every table
+   * is copied again. The remedy for a lost slot, and for a source that was restored or replaced.
+   */
+  resync(source: string): Promise<void>;
   /** Applies what was added to and removed from the configuration. Answers what was done, for people. */
   reload(config: HubConfig): Promise<string[]>;
 }

@@ -11,15 +11,20 @@ import type { Position, PositionCodec } from '../../contracts/position.ts';
  */
 export class Acker {
   readonly #positions: PositionCodec;
+  readonly #voided: Position | null;
   #appended: Position | null;
   #acknowledged: Position | null = null;
   #durable: DurableProgress;
 
-  /** @param start durable progress of the log when the stream begins */
-  constructor(positions: PositionCodec, start: DurableProgress) {
+  /**
+   * @param start durable progress of the log when the stream begins
+   * @param voided the log's position from before a gap, which may be of another server: never compared nor acknowledged
+   */
+  constructor(positions: PositionCodec, start: DurableProgress, voided: Position | null = null) {
     this.#positions = positions;
-    this.#appended = start.position;
-    this.#durable = start;
+    this.#voided = voided;
+    this.#appended = voided === null ? start.position : null;
+    this.#durable = voided === null ? start : { ...start, position: null };
   }
 
   /** The newest durable progress. */
@@ -41,7 +46,7 @@ export class Acker {
       throw new TidemarkError('INTERNAL', `the high watermark went back from ${this.#durable.highWatermark} to ${progress.highWatermark}`);
     }
     const { position } = progress;
-    if (position === null) return null;
+    if (position === null || (this.#voided !== null && Buffer.compare(position, this.#voided) === 0)) return null;
     if (this.#appended === null || this.#positions.compare(position, this.#appended) > 0) {
       throw new TidemarkError('INTERNAL', 'the log names a position durable that it was never given', {
         where: { offset: progress.highWatermark, position: this.#positions.format(position) },

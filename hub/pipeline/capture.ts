@@ -1,9 +1,11 @@
-import type { ChangeBatch } from '../../contracts/change-batch.ts';
+import { BatchBuilder, type ChangeBatch } from '../../contracts/change-batch.ts';
 import type { SourceConfig } from '../../contracts/config.ts';
 import type { ChangeStream, SourceConnector } from '../../contracts/connector.ts';
+import { encodeControl } from '../../contracts/control.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import type { DurableProgress, LogWriter, SourceLog } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
+import { Op } from '../../contracts/op.ts';
 import type { Position } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import { Acker } from './acker.ts';
@@ -15,6 +17,7 @@ import type { WriterTurns } from './writer-turn.ts';
 
 /** How often the source is asked for progress while somebody waits for it, in milliseconds. */
 const PROGRESS_INTERVAL_MS = 50;
+const NO_BYTES = new Uint8Array(0);
 
 /** What runs beside a stream for as long as it lives: it announces tables and copies them. */
 export interface StreamCompanion {
@@ -54,6 +57,10 @@ export class Capture implements Work {
   #acker: Acker | null = null;
   #stream: ChangeStream | null = null;
   #feed: StreamFeed | null = null;
+  /** Why changes of the source were missed: a gap is to be recorded before the next stream. */
+  #gap: string | null = null;
+  /** The log's position from before the gap, until the stream has given a new one. */
+  #voided: Position | null = null;
   #failLife: (failure: unknown) => void = () => undefined;
 
   constructor(parts: CaptureParts) {
@@ -76,13 +83,16 @@ export class Capture implements Work {
     this.#failLife = (failure) => life.abort(failure);
     try {
       const writer = await this.#openedWriter();
+      if (this.#gap !== null) await this.#recordGap(writer, this.#gap, both);
       const progress = await writer.flush();
-      this.#acker = new Acker(connector.positions, progress);
-      const start = { position: progress.position, catalog: log.catalog() };
+      if (!samePosition(progress.position, this.#voided)) this.#voided = null;
+      this.#acker = new Acker(connector.positions, progress, this.#voided);
+      const position = this.#voided === null ? progress.position : null;
+      const start = { position, catalog: log.catalog() };
       await connector.prepare(start, both);
       await using stream = connector.stream(start, both);
       this.#stream = stream;
-      const feed = this.#newFeed(writer, progress);
+      const feed = this.#newFeed(writer, { ...progress, position });
       this.#feed = feed;
       this.#feeds.test(feed);
       await this.#runStream(stream, feed, both, healthy);
@@ -108,6 +118,14 @@ export class Capture implements Work {
     this.#stream?.requestProgress();
     using _asking = runtime.clock.every(PROGRESS_INTERVAL_MS, () => this.#stream?.requestProgress());
     return (await waiting).highWatermark;
+  }
+
+  /**
+   * The next life gives up what the source holds back, records a gap, and streams from wherever the source begins: every
+   * table is copied again. To be called when no life runs.
+   */
+  beginAfterGap(why: string): void {
+    this.#gap = why;
   }
 
   /** Ends the stream's life with a failure, from outside: the part judges it. */
@@ -140,6 +158,23 @@ export class Capture implements Work {
     this.#writer = await log.openWriter((progress) => this.#onDurable(progress));
     await completer.rolledBack(this.#writer.start.highWatermark);
     return this.#writer;
+  }
+
+  async #recordGap(writer: LogWriter, why: string, signal: AbortSignal): Promise<void> {
+    const { connector, completer, log, runtime } = this.#parts;
+    await connector.release?.(signal);
+    const { position, commitTime } = log.state();
+    const builder = new BatchBuilder(1024);
+    builder.begin('hub', 0, commitTime);
+    builder.record(Op.control, 0, 0, 0, NO_BYTES, NO_BYTES, encodeControl({ type: 'gap', why }));
+    builder.commit(position ?? NO_BYTES);
+    const batch = builder.take();
+    const { baseOffset } = await writer.append(batch);
+    await writer.flush();
+    completer.appended(batch.placedAt(baseOffset));
+    runtime.logger.log('warn', 'gap', { source: log.source, offset: baseOffset, why });
+    this.#gap = null;
+    this.#voided = position;
   }
 
   #newFeed(writer: LogWriter, start: DurableProgress): StreamFeed {
@@ -199,6 +234,10 @@ export class Capture implements Work {
       this.#failLife(failure);
     }
   }
+}
+
+function samePosition(a: Position | null, b: Position | null): boolean {
+  return a !== null && b !== null && Buffer.compare(a, b) === 0;
 }
 
 function failureOf(signal: AbortSignal): Error {

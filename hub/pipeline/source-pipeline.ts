@@ -60,7 +60,10 @@ export class SourcePipeline implements Supervised {
     this.#part = new Part(this.name, this.#capture, runtime);
     this.#watch = new SourceWatch({
       name: config.name, connector, runtime, limits,
-      onLimit: (error) => this.#capture.fail(error),
+      onLimit: (action, error) => {
+        if (action === 'stop') this.#capture.fail(error);
+        else this.resync(error.message).catch((failure: unknown) => this.#capture.fail(failure));
+      },
     });
   }
 
@@ -72,6 +75,16 @@ export class SourcePipeline implements Supervised {
   /** Tries again now, after a failure. */
   retry(): void {
     this.#part.retry();
+  }
+
+  /**
+   * Begins again wherever the source is now: what it holds back is given up, a gap is recorded, every table is copied
+   * again. The remedy for a lost slot, and for a source that was restored or replaced.
+   */
+  async resync(why: string): Promise<void> {
+    await this.#part.stop();
+    this.#capture.beginAfterGap(why);
+    this.#part.start();
   }
 
   async stop(): Promise<void> {

@@ -11,8 +11,8 @@ export interface WatchParts {
   readonly connector: SourceConnector;
   readonly runtime: Runtime;
   readonly limits: HubLimits;
-  /** The source holds back more than it may, and the configuration says to stop it. */
-  readonly onLimit: (error: TidemarkError) => void;
+  /** The source holds back more than it may, and the configuration says what is to be done. */
+  readonly onLimit: (action: 'stop' | 'drop-slot-and-recopy', error: TidemarkError) => void;
 }
 
 /** What the limit on retained WAL asks for. A pure decision. */
@@ -83,8 +83,9 @@ export class SourceWatch {
       return;
     }
     const what = `the source holds back ${retained} bytes of WAL for this hub, above hub.limits.retainedWal`;
-    if (this.#warning === null) runtime.logger.log('warn', 'retained-wal', { source: name, bytes: retained, limit: limits.retainedWal });
+    const isNew = this.#warning === null;
+    if (isNew) runtime.logger.log('warn', 'retained-wal', { source: name, bytes: retained, limit: limits.retainedWal });
     this.#warning = what;
-    if (action !== 'warn') onLimit(new TidemarkError('RETAINED_WAL', what, { where: { source: name } }));
+    if (isNew && action !== 'warn') onLimit(action, new TidemarkError('RETAINED_WAL', what, { where: { source: name } }));
   }
 }

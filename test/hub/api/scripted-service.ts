@@ -72,6 +72,10 @@ export class ScriptedService implements HubService {
     if (table === 'public.broken') throw new Error('a fault that nobody expected');
   }
 
+  async resync(source: string): Promise<void> {
+    this.asked.push(`resync ${source}`);
+  }
+
   async reload(config: HubConfig): Promise<string[]> {
     this.asked.push(`reload ${[...config.sources.keys()].join(' ')}`);
     return ['nothing changed'];

@@ -198,6 +198,34 @@ describe('Capture', () => {
     await test.capture.passed(positionOf(1), AbortSignal.timeout(5000));
   });
 
+  it('begins again after a gap: recorded before anything new, tables to be copied again', async () => {
+    const source = new ScriptedSource();
+    await using test = await capturing(source);
+    test.part.start();
+    source.commit([{ table: 1, key: 1, value: 10 }]);
+    await test.capture.passed(positionOf(1), AbortSignal.timeout(5000));
+    await consistent(await test.capture.streaming(AbortSignal.timeout(5000)));
+    await test.part.stop();
+    source.commit([{ table: 1, key: 2, value: 20 }]);
+    test.capture.beginAfterGap('the slot was lost');
+    let faults = 2;
+    source.beforeBatch = () => {
+      if (faults-- > 0) throw new TidemarkError('POSTGRES_UNREACHABLE', 'scripted');
+    };
+    test.part.start();
+    const turns = await test.capture.streaming(AbortSignal.timeout(5000));
+    await turns.waitPassed(() => true, AbortSignal.timeout(5000)).catch(() => undefined);
+    source.commit([{ table: 1, key: 3, value: 30 }]);
+    await test.capture.passed(positionOf(3), AbortSignal.timeout(5000));
+    await consistent(await test.capture.streaming(AbortSignal.timeout(5000)));
+    expect(await sourceRecords(test.log)).toEqual(['1:1/1=10', '3:1/3=30']);
+    expect(source.released).toBe(1);
+    expect(source.acknowledged).toBe(3);
+    const table = test.log.catalog().table(1);
+    expect(table?.consistent).toHaveLength(2);
+    expect(table?.consistent[0]?.to).not.toBeNull();
+  });
+
   it('ends with a failure of what runs beside the stream, and begins again', async () => {
     const source = new ScriptedSource();
     let failures = 3;

@@ -37,6 +37,8 @@ export class ScriptedSource implements SourceConnector {
   /** Called before each batch; a throw breaks the stream there. */
   beforeBatch: () => void = () => undefined;
   streams = 0;
+  released = 0;
+  #begin = 0;
   #transactions: ScriptedTransaction[] = [];
   #end = 0;
   #woken = false;
@@ -68,6 +70,15 @@ export class ScriptedSource implements SourceConnector {
   prepare(start: StreamStart): Promise<void> {
     const resumed = start.position === null ? 0 : valueOf(start.position);
     if (resumed < this.acknowledged) throw new TidemarkError('INTERNAL', `the log is at ${resumed}, the slot has forgotten up to ${this.acknowledged}`);
+    return Promise.resolve();
+  }
+
+  /** The slot is gone: what was not streamed is lost, the next stream begins at the end. */
+  release(): Promise<void> {
+    this.released++;
+    this.acknowledged = 0;
+    this.#transactions = [];
+    this.#begin = this.#end;
     return Promise.resolve();
   }
 
@@ -117,7 +128,7 @@ export class ScriptedSource implements SourceConnector {
   }
 
   async *#batches(start: StreamStart, signal: AbortSignal, wait: () => Promise<void>, news: () => readonly TableSchema[]): AsyncGenerator<ChangeBatch, undefined> {
-    let at = start.position === null ? 0 : valueOf(start.position);
+    let at = start.position === null ? this.#begin : valueOf(start.position);
     const builder = new BatchBuilder(1024);
     builder.keepalive(positionOf(at));
     const emitNews = (): void => {
