@@ -5,7 +5,8 @@
 import { tableName } from '../../contracts/schema.ts';
 import type { Logger } from '../../contracts/runtime.ts';
 import { formatTypes, integer, listTables, readFingerprints, text } from './catalog-query.ts';
-import { parseLsn, withoutPageHeader, type Lsn } from './position.ts';
+import { streamEnd } from './copy-snapshot.ts';
+import { parseLsn, type Lsn } from './position.ts';
 import { ensurePublication } from './publication.ts';
 import type { Relation } from './relation.ts';
 import type { SchemaTracker, TableReading } from './schema-tracker.ts';
@@ -136,10 +137,11 @@ export class CatalogWatch {
 
   /** Everything that a reading before this call has seen is below it. */
   async #end(): Promise<Lsn> {
-    const [row] = await this.#session.query(
-      'SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END AS lsn',
+    const [row = {}] = await this.#session.query(
+      `SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END AS lsn,
+              current_setting('wal_block_size') AS page, pg_size_bytes(current_setting('wal_segment_size')) AS segment`,
     );
-    return withoutPageHeader(parseLsn(text(row ?? {}, 'lsn')));
+    return streamEnd(parseLsn(text(row, 'lsn')), integer(row, 'page'), integer(row, 'segment'));
   }
 
   #trackedOids(): number[] {

@@ -45,15 +45,6 @@ export function parseLsn(text: string): Lsn {
   return high * TWO_32 + Number.parseInt(match[2] ?? '', 16);
 }
 
-const WAL_PAGE = 8192;
-const PAGE_HEADERS: ReadonlySet<number> = new Set([24, 40]);
-
-/** The insert position skips the header of a page that is still empty; what is in the WAL ends at the page's start. */
-export function withoutPageHeader(lsn: Lsn): Lsn {
-  const offset = lsn % WAL_PAGE;
-  return PAGE_HEADERS.has(offset) ? lsn - offset : lsn;
-}
-
 /** Writes positions of one WAL; the fixed part is made once. */
 export class PositionWriter {
   readonly identity: WalIdentity;

@@ -37,6 +37,7 @@ export async function readSlot(session: Session, name: string): Promise<SlotStat
   );
   if (row === undefined) return null;
   const lsn = (value: string | null | undefined): Lsn | null => (value === null || value === undefined ? null : parseLsn(value));
+  const retained = numberOf(row['retained']);
   return {
     name,
     type: row['slot_type'] ?? '',
@@ -44,14 +45,18 @@ export async function readSlot(session: Session, name: string): Promise<SlotStat
     database: row['database'] ?? null,
     temporary: row['temporary'] === 't',
     active: row['active'] === 't',
-    activePid: row['active_pid'] == null ? null : Number(row['active_pid']),
+    activePid: numberOf(row['active_pid']),
     confirmed: lsn(row['confirmed_flush_lsn']),
     restart: lsn(row['restart_lsn']),
     walStatus: row['wal_status'] ?? null,
     invalidation: row['invalidation'] ?? null,
     failover: row['failover'] === 't',
-    retained: row['retained'] == null ? null : Math.max(0, Number(row['retained'])),
+    retained: retained === null ? null : Math.max(0, retained),
   };
+}
+
+function numberOf(value: string | null | undefined): number | null {
+  return value === null || value === undefined ? null : Number(value);
 }
 
 /**

@@ -55,10 +55,10 @@ function keepsType(before: LogicalType, after: LogicalType): boolean {
       return after.kind === 'vector' && (after.dimensions === null || after.dimensions === before.dimensions);
     case 'uuid':
       return after.kind === 'uuid' || isUnlimitedText(after);
-    case 'unknown':
+    case 'bool': case 'int16': case 'int32': case 'int64': case 'uint64': case 'float32': case 'float64': case 'bytes':
+    case 'date': case 'json': case 'inet': case 'cidr': case 'macaddr': case 'money': case 'hstore': case 'ltree':
+    case 'tsvector': case 'xml': case 'geometry': case 'set': case 'domain': case 'unknown':
       return same(before, after);
-    default:
-      return before.kind === after.kind && same(before, after);
   }
 }
 

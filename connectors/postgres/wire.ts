@@ -145,7 +145,7 @@ export class WireSocket extends Duplex {
       ...(direct ? { ALPNProtocols: ['postgresql'] } : {}),
     });
     this.#socket = secure;
-    secure.once('error', (error) => this.destroy(new TidemarkError('POSTGRES_TLS', error.message, { cause: error })));
+    secure.once('error', (error: Error) => this.destroy(new TidemarkError('POSTGRES_TLS', error.message, { cause: error })));
     secure.once('close', () => this.destroy());
     secure.once('secureConnect', () => this.#begin(secure));
   }
@@ -154,7 +154,7 @@ export class WireSocket extends Duplex {
     this.#established = true;
     // An error after the handshake is of the connection, not of TLS.
     socket.removeAllListeners('error');
-    socket.on('error', (error) => this.destroy(error));
+    socket.on('error', (error: Error) => this.destroy(error));
     socket.on('data', (chunk: Buffer) => this.#take(socket, chunk));
     socket.once('end', () => this.push(null));
     socket.resume();
