@@ -14,7 +14,7 @@ import { ensurePublication, readPublication } from './publication.ts';
 import type { TableMemory } from './schema-tracker.ts';
 import { readIdentity } from './server-identity.ts';
 import { Endpoint, type Session } from './session.ts';
-import { createSlot, readSlot, slotFault } from './slot.ts';
+import { createSlot, dropSlot, readSlot, slotFault } from './slot.ts';
 import { isCapturable, SourceCatalog } from './source-catalog.ts';
 import { requireIdentity } from './source-table.ts';
 import { PostgresStream } from './stream.ts';
@@ -114,6 +114,11 @@ export class PostgresConnector implements SourceConnector {
   copier(): TableCopier {
     this.#copier ??= new PostgresCopier(this.#copierDeps());
     return this.#copier;
+  }
+
+  async release(signal: AbortSignal): Promise<void> {
+    await using session = await this.#open(signal);
+    await dropSlot(session, this.#options.slot, this.#runtime.clock, signal);
   }
 
   async status(signal: AbortSignal): Promise<SourceStatus> {

@@ -1,5 +1,6 @@
 /** The replication slot: looked at, made, refused. Decisions are functions of what the server says of it. */
 import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Clock } from '../../contracts/runtime.ts';
 import { postgresError, sqlState } from './errors.ts';
 import { formatLsn, parseLsn, type Lsn } from './position.ts';
 import type { Session } from './session.ts';
@@ -106,5 +107,28 @@ export async function createSlot(session: Session, name: string, failover: boole
       throw new TidemarkError('POSTGRES_WAL_LEVEL', error instanceof Error ? error.message : 'logical decoding is not possible', { cause: error });
     }
     throw postgresError(error);
+  }
+}
+
+/** A connection that was closed a moment ago is still known to the server. */
+const RELEASE_LIMIT_MS = 10_000;
+const RELEASE_STEP_MS = 50;
+
+/**
+ * Drops the slot; nothing when there is none. Waits a little for a reader that is ending.
+ * @throws TidemarkError `POSTGRES_SLOT_ACTIVE` when somebody goes on reading from it
+ */
+export async function dropSlot(session: Session, name: string, clock: Clock, signal: AbortSignal): Promise<void> {
+  for (let waited = 0; ; waited += RELEASE_STEP_MS) {
+    const slot = await readSlot(session, name);
+    if (slot === null) return;
+    try {
+      await session.query('SELECT pg_drop_replication_slot($1)', [name]);
+      return;
+    } catch (error) {
+      const known = postgresError(error);
+      if (known.code !== 'POSTGRES_SLOT_ACTIVE' || waited >= RELEASE_LIMIT_MS) throw known;
+    }
+    await clock.sleep(RELEASE_STEP_MS, signal);
   }
 }
