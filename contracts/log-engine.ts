@@ -13,7 +13,7 @@ export interface LogEngine extends AsyncDisposable {
   sources(): Promise<string[]>;
   /**
    * The log of a source, made if `create`; the same object for the same source.
-   * @throws TidemarkError `LOG_UNKNOWN`, `LOG_CORRUPT`, `LOG_FORMAT`
+   * @throws TidemarkError `LOG_UNKNOWN`, `LOG_CORRUPT`, `LOG_FORMAT`, `LOG_READ_FAILED`
    */
   open(source: string, options: { create: boolean }): Promise<SourceLog>;
 }
@@ -66,7 +66,7 @@ export interface SourceLog {
   /**
    * Batches in offset order. Back-pressure: nothing is read ahead beyond one batch. A reader of a range that is being
    * removed gets an error, never a hole.
-   * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT` (with segment file and offset), `ABORTED`
+   * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT` (with segment file and byte), `LOG_READ_FAILED`, `ABORTED`
    */
   read(options: ReadOptions): AsyncIterable<ChangeBatch>;
   /** Resolves when the high watermark is at or beyond `offset`. @throws TidemarkError `ABORTED` */

@@ -36,6 +36,11 @@ export const LOG_ERRORS = {
     remedy: 'Look at the cause, and at the health of the disk. The hub opens the log again by itself.',
     retry: 'auto',
   },
+  LOG_READ_FAILED: {
+    means: 'The operating system could not open or read a file of the log.',
+    remedy: 'Look at the cause (a disk error, permissions, the limit of open files). The hub tries again by itself.',
+    retry: 'auto',
+  },
   LOG_DISK_FULL: {
     means: 'The disk that holds the data folder is full. The log stands at what is durable; the source keeps the rest.',
     remedy: 'Free space on that disk; the hub goes on by itself.',

@@ -9,3 +9,10 @@ export function diskError(error: unknown, what: string, where: ErrorWhere): Tide
   const detail = error instanceof Error ? error.message : String(error);
   return new TidemarkError(FULL.has(code) ? 'LOG_DISK_FULL' : 'LOG_WRITE_FAILED', `${what}: ${detail}`, { where, cause: error });
 }
+
+/** What a failed read means: `LOG_READ_FAILED`; a TidemarkError stays itself. */
+export function readError(error: unknown, where: ErrorWhere): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  const detail = error instanceof Error ? error.message : String(error);
+  return new TidemarkError('LOG_READ_FAILED', `the log could not be read: ${detail}`, { where, cause: error });
+}

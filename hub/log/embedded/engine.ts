@@ -3,7 +3,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { LogEngine } from '../../../contracts/log-engine.ts';
 import { BEFORE_ALL } from '../../../contracts/offset.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
-import { diskError } from './disk-error.ts';
+import { diskError, readError } from './disk-error.ts';
 import { levelLock, type DirectoryLock } from './lock.ts';
 import { DEFAULT_OPTIONS, LogCore, type EmbeddedLogOptions } from './log-core.ts';
 import { encodeManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
@@ -77,9 +77,11 @@ export class EmbeddedLogEngine implements LogEngine {
     if (this.#closing !== null) return Promise.reject(new TidemarkError('LOG_CLOSED', 'the log engine has been closed'));
     const known = this.#logs.get(source);
     if (known !== undefined) return known;
-    const opening = this.#open(source, options.create);
+    const opening = this.#open(source, options.create).catch((error: unknown) => {
+      this.#logs.delete(source);
+      throw readError(error, { source });
+    });
     this.#logs.set(source, opening);
-    opening.catch(() => this.#logs.delete(source));
     return opening;
   }
 

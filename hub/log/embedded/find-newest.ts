@@ -3,6 +3,7 @@ import type { Offset } from '../../../contracts/offset.ts';
 import { isRowOp, Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import type { LogFile } from '../../../contracts/runtime.ts';
+import { readError } from './disk-error.ts';
 import type { LogCore } from './log-core.ts';
 import type { SegmentEntry } from './manifest.ts';
 import { SegmentCursor } from './segment-cursor.ts';
@@ -32,7 +33,7 @@ export interface FoundRecord {
  *
  * Reads the history backwards, a stretch of about 256 KiB at a time (one batch where it is larger), and skips segments
  * without records of the table. Cost: proportional to the distance; memory: one stretch.
- * @throws TidemarkError `LOG_CORRUPT`, `LOG_BELOW_HORIZON`, `ABORTED`
+ * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`, `LOG_BELOW_HORIZON`, `ABORTED`
  */
 export async function findNewest(log: EmbeddedSourceLog, tableId: number, key: Uint8Array, options: FindOptions): Promise<FoundRecord | null> {
   const { core } = log;
@@ -72,8 +73,10 @@ class Search {
     const index = await this.#core.indexOf(segment);
     if (index?.mayHold(this.#tableId) === false) return null;
     const starts = index === null || index.places.length === 0 ? [{ base: segment.base, position: SEGMENT_HEADER }] : index.places;
-    const file = await this.#core.files.open(this.#core.segmentPath(segment.number), 'read');
+    const path = this.#core.segmentPath(segment.number);
+    let file: LogFile | null = null;
     try {
+      file = await this.#core.files.open(path, 'read');
       let end = limit;
       for (const { base, position } of starts.toReversed()) {
         if (position >= limit || base > this.#options.atMost) {
@@ -86,8 +89,10 @@ class Search {
         end = position;
       }
       return null;
+    } catch (error) {
+      throw readError(error, { source: this.#core.source, file: path });
     } finally {
-      await file.close();
+      await file?.close();
     }
   }
 

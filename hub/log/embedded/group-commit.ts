@@ -130,8 +130,7 @@ export class GroupCommit {
         if (this.#syncing !== null && this.#queuedBytes < OVERLAP_BYTES) {
           await this.#syncing;
         } else {
-          const active = await this.#writeSome(this.#queue);
-          this.#syncing ??= this.#sync(active);
+          this.#startSync(await this.#writeSome(this.#queue));
         }
       }
     } catch (error) {
@@ -144,6 +143,7 @@ export class GroupCommit {
   /** Writes the first batches of a queue that is not empty; answers the segment that took them. */
   async #writeSome(queue: readonly Part[]): Promise<SegmentFile> {
     const active = await this.#segmentFor(queue);
+    if (this.#failure !== null) throw this.#failure;
     const buffers: Buffer[] = [];
     const written: WrittenPart[] = [];
     let position = active.position;
@@ -216,6 +216,11 @@ export class GroupCommit {
       .finally(() => {
         this.#sealing = null;
       });
+  }
+
+  #startSync(active: SegmentFile): void {
+    // With nothing to do `#sync` would end before it is known to be in flight.
+    if (this.#syncing === null && this.#written.length > 0 && this.#failure === null) this.#syncing = this.#sync(active);
   }
 
   /** Syncs until nothing more is written. The active segment changes only when no sync is in flight. */

@@ -6,7 +6,7 @@ import type { Offset } from '../../../contracts/offset.ts';
 import type { Position } from '../../../contracts/position.ts';
 import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
 import { join } from 'node:path';
-import { diskError } from './disk-error.ts';
+import { diskError, readError } from './disk-error.ts';
 import { encodeManifest, MANIFEST_FILE, type Manifest, type SegmentEntry } from './manifest.ts';
 import { RecentBatches } from './recent-batches.ts';
 import { decodeIndex, type SegmentIndex, type SegmentIndexBuilder } from './segment-index.ts';
@@ -209,9 +209,11 @@ export class LogCore {
 
   async #loadIndex(number: number): Promise<SegmentIndex | null> {
     const path = this.indexPath(number);
-    if (await this.files.exists(path)) {
-      const stored = decodeIndex(await this.files.readFile(path), number);
+    try {
+      const stored = (await this.files.exists(path)) ? decodeIndex(await this.files.readFile(path), number) : null;
       if (stored !== null) return stored.index;
+    } catch (error) {
+      throw readError(error, { source: this.source, file: path });
     }
     this.runtime.logger.log('warn', 'log.index-lost', { source: this.source, segment: number });
     return null;

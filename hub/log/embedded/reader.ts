@@ -4,9 +4,10 @@ import type { ReadOptions } from '../../../contracts/log-engine.ts';
 import { MAX_OFFSET, type Offset } from '../../../contracts/offset.ts';
 import type { LogFile } from '../../../contracts/runtime.ts';
 import { hasContent, trimBatch } from './batch-rules.ts';
+import { readError } from './disk-error.ts';
 import type { LogCore, LogView } from './log-core.ts';
 import type { SegmentEntry } from './manifest.ts';
-import { SegmentCursor } from './segment-cursor.ts';
+import { SegmentCursor, type Damage, type StoredBatch } from './segment-cursor.ts';
 import { SEGMENT_HEADER } from './segment.ts';
 import { aborted } from './waiters.ts';
 
@@ -16,7 +17,7 @@ export interface Place {
   readonly position: number;
 }
 
-/** @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_CLOSED`, `ABORTED` */
+/** @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `LOG_CLOSED`, `ABORTED` */
 export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenerator<ChangeBatch, void, void> {
   const { after, follow, signal } = options;
   const to = options.to ?? MAX_OFFSET;
@@ -121,13 +122,22 @@ export class LogWalk {
       this.#cursor = null;
       return recent.batch;
     }
-    this.#file ??= await this.#core.files.open(this.#core.segmentPath(this.#segment), 'read');
-    this.#cursor ??= new SegmentCursor(this.#file, this.#position);
-    const stored = await this.#cursor.next(limit);
+    const stored = await this.#readStored(limit);
     if (stored?.kind !== 'batch') throw this.#corrupt(stored?.why ?? 'a batch is not there');
     if (stored.header.logId !== this.#core.manifest.logId) throw this.#corrupt('a batch belongs to another log');
     this.#position = stored.end;
     return stored.batch;
+  }
+
+  async #readStored(limit: number): Promise<StoredBatch | Damage | null> {
+    const path = this.#core.segmentPath(this.#segment);
+    try {
+      this.#file ??= await this.#core.files.open(path, 'read');
+      this.#cursor ??= new SegmentCursor(this.#file, this.#position);
+      return await this.#cursor.next(limit);
+    } catch (error) {
+      throw readError(error, { source: this.#core.source, file: path });
+    }
   }
 
   #follows(batch: ChangeBatch): ChangeBatch {

@@ -10,6 +10,7 @@ import { Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import type { FileSystem, LogFile } from '../../../contracts/runtime.ts';
 import { progressOf } from './batch-rules.ts';
+import { readError } from './disk-error.ts';
 import { findClaims, type TailClaims } from './look-past.ts';
 import type { Boundary, OpenSegment } from './log-core.ts';
 import { loadManifest, MANIFEST_FILE, type Manifest, type SegmentEntry } from './manifest.ts';
@@ -29,8 +30,16 @@ export interface Recovered {
   readonly unnamedFrom: number;
 }
 
-/** @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT` */
+/** @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT`, `LOG_READ_FAILED` */
 export async function recoverLog(files: FileSystem, directory: string, source: string): Promise<Recovered> {
+  try {
+    return await recover(files, directory, source);
+  } catch (error) {
+    throw readError(error, { source, file: directory });
+  }
+}
+
+async function recover(files: FileSystem, directory: string, source: string): Promise<Recovered> {
   const manifest = await loadManifest(files, join(directory, MANIFEST_FILE));
   const names = new Set(await files.list(directory));
   for (const { number } of manifest.segments) {

@@ -132,6 +132,14 @@ export function endWithin(segments: readonly SegmentEntry[], end: Boundary): Bou
  * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
  */
 export async function cutLog(core: LogCore, change: (manifest: Manifest) => Manifest = (manifest) => manifest): Promise<void> {
+  try {
+    await cut(core, change);
+  } catch (error) {
+    throw diskError(error, 'the log could not be cut', { source: core.source });
+  }
+}
+
+async function cut(core: LogCore, change: (manifest: Manifest) => Manifest): Promise<void> {
   const { end } = core.view;
   const before = core.manifest.segments;
   const segments = segmentsUpTo(core, before, end);

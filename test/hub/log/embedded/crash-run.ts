@@ -1,0 +1,202 @@
+import { expect } from 'vitest';
+import type { Checkpoint } from '../../../../contracts/checkpoint.ts';
+import { readAll } from '../../../../contracts/kit/log-engine-kit-common.ts';
+import { LogWorkload, seededUnit } from '../../../../contracts/kit/log-workload.ts';
+import { ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
+import type { DurableProgress, LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
+import type { Position } from '../../../../contracts/position.ts';
+import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
+import { FaultyFiles, type Fault } from '../../../fixtures/faulty-files.ts';
+import { createTestRuntime, seededRandom, SimulatedClock, type TestRuntime } from '../../../fixtures/runtime.ts';
+import { noLock } from './no-lock.ts';
+
+const OPTIONS = { segmentBytes: 3000, unsyncedBytes: 4000, recentBytes: 1500, idleMs: 5, lock: noLock };
+
+export interface CycleOptions {
+  /** Steps of work before the cycle ends by itself. */
+  readonly steps: number;
+  /** The changing operation in which the process dies; null: it is killed after the last step. */
+  readonly crashAt: number | null;
+  readonly kind: 'process' | 'machine';
+  readonly faults?: readonly Fault[];
+}
+
+/**
+ * One log through any number of lives. A life ends in a crash; the next one must find exactly a prefix of what was
+ * appended, whole transactions only, with everything that was told durable.
+ */
+export class CrashRun {
+  readonly #unit: () => number;
+  readonly #workload: LogWorkload;
+  #files: FaultyFiles;
+  #reference = new ReferenceLog();
+  #told: DurableProgress = { highWatermark: 0, position: null };
+  #checkpoint: Checkpoint | null = null;
+  /** The source position that was appended last; nothing beyond it can be found. */
+  #appended = 0;
+
+  constructor(seed: number) {
+    this.#unit = seededUnit(seed);
+    this.#files = new FaultyFiles(seededRandom(seed));
+    this.#workload = new LogWorkload({ unit: this.#unit, tables: 3, valueBytes: 200 });
+  }
+
+  /** Changing operations of the life that has just ended. */
+  operations = 0;
+
+  /** Lives until the crash, and looks at what the next process finds. */
+  async cycle(options: CycleOptions): Promise<void> {
+    const files = this.#files;
+    for (const fault of options.faults ?? []) files.fail(fault);
+    const died = new Promise<void>((resolve) => {
+      files.crashAt(options.crashAt ?? Number.POSITIVE_INFINITY, resolve);
+    });
+    const living = this.#live(options.steps);
+    living.catch(() => undefined);
+    await Promise.race([died, living]);
+    files.kill();
+    await living.catch((error: unknown) => {
+      if (!isCrash(error)) throw error;
+    });
+    this.operations = files.operations;
+    this.#files = files.crash(options.kind);
+    await this.#check();
+  }
+
+  async #live(steps: number): Promise<void> {
+    const clock = new SimulatedClock();
+    const runtime = createTestRuntime({ files: this.#files, clock, seed: Math.floor(this.#unit() * 1e9) });
+    let [engine, log] = await this.#openLog(runtime);
+    // What an open log shows to readers is durable.
+    const { highWatermark, position } = log.state();
+    this.#told = { highWatermark, position };
+    let writer = await this.#insist(() => this.#openWriter(log));
+    let isClosed = false;
+    for (let step = 0; step < steps; step++) {
+      const dice = this.#unit();
+      try {
+        if (dice < 0.04) await this.#rollback(writer);
+        else if (dice < 0.07) await writer.flush();
+        else if (dice < 0.1) await clock.advance(20);
+        else if (dice < 0.12) {
+          await writer[Symbol.asyncDispose]();
+          writer = await this.#reopenWriter(log);
+        } else if (dice < 0.14) {
+          isClosed = true;
+          await engine[Symbol.asyncDispose]();
+          [engine, log] = await this.#openLog(runtime);
+          isClosed = false;
+          writer = await this.#reopenWriter(log);
+        } else await this.#append(writer);
+        this.#checkpoint = this.#checkpointOf(log);
+      } catch (error) {
+        if (isCrash(error) || !isInjected(error)) throw error;
+        if (process.env.DBG) console.log('injected', step, dice, String(error), this.#told.highWatermark, log.state().highWatermark);
+        await unlessInjected(writer[Symbol.asyncDispose]());
+        // What a hub does after a failed write: a new writer, and the source sends again what is not in the log.
+        if (isClosed || this.#unit() < 0.5) {
+          await unlessInjected(engine[Symbol.asyncDispose]());
+          [engine, log] = await this.#openLog(runtime);
+          isClosed = false;
+        }
+        writer = await this.#insist(() => this.#reopenWriter(log));
+      }
+    }
+  }
+
+  async #openLog(runtime: TestRuntime): Promise<[EmbeddedLogEngine, SourceLog]> {
+    const engine = await this.#insist(() => EmbeddedLogEngine.create('/data', runtime, OPTIONS));
+    return [engine, await this.#insist(() => engine.open('shop', { create: true }))];
+  }
+
+  /** Tries again until no fault is left to be injected. */
+  async #insist<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (isCrash(error) || !isInjected(error)) throw error;
+      }
+    }
+  }
+
+  async #append(writer: LogWriter): Promise<void> {
+    const batch = this.#workload.next();
+    if (batch.progress !== null && batch.progress.length > 0) this.#appended = Math.max(this.#appended, numberOf(batch.progress) ?? 0);
+    for (const { position } of batch.transactions) this.#appended = Math.max(this.#appended, numberOf(position) ?? 0);
+    const expected = this.#reference.append(batch);
+    expect(await writer.append(batch)).toEqual(expected);
+  }
+
+  async #rollback(writer: LogWriter): Promise<void> {
+    const offset = await writer.rollback();
+    expect(offset).toBe(this.#reference.rollback());
+    this.#workload.resumeAt(this.#reference.catalog());
+  }
+
+  async #openWriter(log: SourceLog): Promise<LogWriter> {
+    const writer = await log.openWriter((progress) => {
+      expect(progress.highWatermark).toBeGreaterThanOrEqual(this.#told.highWatermark);
+      this.#told = progress;
+    });
+    expect(writer.start.highWatermark).toBe(log.state().highWatermark);
+    return writer;
+  }
+
+  /** The log may have lost what was not durable: the reference follows it, after the same check as after a crash. */
+  async #reopenWriter(log: SourceLog): Promise<LogWriter> {
+    await this.#follow(log);
+    return await this.#openWriter(log);
+  }
+
+  #checkpointOf(log: SourceLog): Checkpoint {
+    const { logId, highWatermark } = log.state();
+    return { logId, epoch: log.epochAt(highWatermark), offset: highWatermark, position: Buffer.alloc(0), fence: 1 };
+  }
+
+  async #check(): Promise<void> {
+    const runtime = createTestRuntime({ files: this.#files.fork() });
+    const engine = await EmbeddedLogEngine.create('/data', runtime, OPTIONS);
+    const log = await engine.open('shop', { create: true });
+    await this.#follow(log);
+    if (this.#checkpoint !== null) expect(log.plan(this.#checkpoint).kind).toBe('resume');
+    await engine[Symbol.asyncDispose]();
+  }
+
+  async #follow(log: SourceLog): Promise<void> {
+    const state = log.state();
+    const read = await readAll(log, 0);
+    const prefix = this.#reference.prefix(read.transactions.length);
+    expect(state.highWatermark).toBeGreaterThanOrEqual(this.#told.highWatermark);
+    expect(read.transactions).toEqual(prefix.transactions);
+    expect(read.records).toEqual(prefix.read(0));
+    expect(state.highWatermark).toBe(prefix.highWatermark);
+    expect(log.catalog().tables()).toEqual(prefix.catalog().tables());
+    const position = numberOf(state.position) ?? 0;
+    expect(position).toBeGreaterThanOrEqual(numberOf(this.#told.position) ?? 0);
+    expect(position).toBeLessThanOrEqual(this.#appended);
+    this.#reference = prefix;
+    this.#workload.resumeAt(log.catalog());
+  }
+}
+
+function numberOf(position: Position | null): number | null {
+  return position === null || position.length !== 8 ? null : Number(Buffer.from(position).readBigUInt64BE(0));
+}
+
+/** The simulated process has died: by itself, or as the cause of another error. */
+function isCrash(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if (at.name === 'Crashed') return true;
+  return false;
+}
+
+/** Ends even if an injected fault makes it fail. */
+async function unlessInjected(work: PromiseLike<unknown>): Promise<void> {
+  await Promise.resolve(work).catch((error: unknown) => {
+    if (isCrash(error) || !isInjected(error)) throw error;
+  });
+}
+
+function isInjected(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['LOG_WRITE_FAILED', 'LOG_DISK_FULL', 'LOG_READ_FAILED'].includes(String(error.code));
+}
