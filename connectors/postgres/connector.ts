@@ -46,7 +46,7 @@ export class PostgresConnector implements SourceConnector {
 
   async check(signal: AbortSignal): Promise<Finding[]> {
     await using session = await this.#open(signal);
-    return preflight(session, this.#catalog, this.#options);
+    return await preflight(session, this.#catalog, this.#options);
   }
 
   async prepare(start: StreamStart, signal: AbortSignal): Promise<void> {
