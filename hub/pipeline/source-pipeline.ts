@@ -11,6 +11,7 @@ import type { SourceStatusView, TableStatus } from '../service.ts';
 import { Capture } from './capture.ts';
 import { CopyCompanion } from './copy/companion.ts';
 import type { Copies } from './copy/copies.ts';
+import { backOff } from './error-policy.ts';
 import { Part } from './part.ts';
 import { Rate } from './rate.ts';
 import type { RowCompletion } from './row-completion.ts';
@@ -114,18 +115,19 @@ export class SourcePipeline implements Supervised {
   }
 
   async #caughtUp(signal: AbortSignal): Promise<Offset> {
-    const { connector } = this.#parts;
-    for (;;) {
+    const { connector, runtime } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
       const turns = await this.#capture.streaming(signal);
       try {
         const tables = await connector.tables(signal);
         await turns.waitCatalog((catalog) => tables.every((table) => isSettled(catalog, table)), signal);
         const { head } = await connector.status(signal);
-        return head === null ? this.log.state().highWatermark : await this.#capture.passed(head, signal);
+        if (head !== null) return await this.#capture.passed(head, signal);
       } catch (failure) {
         if (signal.aborted || !(failure instanceof TidemarkError) || failure.retry !== 'auto') throw failure;
       }
+      await runtime.clock.sleep(backOff(attempt, runtime.random.unit()), signal);
     }
   }
 
