@@ -212,17 +212,33 @@ export class BatchBuilder {
     }
     const batch = new ChangeBatch({
       count: this.#count,
-      records: this.#buffer.subarray(0, this.#length),
+      records: this.#handOver(),
       transactions: this.#entries,
       progress: open === null ? this.#progress : null,
     });
-    this.#buffer = Buffer.allocUnsafeSlow(this.#initial);
     this.#length = 0;
     this.#count = 0;
     this.#entries = [];
     this.#progress = null;
     if (open !== null) this.#open = { ...open, first: 0, begins: false };
     return batch;
+  }
+
+  /**
+   * The records as bytes of their own. A buffer that is mostly empty is kept and its content copied: small batches would
+   * otherwise each cost a buffer of full size, and the collection of it.
+   */
+  #handOver(): Buffer {
+    const used = this.#length;
+    const buffer = this.#buffer;
+    if (used * 2 > buffer.length) {
+      this.#buffer = Buffer.allocUnsafeSlow(this.#initial);
+      return buffer.subarray(0, used);
+    }
+    const records = Buffer.allocUnsafeSlow(used);
+    buffer.copy(records, 0, 0, used);
+    if (buffer.length > this.#initial) this.#buffer = Buffer.allocUnsafeSlow(this.#initial);
+    return records;
   }
 
   #grow(needed: number): void {

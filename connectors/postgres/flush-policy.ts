@@ -2,21 +2,22 @@
 
 /** A batch that was begun is closed after this time, milliseconds. */
 export const FLUSH_LIMIT_MS = 5;
-/** A source that fills this much in one go is busy: a few milliseconds of waiting make batches worth their cost. */
-const BUSY_BYTES = 32 << 10;
-const BUSY_WINDOW_MS = 4 * FLUSH_LIMIT_MS;
+/** Bytes per millisecond from which a source is busy: a few milliseconds of waiting make batches worth their cost. */
+const BUSY_RATE = 2_000;
+/** How much the newest batch counts. */
+const WEIGHT = 0.3;
 
-export interface LastBatch {
-  readonly bytes: number;
-  /** Monotonic milliseconds. */
-  readonly closedAt: number;
+/** How much comes, in bytes of records per millisecond: moves with each batch of `bytes` that took `elapsedMs`. */
+export function nextRate(rate: number, bytes: number, elapsedMs: number): number {
+  const newest = bytes / Math.max(elapsedMs, 0.05);
+  // A pause is noticed at once; a burst has to last.
+  return newest < rate / 4 ? newest : rate + (newest - rate) * WEIGHT;
 }
 
 /**
  * Milliseconds to wait for more before what has come is handed on; 0: as soon as the socket has nothing more to read.
  * Somebody who waits for a single commit must not wait for a batch to fill.
  */
-export function lingerMs(last: LastBatch | null, now: number): number {
-  if (last === null || last.bytes < BUSY_BYTES || now - last.closedAt > BUSY_WINDOW_MS) return 0;
-  return FLUSH_LIMIT_MS;
+export function lingerMs(rate: number): number {
+  return rate < BUSY_RATE ? 0 : FLUSH_LIMIT_MS;
 }

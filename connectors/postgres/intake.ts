@@ -6,7 +6,7 @@ import { BATCH_BYTES, BatchBuilder, type ChangeBatch } from '../../contracts/cha
 import { readU32 } from '../../contracts/record.ts';
 import type { Clock } from '../../contracts/runtime.ts';
 import { protocolError } from './errors.ts';
-import { FLUSH_LIMIT_MS, lingerMs, type LastBatch } from './flush-policy.ts';
+import { lingerMs, nextRate } from './flush-policy.ts';
 import { FrameReader } from './frames.ts';
 import { lsnAt, PgoutputDecoder, timeAt, type DecoderHost, type PendingRecord, type Route } from './pgoutput.ts';
 import type { Lsn, PositionWriter } from './position.ts';
@@ -67,7 +67,8 @@ export class Intake {
   #ended = false;
   /** What has come is to be handed on: scheduled, or waiting for the consumer to ask. */
   #flush: 'none' | 'armed' | 'due' = 'none';
-  #last: LastBatch | null = null;
+  #rate = 0;
+  #closedAt: number;
   /** Monotonic milliseconds of the last byte that came. */
   #lastByteAt: number;
 
@@ -75,7 +76,7 @@ export class Intake {
     this.#host = host;
     this.#clock = options.clock;
     this.#positions = options.positions;
-    this.#lastByteAt = options.clock.monotonic();
+    this.#lastByteAt = this.#closedAt = options.clock.monotonic();
     const decoderHost: DecoderHost = {
       builder: this.#builder,
       positions: options.positions,
@@ -245,8 +246,9 @@ export class Intake {
       this.#flush = 'due';
       if (this.#waiter !== null) this.#close();
     };
-    if (lingerMs(this.#last, this.#clock.monotonic()) === 0) setImmediate(due);
-    else this.#clock.sleep(FLUSH_LIMIT_MS, this.#stop.signal).then(due, () => undefined);
+    const linger = lingerMs(this.#rate);
+    if (linger === 0) setImmediate(due);
+    else this.#clock.sleep(linger, this.#stop.signal).then(due, () => undefined);
   }
 
   /** Closes the batch and hands it to the consumer, or keeps it for when he asks. */
@@ -254,7 +256,9 @@ export class Intake {
     this.#flush = 'none';
     if (this.#builder.isEmpty) return;
     const batch = this.#builder.take();
-    this.#last = { bytes: batch.records.length, closedAt: this.#clock.monotonic() };
+    const now = this.#clock.monotonic();
+    this.#rate = nextRate(this.#rate, batch.records.length, now - this.#closedAt);
+    this.#closedAt = now;
     const waiter = this.#waiter;
     if (waiter === null || this.#ready.length > 0) {
       this.#ready.push(batch);
