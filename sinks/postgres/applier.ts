@@ -1,4 +1,4 @@
-import { TidemarkError } from '../../contracts/errors/error.ts';
+import { type ErrorWhere, TidemarkError } from '../../contracts/errors/error.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { Applying, FoldedTable, SinkBatch, SinkStep } from '../../contracts/sink.ts';
@@ -10,7 +10,7 @@ import { addEnumLabels, applySchemaStep, type DdlContext, tightenTable } from '.
 import { sinkError } from './errors.ts';
 import { Flusher } from './flusher.ts';
 import type { SynchronousCommit } from './options.ts';
-import { readReplicaTable } from './replica-table.ts';
+import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
 import type { Session } from './session.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
 
@@ -223,6 +223,7 @@ export class Applier implements AsyncDisposable {
     const name = targetName(this.#parts.names, schema);
     const table = await readReplicaTable(reader.client, name);
     if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(name)} does not exist at the replica`, { where });
+    if (this.#parts.enforced && table.held.length > 0) throw heldBack(table, where);
     return planTable(schema, table);
   }
 
@@ -256,4 +257,12 @@ export class Applier implements AsyncDisposable {
         return new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint is at ${stored?.offset ?? 'no offset'}`, { where: { sink } });
     }
   }
+}
+
+/** The session may not keep foreign keys and triggers from acting, and the table has some. */
+function heldBack(table: ReplicaTable, where: ErrorWhere): TidemarkError {
+  return new TidemarkError('REPLICA_DENIED', `${printedName(table.name)} has foreign keys or triggers (${table.held.join(', ')}) that would act while applying`, {
+    where,
+    remedy: 'Let the role of the sink set session_replication_role (`GRANT SET ON PARAMETER session_replication_role TO role`, PostgreSQL 15 and newer), or drop them at the replica.',
+  });
 }

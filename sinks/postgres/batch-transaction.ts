@@ -5,13 +5,18 @@ import { type ApplyMode, firstMode, type ModeTraits, nextMode } from '../relatio
 import { addCheckpointMove, type CheckpointMove, NOTHING_MOVED } from './checkpoint-table.ts';
 import { isViolation, sinkError, sqlState } from './errors.ts';
 import { type Pipeline, PipelineFailure } from './pipeline.ts';
-import { qualified } from './sql.ts';
+import { rowsOf } from './sql.ts';
 import type { Session } from './session.ts';
 import type { TablePlan } from './table-plan.ts';
 import { addTable } from './table-statements.ts';
 
 /** After a copy's rows were found to exist already, so many batches of the table are not tried as new. */
 const OPTIMISM_PAUSE = 16;
+
+/** How long TRUNCATE waits for readers, who wait behind it, before DELETE is taken instead. */
+const TRUNCATE_PATIENCE_MS = 1_000;
+/** Lock timeout, no privilege, not supported (a foreign key came meanwhile): rows can still be deleted. */
+const NO_TRUNCATE: ReadonlySet<string> = new Set(['55P03', '42501', '0A000']);
 
 /** The checkpoint was not what was expected: nothing was changed. */
 export class CheckpointRefused extends Error {
@@ -23,6 +28,8 @@ export interface TableWork {
   readonly change: FoldedTable;
   readonly plan: TablePlan;
   mode: ApplyMode;
+  /** How it is emptied where the change says so: TRUNCATE, or DELETE where that may not be or readers are in the way. */
+  emptying: 'truncate' | 'delete';
 }
 
 /** Rows encoded and ready to be sent: made before the batch's turn, so that encoding and applying overlap. */
@@ -56,7 +63,13 @@ export function prepareRows(session: Session, tables: readonly FoldedTable[], pl
     if (plan === undefined) throw new TidemarkError('INTERNAL', 'a table has no plan');
     const pause = optimism.get(change.schema.tableId) ?? 0;
     if (pause > 0) optimism.set(change.schema.tableId, pause - 1);
-    return { change, plan, mode: firstMode(traitsOf(change, plan), pause) };
+    return {
+      change,
+      plan,
+      mode: firstMode(traitsOf(change, plan), pause),
+      // A table that a foreign key points at cannot be truncated alone.
+      emptying: plan.table.referenced ? 'delete' : 'truncate',
+    };
   });
   const pipeline = session.pipeline();
   if (place.begin) pipeline.prepared('BEGIN');
@@ -99,6 +112,10 @@ function stepOn(works: readonly TableWork[], owner: number, error: PipelineFailu
   const work = works[owner];
   if (work === undefined) throw sinkError(error);
   const where = { table: tableName(work.change.schema) };
+  if (work.change.truncate && work.emptying === 'truncate' && NO_TRUNCATE.has(sqlState(error) ?? '')) {
+    work.emptying = 'delete';
+    return;
+  }
   if (!isViolation(error)) throw sinkError(error, where);
   const next = nextMode(work.mode, traitsOf(work.change, work.plan));
   if (next === null) throw sinkError(error, where);
@@ -108,18 +125,25 @@ function stepOn(works: readonly TableWork[], owner: number, error: PipelineFailu
 
 function addTables(pipeline: Pipeline, works: readonly TableWork[]): number[] {
   const owners: number[] = [];
-  for (const [index, { change, plan, mode }] of works.entries()) {
+  for (const [index, work] of works.entries()) {
+    const { change, plan, mode } = work;
     while (owners.length < pipeline.count) owners.push(-1);
-    if (change.truncate) pipeline.once(emptySql(plan));
+    if (change.truncate) emptyTable(pipeline, work);
     addTable(pipeline, plan, change, mode);
     while (owners.length < pipeline.count) owners.push(index);
   }
   return owners;
 }
 
-/** A table that a foreign key points at cannot be truncated alone. */
-function emptySql(plan: TablePlan): string {
-  return plan.table.referenced ? `DELETE FROM ${qualified(plan.table.name)}` : `TRUNCATE ${qualified(plan.table.name)}`;
+function emptyTable(pipeline: Pipeline, { plan, emptying }: TableWork): void {
+  const rows = rowsOf(plan.table);
+  if (emptying === 'delete') {
+    pipeline.once(`DELETE FROM ${rows}`);
+    return;
+  }
+  pipeline.once(`SET LOCAL lock_timeout = ${TRUNCATE_PATIENCE_MS}`);
+  pipeline.once(`TRUNCATE ${rows}`);
+  pipeline.once('SET LOCAL lock_timeout = 0');
 }
 
 function traitsOf(change: FoldedTable, plan: TablePlan): ModeTraits {

@@ -37,6 +37,20 @@ export function copyRows(refs: readonly RecordRef[], side: ImageSide, wanted: re
   return writer.take();
 }
 
+/** Values from this size on are counted before room is made: twice their length would be too much to hold. */
+const LARGE_VALUE = 1 << 20;
+
+/** True for the bytes that are escaped in COPY's text format. */
+function hasMeaning(byte: number): boolean {
+  return byte <= RETURN ? byte === NEWLINE || byte === TAB || byte === RETURN : byte === BACKSLASH;
+}
+
+function escapedLength(bytes: Uint8Array, start: number, end: number): number {
+  let length = end - start;
+  for (let from = start; from < end; from++) if (hasMeaning(bytes[from] as number)) length++;
+  return length;
+}
+
 class CopyText {
   #buffer: Buffer;
   #length = 0;
@@ -62,16 +76,17 @@ class CopyText {
 
   /** A value, with what has a meaning in the format escaped. */
   text(bytes: Uint8Array, start: number, end: number): void {
-    this.#room(2 * (end - start));
+    this.#room(end - start < LARGE_VALUE ? 2 * (end - start) : escapedLength(bytes, start, end));
     const buffer = this.#buffer;
     let to = this.#length;
     for (let from = start; from < end; from++) {
       const byte = bytes[from] as number;
-      if (byte <= RETURN || byte === BACKSLASH) {
-        const escaped = byte === NEWLINE ? 0x6e : byte === TAB ? 0x74 : byte === RETURN ? 0x72 : byte;
-        if (escaped !== byte || byte === BACKSLASH) buffer[to++] = BACKSLASH;
-        buffer[to++] = escaped;
-      } else buffer[to++] = byte;
+      if (!hasMeaning(byte)) {
+        buffer[to++] = byte;
+        continue;
+      }
+      buffer[to++] = BACKSLASH;
+      buffer[to++] = byte === NEWLINE ? 0x6e : byte === TAB ? 0x74 : byte === RETURN ? 0x72 : byte;
     }
     this.#length = to;
   }

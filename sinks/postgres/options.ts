@@ -58,7 +58,7 @@ export function resolveOptions(sink: string, options: Options): PostgresSinkOpti
   if (typeof url !== 'string' || url === '') throw new TidemarkError('CONFIG_VALUE', 'the sink has no url', { where: { sink } });
   const commit = options['synchronous_commit'] ?? 'on';
   const synchronousCommit = COMMITS.find((known) => known === commit);
-  if (synchronousCommit === undefined) throw new TidemarkError('CONFIG_VALUE', `synchronous_commit cannot be ${String(commit)}`, { where: { sink } });
+  if (synchronousCommit === undefined) throw new TidemarkError('CONFIG_VALUE', `synchronous_commit is none of ${COMMITS.join(', ')}`, { where: { sink } });
   return { url, synchronousCommit, lockTimeoutMs: duration(options['lock_timeout'], sink) };
 }
 

@@ -42,7 +42,10 @@ export interface ReplicaTable {
   readonly indexes: readonly ReplicaIndex[];
   /** A foreign key of another table points at it: TRUNCATE is refused. */
   readonly referenced: boolean;
-  readonly identityFull: boolean;
+  /** Foreign keys and triggers that act unless the session's role for replication keeps them from it. */
+  readonly held: readonly string[];
+  /** Triggers that fire even then (ENABLE ALWAYS or ENABLE REPLICA). */
+  readonly firing: readonly string[];
 }
 
 /** The table as it is now in the session's transaction; null when there is none. */
@@ -58,6 +61,10 @@ export function upsertIndex(table: ReplicaTable, keyColumns: readonly string[]):
   const fits = (index: ReplicaIndex): boolean =>
     index.unique && index.immediate && index.predicate === null && index.keys.length === wanted.size &&
     index.keys.every((key) => key.column !== null && wanted.has(key.column));
+  // The server looks at every index on these columns, and refuses when one of them is deferrable.
+  const sameColumns = (index: ReplicaIndex): boolean =>
+    index.keys.length === wanted.size && index.keys.every((key) => key.column !== null && wanted.has(key.column));
+  if (table.indexes.some((index) => index.unique && !index.immediate && sameColumns(index))) return null;
   return table.indexes.find((index) => index.primary && fits(index)) ?? table.indexes.find(fits) ?? null;
 }
 
@@ -73,8 +80,13 @@ export function findingIndex(table: ReplicaTable, keyColumns: readonly string[])
 
 const SHAPE_SQL = `
 SELECT json_build_object(
-  'oid', c.oid::int8, 'kind', c.relkind, 'identityFull', c.relreplident = 'f',
+  'oid', c.oid::int8, 'kind', c.relkind,
   'referenced', EXISTS (SELECT 1 FROM pg_catalog.pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conrelid <> c.oid),
+  'held', (SELECT coalesce(json_agg(h.name), '[]') FROM (
+      SELECT f.conname AS name FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND c.oid IN (f.conrelid, f.confrelid)
+      UNION ALL SELECT g.tgname FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled = 'O') AS h),
+  'firing', (SELECT coalesce(json_agg(g.tgname), '[]') FROM pg_catalog.pg_trigger g
+              WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')),
   'columns', (SELECT coalesce(json_agg(json_build_object(
       'name', a.attname, 'number', a.attnum,
       'castType', CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace
@@ -136,7 +148,8 @@ function shapeOf(value: unknown, name: TargetName): ReplicaTable {
     name,
     kind: text(table['kind']),
     referenced: table['referenced'] === true,
-    identityFull: table['identityFull'] === true,
+    held: list(table['held']).map(text),
+    firing: list(table['firing']).map(text),
     columns: list(table['columns']).map((entry) => {
       const column = fields(entry);
       const identity = column['identity'];

@@ -7,6 +7,7 @@ import type { TableSchema } from '../../contracts/schema.ts';
 import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStart } from '../../contracts/sink.ts';
 import { isFresh } from '../relational/checkpoint.ts';
 import { Applier } from './applier.ts';
+import { checkReplica } from './check.ts';
 import { sinkError, sqlState } from './errors.ts';
 import { takeOver } from './opening.ts';
 import { nameRules, resolveOptions } from './options.ts';
@@ -30,10 +31,16 @@ export class PostgresSink implements Sink {
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
   }
 
-  async check(_tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
-    await using session = await Session.open(await this.#settings(), signal);
-    await session.client.query('SELECT 1');
-    return [];
+  async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
+    const sink = this.#config.name;
+    try {
+      await using session = await Session.open(await this.#settings(), signal);
+      return await checkReplica({ session, sink, names: nameRules(this.#config) }, tables);
+    } catch (error) {
+      const failure = sinkError(error, { sink });
+      if (failure.code === 'ABORTED') throw failure;
+      return [{ severity: 'error', code: 'replica-reach', what: failure.message, remedy: failure.remedy }];
+    }
   }
 
   async open(start: SinkStart, signal: AbortSignal): Promise<Checkpoint | null> {

@@ -14,3 +14,8 @@ export function literal(text: string): string {
 export function qualified(name: TargetName): string {
   return `${ident(name.schema)}.${ident(name.name)}`;
 }
+
+/** A table as statements on its own rows name it: without tables that inherit from it, but with its partitions. */
+export function rowsOf(table: { readonly name: TargetName; readonly kind: string }): string {
+  return table.kind === 'p' ? qualified(table.name) : `ONLY ${qualified(table.name)}`;
+}

@@ -4,7 +4,7 @@ import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { printedName } from '../relational/names.ts';
 import type { ColumnForm } from './array-parameters.ts';
 import { findingIndex, type ReplicaColumn, type ReplicaIndex, type ReplicaTable, upsertIndex } from './replica-table.ts';
-import { ident, qualified } from './sql.ts';
+import { ident, qualified, rowsOf } from './sql.ts';
 
 export interface PlannedColumn {
   /** Index in the source's schema. */
@@ -45,6 +45,9 @@ export interface TablePlan {
 
 /** @throws TidemarkError `REPLICA_SHAPE` when the replica's table cannot hold the rows */
 export function planTable(schema: TableSchema, table: ReplicaTable): TablePlan {
+  if (table.kind !== 'r' && table.kind !== 'p') {
+    throw new TidemarkError('REPLICA_SHAPE', `${printedName(table.name)} is not a table`, { where: { table: tableName(schema) } });
+  }
   const columns = plannedColumns(schema, table);
   const key = schema.key.map((index) => {
     const column = columns.find((planned) => planned.source === index);
@@ -149,6 +152,6 @@ function keyMatch(table: ReplicaTable, key: readonly PlannedColumn[], index: Rep
     columns: key.map((column) => column.target),
     source,
     condition,
-    remove: `DELETE FROM ${qualified(table.name)} AS t USING ${source} WHERE ${condition}`,
+    remove: `DELETE FROM ${rowsOf(table)} AS t USING ${source} WHERE ${condition}`,
   };
 }

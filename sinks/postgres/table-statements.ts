@@ -1,4 +1,5 @@
 /** The statements that write one table's net change, added to a pipeline. */
+import { Op } from '../../contracts/op.ts';
 import type { FoldedTable, RecordRef } from '../../contracts/sink.ts';
 import type { ApplyMode } from '../relational/apply-mode.ts';
 import { chunks, type ChunkLimits } from '../relational/chunks.ts';
@@ -7,7 +8,7 @@ import { imageParameters, keyParameters } from './array-parameters.ts';
 import { copyRows } from './copy-rows.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ReplicaIndex } from './replica-table.ts';
-import { ident, qualified } from './sql.ts';
+import { ident, qualified, rowsOf } from './sql.ts';
 import { type KeyMatch, rowsFromArrays, type TablePlan } from './table-plan.ts';
 
 const LIMITS: ChunkLimits = { rows: 32_768, bytes: 8 << 20 };
@@ -31,11 +32,14 @@ export function addTable(pipeline: Pipeline, plan: TablePlan, change: FoldedTabl
     return;
   }
   switch (mode) {
-    case 'optimistic':
+    case 'optimistic': {
+      const copied = upserts.filter(isCopied);
       removeKeys(pipeline, plan, keys, deletes);
-      insertRows(pipeline, plan, upserts);
+      upsertRows(pipeline, plan, keys, upserts.filter((ref) => !isCopied(ref)));
+      insertRows(pipeline, plan, copied);
       insertRows(pipeline, plan, inserts);
       return;
+    }
     case 'upsert':
       removeKeys(pipeline, plan, keys, deletes);
       upsertRows(pipeline, plan, keys, upserts);
@@ -45,6 +49,11 @@ export function addTable(pipeline: Pipeline, plan: TablePlan, change: FoldedTabl
     case 'clear':
       replaceRows(pipeline, plan, keys, change, mode === 'clear');
   }
+}
+
+/** A row of a copy, not of the stream. */
+function isCopied({ batch, at }: RecordRef): boolean {
+  return batch.records[at + 4] === Op.read;
 }
 
 /** Every touched key goes, every final image comes; what the replica's own columns held is put back. */
@@ -102,7 +111,7 @@ function insertRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRe
 function removeRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {
   if (refs.length === 0) return;
   if (plan.columns.length === 0) {
-    const table = qualified(plan.table.name);
+    const table = rowsOf(plan.table);
     pipeline.once(`DELETE FROM ${table} WHERE ctid IN (SELECT ctid FROM ${table} LIMIT ${refs.length})`);
     return;
   }
@@ -114,9 +123,9 @@ function removeRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRe
         FROM (SELECT ${rowsFromArrays(plan.columns)}) AS s GROUP BY 1
     ), found AS (
       SELECT t.tableoid AS part, t.ctid AS place, gone.times, pg_catalog.row_number() OVER (PARTITION BY gone.image) AS nth
-        FROM ${qualified(plan.table.name)} AS t JOIN gone ON gone.image OPERATOR(pg_catalog.=) ${row('t')}
+        FROM ${rowsOf(plan.table)} AS t JOIN gone ON gone.image OPERATOR(pg_catalog.=) ${row('t')}
     )
-    DELETE FROM ${qualified(plan.table.name)} AS t USING found
+    DELETE FROM ${rowsOf(plan.table)} AS t USING found
      WHERE t.tableoid = found.part AND t.ctid = found.place AND found.nth <= found.times`;
   for (const statement of FREE_PLAN) pipeline.once(statement);
   for (const chunk of chunks(refs, LIMITS)) pipeline.prepared(sql, imageParameters(chunk, 'before', plan.forms));
@@ -146,13 +155,13 @@ function clearSql(plan: TablePlan, index: ReplicaIndex): string {
   });
   const rows = `SELECT ${entries} FROM (SELECT ${rowsFromArrays(plan.columns)}) AS "~r"${guard}`;
   const conditions = index.predicate === null ? meets : [...meets, `(${index.predicate})`];
-  return `DELETE FROM ${qualified(plan.table.name)} USING (${rows}) AS "~s" WHERE ${conditions.join(' AND ')}`;
+  return `DELETE FROM ${rowsOf(plan.table)} USING (${rows}) AS "~s" WHERE ${conditions.join(' AND ')}`;
 }
 
 /** Keeps the replica's own columns of the rows that are about to be deleted and inserted again. */
 function stashExtras(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: readonly RecordRef[]): void {
   const columns = [...keys.columns, ...plan.extraColumns].map((column) => `t.${ident(column.name)}`).join(', ');
-  const table = `${qualified(plan.table.name)} AS t`;
+  const table = `${rowsOf(plan.table)} AS t`;
   pipeline.once(`CREATE TEMPORARY TABLE tidemark_extras ON COMMIT DROP AS SELECT ${columns} FROM ${table} WHERE false`);
   const sql = `INSERT INTO pg_temp.tidemark_extras SELECT ${columns} FROM ${table} CROSS JOIN ${keys.source} WHERE ${keys.condition}`;
   for (const chunk of chunks(refs, LIMITS)) pipeline.once(sql, keyParameters(chunk, plan.keyForms));
@@ -163,6 +172,6 @@ function restoreExtras(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch): voi
   const same = keys.columns
     .map((column) => `t.${ident(column.name)} OPERATOR(${column.equality ?? 'pg_catalog.='}) x.${ident(column.name)}`)
     .join(' AND ');
-  pipeline.once(`UPDATE ${qualified(plan.table.name)} AS t SET ${sets} FROM pg_temp.tidemark_extras AS x WHERE ${same}`);
+  pipeline.once(`UPDATE ${rowsOf(plan.table)} AS t SET ${sets} FROM pg_temp.tidemark_extras AS x WHERE ${same}`);
   pipeline.once('DROP TABLE pg_temp.tidemark_extras');
 }

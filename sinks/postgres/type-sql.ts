@@ -11,31 +11,31 @@ export interface CreatableType {
   readonly labels: readonly string[] | null;
 }
 
-/** The creatable types of a column's type, innermost first. */
+/**
+ * The creatable types of a column's type, innermost first. A multirange comes into being with its range, which the log
+ * does not name: the replica must have it.
+ */
 export function creatableTypes(type: LogicalType): CreatableType[] {
-  switch (type.kind) {
-    case 'array':
-      return creatableTypes(type.element);
-    case 'enum': {
-      const create = `CREATE TYPE ${quotedTypeName(type.name)} AS ENUM (${type.labels.map(literal).join(', ')})`;
-      return [{ name: type.name, create, labels: type.labels }];
-    }
-    case 'domain':
-      return [...creatableTypes(type.base), { name: type.name, create: `CREATE DOMAIN ${quotedTypeName(type.name)} AS ${typeSql(type.base)}`, labels: null }];
-    case 'composite': {
-      const fields = type.fields.map((field) => `${ident(field.name)} ${typeSql(field.type)}`).join(', ');
-      const create = `CREATE TYPE ${quotedTypeName(type.name)} AS (${fields})`;
-      return [...type.fields.flatMap((field) => creatableTypes(field.type)), { name: type.name, create, labels: null }];
-    }
-    case 'range': {
-      if (!type.name.includes('.')) return [];
-      const create = `CREATE TYPE ${quotedTypeName(type.name)} AS RANGE (SUBTYPE = ${typeSql(type.element)})`;
-      return [...creatableTypes(type.element), { name: type.name, create, labels: null }];
-    }
-    // A multirange comes into being with its range, which the log does not name: the replica must have it.
-    default:
-      return [];
+  if (type.kind === 'array') return creatableTypes(type.element);
+  if (type.kind === 'enum') {
+    const create = `CREATE TYPE ${quotedTypeName(type.name)} AS ENUM (${type.labels.map(literal).join(', ')})`;
+    return [{ name: type.name, create, labels: type.labels }];
   }
+  if (type.kind === 'domain') {
+    const create = `CREATE DOMAIN ${quotedTypeName(type.name)} AS ${typeSql(type.base)}`;
+    return [...creatableTypes(type.base), { name: type.name, create, labels: null }];
+  }
+  if (type.kind === 'composite') {
+    const fields = type.fields.map((field) => `${ident(field.name)} ${typeSql(field.type)}`).join(', ');
+    const create = `CREATE TYPE ${quotedTypeName(type.name)} AS (${fields})`;
+    return [...type.fields.flatMap((field) => creatableTypes(field.type)), { name: type.name, create, labels: null }];
+  }
+  // Built-in ranges have no schema in their name.
+  if (type.kind === 'range' && type.name.includes('.')) {
+    const create = `CREATE TYPE ${quotedTypeName(type.name)} AS RANGE (SUBTYPE = ${typeSql(type.element)})`;
+    return [...creatableTypes(type.element), { name: type.name, create, labels: null }];
+  }
+  return [];
 }
 
 /** Schema and name of a type as the log names it. */
@@ -51,6 +51,7 @@ export function quotedTypeName(name: string): string {
 
 /** A logical type as Postgres writes it: for parts of types, where the log has no native text. */
 export function typeSql(type: LogicalType): string {
+  if (isSimple(type)) return SIMPLE[type.kind];
   switch (type.kind) {
     case 'decimal':
       return type.precision === null ? 'numeric' : `numeric(${type.precision}, ${type.scale ?? 0})`;
@@ -81,8 +82,6 @@ export function typeSql(type: LogicalType): string {
       return type.dimensions === null ? 'vector' : `vector(${type.dimensions})`;
     case 'unknown':
       return type.nativeType;
-    default:
-      return SIMPLE[type.kind];
   }
 }
 
@@ -113,3 +112,7 @@ const SIMPLE: Readonly<Record<SimpleKind, string>> = {
   xml: 'xml',
   geometry: 'geometry',
 };
+
+function isSimple(type: LogicalType): type is { readonly kind: SimpleKind } {
+  return type.kind in SIMPLE;
+}

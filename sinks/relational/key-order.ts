@@ -42,11 +42,7 @@ export function inKeyOrder(refs: readonly RecordRef[], schema: TableSchema): rea
     places[index] = Math.floor(((places[index] as number) - min) * scale) * MAX_ROWS + index;
   }
   places.sort();
-  const sorted = new Array<RecordRef>(refs.length);
-  for (let index = 0; index < places.length; index++) {
-    sorted[index] = refs[(places[index] as number) % MAX_ROWS] as RecordRef;
-  }
-  return sorted;
+  return Array.from(places, (place) => refs[place % MAX_ROWS] as RecordRef);
 }
 
 function isInteger(schema: TableSchema): boolean {

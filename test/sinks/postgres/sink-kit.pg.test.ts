@@ -12,8 +12,10 @@ beforeAll(async () => {
 afterAll(() => server?.[Symbol.asyncDispose]());
 
 describe('the Postgres sink', () => {
-  for (const seed of [1, Date.now() % 1_000_000]) {
-    const cases = sinkKit({ place: () => replicaPlace(server), keyless: true, reshapes: true, seed });
-    for (const { name, run } of cases) if (seed === 1 || name.startsWith('random')) test(`${name} (seed ${seed})`, run);
-  }
+  const cases = sinkKit({ place: () => replicaPlace(server), keyless: true, reshapes: true, seed: 1 });
+  for (const { name, run } of cases) test(`${name}`, run);
+
+  const seed = Date.now() % 1_000_000;
+  const random = sinkKit({ place: () => replicaPlace(server), keyless: true, reshapes: true, seed }).filter(({ name }) => name.startsWith('random'));
+  for (const { name, run } of random) test(`${name} (seed ${seed})`, run);
 });

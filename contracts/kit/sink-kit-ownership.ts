@@ -1,0 +1,194 @@
+/** Cases about the checkpoint and who owns it, failures, and what becomes durable when. */
+import { deepStrictEqual, ok, rejects, strictEqual } from 'node:assert/strict';
+import { failAfterWork } from './sink-faults.ts';
+import type { ModelChanges } from './sink-kit-changes.ts';
+import { isError, refused, sorted, type Stand, takesParts } from './sink-kit-stand.ts';
+import { SinkModel } from './sink-model.ts';
+
+export async function emptyPlace(stand: Stand): Promise<void> {
+  const findings = await stand.sink.check([], stand.signal);
+  deepStrictEqual(findings.filter((finding) => finding.severity === 'error'), []);
+  strictEqual(await stand.open(), null);
+}
+
+export async function plainChanges(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  for (let id = 1; id <= 60; id++) things.insert(id, `name ${id}`);
+  await stand.apply();
+  await stand.compare('after inserts');
+  for (let id = 1; id <= 20; id++) things.update(id, `other ${id}`);
+  for (let id = 21; id <= 40; id++) things.remove(id);
+  things.insert(61, 'late');
+  const batch = await stand.apply();
+  await stand.compare('after changes');
+  const checkpoint = await stand.open(stand.another());
+  ok(checkpoint !== null);
+  const { logId, epoch, offset } = checkpoint;
+  deepStrictEqual({ logId, epoch, offset }, { logId: stand.model.logId, epoch: batch.epoch, offset: batch.to });
+  deepStrictEqual(Buffer.from(checkpoint.position), Buffer.from(batch.position));
+}
+
+export async function emptyBatch(stand: Stand): Promise<void> {
+  await stand.open();
+  stand.model.skip(7);
+  const batch = await stand.apply();
+  strictEqual((await stand.open())?.offset, batch.to);
+}
+
+export async function severalInFlight(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  const told: number[] = [];
+  const waits: Promise<void>[] = [];
+  const due: number[] = [];
+  for (let round = 0; round < 12; round++) {
+    for (let id = 1; id <= 10; id++) things.put(id, `round ${round}`);
+    const batch = stand.model.batch();
+    const { accepted, durable } = stand.sink.apply(batch, stand.signal);
+    waits.push(durable.then((offset) => void told.push(offset)));
+    due.push(batch.to);
+    await accepted;
+  }
+  await Promise.all(waits);
+  deepStrictEqual(told, due);
+  await stand.compare('at the end');
+}
+
+export async function gapRefused(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  things.insert(1, 'one');
+  await stand.apply();
+  const expected = sorted(things.table.expected());
+  things.insert(2, 'two');
+  const skipped = stand.model.batch();
+  things.insert(3, 'three');
+  await refused(stand, stand.sink, stand.model.batch(), null);
+  deepStrictEqual(sorted((await stand.place.rows(things.table.schema)) ?? []), expected);
+  strictEqual((await stand.open())?.offset, skipped.after);
+}
+
+export async function replayRefused(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  things.insert(1, 'one');
+  await stand.apply();
+  things.update(1, 'two');
+  const batch = await stand.apply();
+  things.update(1, 'three');
+  const last = await stand.apply();
+  await stand.open();
+  const { accepted, durable } = stand.sink.apply(batch, stand.signal);
+  await Promise.allSettled([accepted, durable]);
+  await stand.compare('after the repetition');
+  strictEqual((await stand.open())?.offset, last.to);
+}
+
+export async function secondOwner(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  things.insert(1, 'one');
+  await stand.apply();
+  const other = stand.another();
+  const taken = await stand.open(other);
+  strictEqual(taken?.offset, stand.model.offset);
+  things.insert(2, 'two');
+  const batch = stand.model.batch();
+  await refused(stand, stand.sink, batch, 'SINK_FENCED');
+  strictEqual((await stand.place.rows(things.table.schema))?.length, 1);
+  await stand.applyBatch(batch, other);
+  await stand.compare('written by the second owner');
+}
+
+export async function foreignLog(stand: Stand): Promise<void> {
+  await stand.open();
+  stand.model.skip(1);
+  await stand.apply();
+  const foreign = new SinkModel('b');
+  await rejects(stand.another().open(foreign.start(), stand.signal), isError('SINK_FOREIGN'));
+  strictEqual((await stand.open())?.offset, 1);
+}
+
+export async function failedAfterWork(stand: Stand): Promise<void> {
+  const faulty = failAfterWork(stand.sink, (batch) => batch.to > 2);
+  await stand.open(faulty);
+  const things = stand.standardTable();
+  things.insert(1, 'one');
+  await stand.apply(faulty);
+  things.update(1, 'two');
+  const batch = stand.model.batch();
+  await refused(stand, faulty, batch, 'SINK_UNREACHABLE');
+  strictEqual((await stand.open())?.offset, batch.to, 'the work had been done');
+  things.insert(2, 'next');
+  await stand.apply();
+  await stand.compare('after the failure');
+}
+
+export async function closedInFlight(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  await stand.apply();
+  const before = stand.model.offset;
+  for (let id = 1; id <= 400; id++) things.insert(id, 'x'.repeat(50));
+  const batch = stand.model.batch();
+  const { accepted, durable } = stand.sink.apply(batch, stand.signal);
+  const settled = Promise.allSettled([accepted, durable]);
+  await stand.sink[Symbol.asyncDispose]();
+  await settled;
+  const next = stand.another();
+  const offset = (await stand.open(next))?.offset ?? 0;
+  const rows = await stand.place.rows(things.table.schema);
+  if (takesParts(next)) {
+    ok(offset === before || offset === batch.to, `the checkpoint is at ${offset}`);
+    strictEqual(rows?.length, offset === before ? 0 : 400);
+  }
+  if (offset === before) await stand.applyBatch(batch, next);
+  if (offset === before || offset === batch.to) await stand.compare('in the end');
+}
+
+export async function abortedBefore(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  await stand.apply();
+  things.insert(1, 'one');
+  const { accepted, durable } = stand.sink.apply(stand.model.batch(), AbortSignal.abort());
+  const outcomes = await Promise.allSettled([accepted, durable]);
+  strictEqual(outcomes[1].status, 'rejected');
+  deepStrictEqual(await stand.place.rows(things.table.schema), []);
+}
+
+export async function parts(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  await stand.apply();
+  const before = stand.model.offset;
+  const waits: Promise<number>[] = [];
+  for (let part = 0; part < 3; part++) {
+    for (let id = 1; id <= 30; id++) things.put(part * 20 + id, `part ${part}`);
+    const { accepted, durable } = stand.sink.apply(stand.model.batch(true), stand.signal);
+    waits.push(durable);
+    await accepted;
+  }
+  deepStrictEqual(await stand.place.rows(things.table.schema), [], 'nothing is visible before the end');
+  things.put(1, 'the end');
+  const last = await stand.apply();
+  deepStrictEqual(await Promise.all(waits), waits.map(() => last.to));
+  await stand.compare('the whole transaction');
+  await cutBetweenParts(stand, things, before);
+}
+
+/** The hub goes away between two parts: nothing of the transaction stays. */
+async function cutBetweenParts(stand: Stand, things: ModelChanges, before: number): Promise<void> {
+  ok(stand.model.offset > before);
+  const expected = sorted(things.table.expected());
+  const offset = stand.model.offset;
+  things.put(1, 'never ends');
+  const { accepted, durable } = stand.sink.apply(stand.model.batch(true), stand.signal);
+  const settled = Promise.allSettled([accepted, durable]);
+  await accepted;
+  await stand.sink[Symbol.asyncDispose]();
+  await settled;
+  strictEqual((await stand.open(stand.another()))?.offset, offset);
+  deepStrictEqual(sorted((await stand.place.rows(things.table.schema)) ?? []), expected);
+}
