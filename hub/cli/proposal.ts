@@ -1,7 +1,7 @@
 /** What `init` writes. Pure: from what was found to the text of the file. No secret is in it. */
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
-import { exactPattern } from '../config/table-patterns.ts';
+import { exactPattern, type TableNaming } from '../config/table-patterns.ts';
 import type { CheckedSource } from './findings.ts';
 import { shortened } from './text-table.ts';
 
@@ -91,16 +91,19 @@ function tableEntries({ tables, findings }: CheckedSource): string[] {
   const namespaces = new Map<string, number>();
   for (const { namespace } of tables) namespaces.set(namespace, (namespaces.get(namespace) ?? 0) + 1);
   if (namespaces.size === 0) return [entry('public.*', 'nothing was found; correct this')];
-  const refused = new Map(findings.filter(({ severity, table }) => severity === 'error' && table !== undefined).map((finding) => [finding.table, finding]));
-  const leftOut = tables.filter((table) => refused.has(tableName(table)));
+  const refused = findings.filter(({ severity, table }) => severity === 'error' && table !== undefined);
   return [
     ...[...namespaces].map(([namespace, count]) => entry(namespacePattern(namespace), `${count} table${count === 1 ? '' : 's'}`)),
-    ...leftOut.slice(0, MOST_LEFT_OUT).map((table) => {
-      const finding = refused.get(tableName(table));
-      return entry(`!${exactPattern(table)}`, `${finding?.what ?? ''}: ${finding?.remedy ?? ''}`);
-    }),
-    ...(leftOut.length > MOST_LEFT_OUT ? [`      # and ${leftOut.length - MOST_LEFT_OUT} more that cannot be captured as they are; see \`tidemark check\``] : []),
+    ...refused.slice(0, MOST_LEFT_OUT).map(({ table = '', what, remedy }) => entry(`!${exactPattern(named(table, tables))}`, `${what}: ${remedy}`)),
+    ...(refused.length > MOST_LEFT_OUT ? [`      # and ${refused.length - MOST_LEFT_OUT} more that cannot be captured as they are; see \`tidemark check\``] : []),
   ];
+}
+
+/** The table that a finding names; of one that cannot be captured only the name is known. */
+function named(name: string, tables: readonly TableSchema[]): TableNaming {
+  const known = tables.find((table) => tableName(table) === name);
+  const dot = name.indexOf('.');
+  return known ?? { namespace: name.slice(0, dot), name: name.slice(dot + 1) };
 }
 
 function namespacePattern(namespace: string): string {
