@@ -139,7 +139,10 @@ export class BatchCompletion {
       let deleted: RowId | null = null;
       for (view.reset(batch.records); view.next(); ) {
         if (!isRowOp(view.op)) continue;
-        if ((view.flags & Flag.incomplete) !== 0) add(ids, isSecondHalf(view) && deleted !== null ? deleted : rowId(view.tableId, view.key()));
+        if ((view.flags & Flag.incomplete) !== 0) {
+          if (isSecondHalf(view) && deleted !== null) add(ids, deleted);
+          if (!isSecondHalf(view) || isReplayed(view)) add(ids, rowId(view.tableId, view.key()));
+        }
         deleted = isFirstHalf(view) ? rowId(view.tableId, view.key()) : null;
       }
       if (need.endsInKeyChange && deleted !== null) add(ids, deleted);
@@ -189,7 +192,7 @@ export class BatchCompletion {
 
   #completed(walk: Walk, view: RecordView): Buffer {
     const name = rowName(rowId(view.tableId, view.key()));
-    const base = isSecondHalf(view) ? walk.changedFrom : imageBefore(walk, name);
+    const base = baseOf(walk, view, name);
     walk.changedFrom = null;
     if (base === null) {
       const table = walk.catalog.table(view.tableId);
@@ -227,6 +230,20 @@ function isFirstHalf(view: RecordView): boolean {
 /** The second half: the row comes under its new key. */
 function isSecondHalf(view: RecordView): boolean {
   return view.op === Op.create && (view.flags & Flag.keyChange) !== 0;
+}
+
+function isReplayed(view: RecordView): boolean {
+  return (view.flags & Flag.replayed) !== 0;
+}
+
+/**
+ * What completes the record. A change of key is completed from the row under its old key. When it is replayed over a
+ * chunk whose snapshot has seen it, the old key is gone and the chunk has the row under its new one: as of that change
+ * or later, and what is later follows.
+ */
+function baseOf(walk: Walk, view: RecordView, name: string): Image | null {
+  if (!isSecondHalf(view)) return imageBefore(walk, name);
+  return walk.changedFrom ?? (isReplayed(view) ? imageBefore(walk, name) : null);
 }
 
 function imageBefore(walk: Walk, name: string): Image | null {

@@ -36,20 +36,26 @@ export class Generation {
   readonly cleared = new Set<number>();
   /** Every table's are. */
   clearedAll = false;
+  /** Tables of the entries that may have had incomplete rows before: their marks in the index are to be renewed. */
+  readonly marked = new Set<number>();
   /** Tables whose incomplete rows are settled. */
   readonly unmarked = new Set<number>();
   /** Tables whose schema or state this batch changed; with `gap`, all of them. */
   readonly changed = new Set<number>();
   allChanged = false;
 
+  readonly #watched: Watched;
+
+  /** Follows the batch; `watched` is kept in step with the log. */
   constructor(batch: ChangeBatch, watched: Watched, completedAt: ReadonlySet<number>) {
+    this.#watched = watched;
     this.firstOffset = batch.baseOffset;
     this.lastOffset = batch.lastOffset;
     const view = new RecordView();
     for (view.reset(batch.records); view.next(); ) {
       const { op, flags } = view;
       if (op === Op.update || op === Op.create || op === Op.read) {
-        if ((flags & (Flag.wide | Flag.incomplete)) !== 0) this.#wide(view, batch.baseOffset + view.index, watched, completedAt);
+        if ((flags & (Flag.wide | Flag.incomplete)) !== 0) this.#wide(view, batch.baseOffset + view.index, completedAt);
         else if (watched.marked.has(view.tableId)) this.#set(view, { kind: 'none' });
       } else if (op === Op.delete) {
         if (watched.indexed.has(view.tableId)) this.#set(view, { kind: 'none' });
@@ -66,7 +72,8 @@ export class Generation {
     return this.entries.size === 0 && this.cleared.size === 0 && !this.clearedAll && this.unmarked.size === 0;
   }
 
-  #wide(view: RecordView, offset: Offset, watched: Watched, completedAt: ReadonlySet<number>): void {
+  #wide(view: RecordView, offset: Offset, completedAt: ReadonlySet<number>): void {
+    const watched = this.#watched;
     watched.indexed.add(view.tableId);
     if ((view.flags & Flag.incomplete) !== 0) {
       watched.marked.add(view.tableId);
@@ -80,6 +87,7 @@ export class Generation {
   #set(view: RecordView, entry: RowEntry): void {
     // A keyless table's rows cannot be looked up; its source sends them whole.
     if (view.keyEnd === view.keyStart) return;
+    if (this.#watched.marked.has(view.tableId)) this.marked.add(view.tableId);
     this.entries.set(rowName(rowId(view.tableId, view.key())), entry);
   }
 
@@ -99,6 +107,9 @@ export class Generation {
     }
     this.changed.add(view.tableId);
     if (control.type === 'copying' || control.type === 'removed') this.#clear(view.tableId);
-    else if (control.type === 'copied') this.unmarked.add(view.tableId);
+    else if (control.type === 'copied') {
+      this.unmarked.add(view.tableId);
+      this.#watched.marked.delete(view.tableId);
+    }
   }
 }

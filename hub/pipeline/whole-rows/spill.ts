@@ -16,6 +16,7 @@ const INCOMPLETE = 1;
 export class Spill {
   readonly #store: IndexStore;
   readonly #cleared = new Set<number>();
+  readonly #marked = new Set<number>();
   readonly #unmarked = new Set<number>();
   #clearedAll = false;
   #last: Offset = 0;
@@ -43,6 +44,7 @@ export class Spill {
       this.#cleared.add(tableId);
       await store.clear('p', tableId);
     }
+    for (const tableId of generation.marked) this.#marked.add(tableId);
     for (const tableId of generation.unmarked) this.#unmarked.add(tableId);
     for (const [name, entry] of generation.entries) {
       store.put('p', rowIdOfName(name), encoded(entry));
@@ -61,8 +63,8 @@ export class Spill {
     });
   }
 
-  /** Everything in it is durable: it goes into the index. Answers the tables whose incomplete rows are settled. */
-  async moveToIndex(marked: ReadonlySet<number>): Promise<ReadonlySet<number>> {
+  /** Everything in it is durable: it goes into the index. */
+  async moveToIndex(): Promise<void> {
     const store = this.#store;
     for (const space of ['e', 'i'] as const) {
       if (this.#clearedAll) await store.clear(space);
@@ -71,20 +73,19 @@ export class Spill {
     for await (const [id, bytes] of store.entries('p')) {
       const offset = Number(bytes.readBigUInt64BE(0));
       const entry = hasImage(bytes) ? offset : offset === INCOMPLETE ? 'incomplete' : 'none';
-      writeEntry(store, id, entry, marked.has(tableOf(id)));
+      writeEntry(store, id, entry, this.#marked.has(tableOf(id)));
       if (store.isFull) await store.write();
     }
     await store.write();
-    const unmarked = new Set(this.#unmarked);
-    for (const tableId of unmarked) await store.clear('i', tableId);
+    for (const tableId of this.#unmarked) await store.clear('i', tableId);
     await this.clear();
-    return unmarked;
   }
 
   /** Forgets everything, also what an earlier process left. */
   async clear(): Promise<void> {
     await this.#store.clear('p');
     this.#cleared.clear();
+    this.#marked.clear();
     this.#unmarked.clear();
     this.#clearedAll = false;
     this.#last = 0;

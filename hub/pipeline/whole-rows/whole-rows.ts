@@ -202,7 +202,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     if (durable <= this.#marked) return;
     if (!this.#spill.isEmpty) {
       if (this.#spill.lastOffset > durable) return;
-      for (const tableId of await this.#spill.moveToIndex(this.#watched.marked)) this.#watched.marked.delete(tableId);
+      await this.#spill.moveToIndex();
     }
     let first = this.#generations[0];
     while (first !== undefined && first.lastOffset <= durable) {
@@ -236,14 +236,13 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     }
     for (const [name, entry] of generation.entries) {
       const id = rowIdOfName(name);
-      writeEntry(store, id, entry.kind === 'image' ? entry.offset : entry.kind, this.#watched.marked.has(tableOf(id)));
+      writeEntry(store, id, entry.kind === 'image' ? entry.offset : entry.kind, generation.marked.has(tableOf(id)));
       if (entry.kind === 'image' && entry.completed) this.#logged.remember(entry.offset, entry.image);
       if (store.isFull) await store.write();
     }
     for (const tableId of generation.unmarked) {
       await store.write();
       await store.clear('i', tableId);
-      this.#watched.marked.delete(tableId);
     }
     await store.write();
   }

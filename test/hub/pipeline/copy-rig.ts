@@ -4,6 +4,7 @@ import { ReferenceLog } from '../../../contracts/kit/reference-log.ts';
 import type { LogWriter, SourceLog } from '../../../contracts/log-engine.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
+import { appendControl } from '../../../hub/pipeline/copy/hub-transaction.ts';
 import { Copies } from '../../../hub/pipeline/copy/copies.ts';
 import { StreamFeed } from '../../../hub/pipeline/stream-feed.ts';
 import { WholeRows } from '../../../hub/pipeline/whole-rows/whole-rows.ts';
@@ -94,6 +95,11 @@ export class CopyRig implements AsyncDisposable {
       await feed.append(new ChangeBatch({ count: 0, records, transactions: [], progress: this.source.streamPosition() }));
     }
     return batch !== null;
+  }
+
+  /** Notes that the log has lost changes: every table is to be copied again. */
+  async gap(): Promise<void> {
+    await this.#feed?.turn((turn) => appendControl(turn, 0, { type: 'gap', why: 'the slot was lost' }));
   }
 
   /** The connection is lost: the stream ends, and what it was sending is cut. */
