@@ -7,7 +7,7 @@ import type { ConfigOption } from './hub-access.ts';
 
 /** The configuration that the options name. @throws Problems with every fault of the file */
 export async function loadedConfig(options: ConfigOption, context: CliContext): Promise<HubConfig> {
-  const result = await readConfig(resolve(context.cwd, options.config), context.env, context.registry);
+  const result = await readConfig(resolve(context.cwd, options.config), context.env, await context.registry());
   if ('problems' in result) throw new Problems(result.problems);
   return result.config;
 }

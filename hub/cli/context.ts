@@ -18,7 +18,8 @@ export interface CliContext {
   readonly signal: AbortSignal;
   /** How the command ends when it does not throw. */
   readonly outcome: Outcome;
-  readonly registry: Registry;
+  /** Loaded when first asked for: most commands only talk to a hub, and should begin at once. */
+  registry(): Promise<Registry>;
   readonly version: string;
   /** Milliseconds since 1970. */
   now(): number;

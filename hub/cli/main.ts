@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The executable `tidemark`: the only place that ends the process. */
-import { registry } from '../registry.ts';
 import type { CliContext } from './context.ts';
 import type { Outcome } from './exit.ts';
 import { runCommand } from './program.ts';
@@ -39,7 +38,7 @@ const context: CliContext = {
   cwd: process.cwd(),
   signal: ending.signal,
   outcome,
-  registry,
+  registry: async () => (await import('../registry.ts')).registry,
   version: packageVersion(),
   now: () => Date.now(),
 };

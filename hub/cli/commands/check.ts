@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { withHashKey } from '../../config/hash-key.ts';
-import { createRuntime } from '../../runtime/runtime.ts';
 import { loadedConfig } from '../configuration.ts';
 import { say, type CliContext } from '../context.ts';
 import { checkAll, findingLines } from '../findings.ts';
@@ -20,8 +19,9 @@ export function addCheckCommand(program: Command, context: CliContext): void {
     .addHelpText('after', examples('tidemark check', 'tidemark check --config shop.yaml', 'tidemark check --json | jq \'select(.severity == "error")\''))
     .action(async (options: CheckOptions) => {
       const config = withHashKey(await loadedConfig(options, context), NO_KEY);
+      const { createRuntime } = await import('../../runtime/runtime.ts');
       const runtime = createRuntime({ logLevel: 'silent' });
-      const parts = await checkAll(config, { registry: context.registry, runtime, signal: context.signal });
+      const parts = await checkAll(config, { registry: await context.registry(), runtime, signal: context.signal });
       const all = parts.flatMap((part) => part.findings.map((finding) => ({ part: part.part, name: part.name, ...finding })));
       const errors = all.filter(({ severity }) => severity === 'error').length;
       const warnings = all.filter(({ severity }) => severity === 'warning').length;

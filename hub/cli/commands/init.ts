@@ -3,7 +3,6 @@ import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { createRuntime } from '../../runtime/runtime.ts';
 import { note, say, type CliContext } from '../context.ts';
 import { checkSource, findingLines } from '../findings.ts';
 import { DEFAULT_CONFIG, examples } from '../hub-access.ts';
@@ -37,7 +36,8 @@ export function addInitCommand(program: Command, context: CliContext): void {
 }
 
 async function init(url: string, options: InitOptions, context: CliContext): Promise<void> {
-  const { registry } = context;
+  const registry = await context.registry();
+  const { createRuntime } = await import('../../runtime/runtime.ts');
   const file = resolve(context.cwd, options.out);
   if (options.stdout !== true && options.force !== true && existsSync(file)) throw exists(file);
   const source = proposedEndpoint(url, registry.connectors, 'source', []);

@@ -7,7 +7,6 @@ import { countArgument } from '../arguments.ts';
 import { write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
 import { recordText } from '../record-text.ts';
-import { openStopped } from '../stopped-hub.ts';
 
 interface ReadOptions extends HubOptions {
   readonly from?: number;
@@ -37,6 +36,7 @@ export function addReadCommand(program: Command, context: CliContext): void {
           await print(client.read(source, query, context.signal), options, context);
         },
         async (data) => {
+          const { openStopped } = await import('../stopped-hub.ts');
           await using engine = await openStopped(data);
           if (!(await engine.sources()).includes(source)) throw new TidemarkError('SOURCE_UNKNOWN', `${data} has no log of a source ${source}`, { where: { source } });
           const log = await engine.open(source, { create: false });

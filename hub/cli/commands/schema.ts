@@ -8,5 +8,5 @@ export function addSchemaCommand(program: Command, context: CliContext): void {
     .command('schema')
     .description('Print the JSON Schema of the configuration file')
     .addHelpText('after', examples('tidemark schema > tidemark.schema.json'))
-    .action(() => say(context, JSON.stringify(publishedSchema(context.registry), null, 2)));
+    .action(async () => say(context, JSON.stringify(publishedSchema(await context.registry()), null, 2)));
 }

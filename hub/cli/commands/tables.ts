@@ -4,7 +4,6 @@ import type { TableStatus } from '../../service.ts';
 import { say, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
 import { tableLines } from '../status-text.ts';
-import { stoppedStatus } from '../stopped-hub.ts';
 
 interface TablesOptions extends HubOptions {
   readonly json?: boolean;
@@ -21,7 +20,7 @@ export function addTablesCommand(program: Command, context: CliContext): void {
         options,
         context,
         async (client) => (await client.tables(context.signal)).sources,
-        async (data) => (await stoppedStatus(data, context.version)).sources,
+        async (data) => (await (await import('../stopped-hub.ts')).stoppedStatus(data, context.version)).sources,
       );
       if (source !== undefined && !sources.some(({ name }) => name === source)) {
         throw new TidemarkError('SOURCE_UNKNOWN', `there is no source ${source}`, { where: { source } });

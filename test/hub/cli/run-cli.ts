@@ -37,7 +37,7 @@ export async function tidemark(args: readonly string[], options: CliOptions): Pr
     cwd: options.cwd,
     signal: options.signal ?? new AbortController().signal,
     outcome,
-    registry: options.registry ?? NO_MODULES,
+    registry: () => Promise.resolve(options.registry ?? NO_MODULES),
     version: '0.1.0',
     now: () => Date.parse('2026-11-21T13:12:00.000Z'),
   };

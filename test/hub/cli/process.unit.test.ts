@@ -1,0 +1,73 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ApiClient } from '../../../hub/api/client.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
+
+const main = resolve(import.meta.dirname, '../../../hub/cli/main.ts');
+
+let folder: TemporaryDirectory;
+
+beforeAll(async () => {
+  folder = await temporaryDirectory('process');
+  // Nobody listens there: the hub runs, and tries again.
+  await writeFile(join(folder.path, 'tidemark.yaml'), 'sources: { shop: { type: postgres, url: "postgres://u@127.0.0.1:1/d", tables: ["*.*"] } }\n');
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function start(...args: string[]) {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder.path, stdio: ['ignore', 'pipe', 'pipe'] });
+  const text = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (part: string) => { text.stdout += part; });
+  child.stderr.setEncoding('utf8').on('data', (part: string) => { text.stderr += part; });
+  const ended: Promise<Ended> = once(child, 'close').then(() => ({ code: child.exitCode, ...text }));
+  return { child, ended };
+}
+
+async function startRunning() {
+  const started = start('run');
+  const api = new ApiClient({ socket: join(folder.path, 'data', 'hub.sock') });
+  await expect.poll(() => api.health(new AbortController().signal).then(() => true, () => false), { timeout: 15_000, interval: 50 }).toBe(true);
+  return started;
+}
+
+describe('the executable', () => {
+  it('ends with the code of the command', async () => {
+    expect(await start('--version').ended).toEqual({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) as string, stderr: '' });
+    expect(await start('nonsense').ended).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^USAGE: /) as string });
+    expect(await start('sink', 'pause', 'x').ended).toMatchObject({ code: 1, stderr: expect.stringMatching(/^API_UNREACHABLE: /) as string });
+  });
+
+  it('does not mind a reader that has seen enough', async () => {
+    const { child, ended } = start('schema');
+    child.stdout.destroy();
+    expect(await ended).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)('runs with a source that cannot be reached, and drains at %s', async (signal) => {
+    const { child, ended } = await startRunning();
+    child.kill(signal);
+    const { code, stderr } = await ended;
+    expect(code).toBe(0);
+    const events = stderr.trim().split('\n').map((line) => (JSON.parse(line) as { event: string }).event);
+    expect(events).toContain('hub-started');
+    expect(events).toContain('hub-ending');
+  });
+
+  it('ends at once at a second signal', async () => {
+    const { child, ended } = await startRunning();
+    child.kill('SIGSTOP');
+    child.kill('SIGTERM');
+    child.kill('SIGINT');
+    child.kill('SIGCONT');
+    expect((await ended).code).toBe(130);
+  });
+});
