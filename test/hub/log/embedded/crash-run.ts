@@ -91,7 +91,6 @@ export class CrashRun {
         this.#checkpoint = this.#checkpointOf(log);
       } catch (error) {
         if (isCrash(error) || !isInjected(error)) throw error;
-        if (process.env.DBG) console.log('injected', step, dice, String(error), this.#told.highWatermark, log.state().highWatermark);
         await unlessInjected(writer[Symbol.asyncDispose]());
         // What a hub does after a failed write: a new writer, and the source sends again what is not in the log.
         if (isClosed || this.#unit() < 0.5) {
