@@ -60,6 +60,8 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
   exists(path: string): Promise<boolean>;
+  /** Bytes of the disk that holds `path`, and those of them that can still be written. Absent where nobody can tell. */
+  space?(path: string): Promise<{ readonly free: number; readonly total: number }>;
 }
 
 

@@ -8,8 +8,10 @@ export const METRICS = {
   tidemark_source_records_total: counter('records', 'Records taken from the source and appended to its log.', ['source']),
   tidemark_source_bytes_total: counter('bytes', 'Bytes of records appended to the log.', ['source']),
   tidemark_source_transactions_total: counter('transactions', 'Transactions appended to the log.', ['source']),
+  tidemark_source_reconnects_total: counter('times', 'Times the stream was opened again after a failure.', ['source']),
   tidemark_sink_records_total: counter('records', 'Records of the log that the sink has applied.', ['sink']),
   tidemark_sink_bytes_total: counter('bytes', 'Bytes of records that the sink has applied.', ['sink']),
+  tidemark_sink_retries_total: counter('times', 'Times the sink was opened again after a failure.', ['sink']),
   tidemark_sink_batches_total: counter('batches', 'Batches that the sink has applied.', ['sink']),
   tidemark_sink_apply_seconds: histogram('seconds', 'Time from handing a batch to the sink until it is durable there.', ['sink'], [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,

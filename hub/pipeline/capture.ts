@@ -50,6 +50,7 @@ export interface CaptureParts {
  * unfinished transaction is cut when the next life begins, and sent again by the source.
  */
 export class Capture implements Work {
+  readonly retries: Work['retries'];
   readonly #parts: CaptureParts;
   readonly #durable = new Waiters<DurableProgress>();
   readonly #feeds = new Waiters<StreamFeed>();
@@ -65,6 +66,7 @@ export class Capture implements Work {
 
   constructor(parts: CaptureParts) {
     this.#parts = parts;
+    this.retries = { metric: 'tidemark_source_reconnects_total', labels: { source: parts.config.name } };
   }
 
   judge(failure: unknown): FailureAction {

@@ -47,6 +47,7 @@ type Errand = { readonly kind: 'sift'; readonly batch: SinkBatch } | { readonly 
  * caller's; only this part applies to it. Rows that the sink refuses become dead letters where the configuration says so.
  */
 export class Deliver implements Work {
+  readonly retries: Work['retries'];
   readonly #parts: DeliverParts;
   readonly #reached = new Waiters<Offset>();
   #delivery: Delivery | null = null;
@@ -57,6 +58,7 @@ export class Deliver implements Work {
 
   constructor(parts: DeliverParts) {
     this.#parts = parts;
+    this.retries = { metric: 'tidemark_sink_retries_total', labels: { sink: parts.config.name } };
   }
 
   judge(failure: unknown): FailureAction {

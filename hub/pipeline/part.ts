@@ -1,5 +1,6 @@
 import type { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
+import type { MetricName } from '../observability/metric-names.ts';
 import { backOff, type FailureAction } from './error-policy.ts';
 import { Waiters } from './waiters.ts';
 
@@ -8,6 +9,8 @@ export type PartState = 'starting' | 'running' | 'retrying' | 'paused' | 'stoppe
 
 /** A long-running piece of work: one life from its beginning to its failure or its stop. */
 export interface Work {
+  /** The counter of its retries. */
+  readonly retries: { readonly metric: MetricName; readonly labels: Readonly<Record<string, string>> };
   /**
    * Works until `signal` aborts or something fails. Calls `healthy` once it is really at work, and after each success,
    * so that the next failure is waited for from the shortest delay again.
@@ -132,6 +135,8 @@ export class Part {
 
   async #waitForNextTry(signal: AbortSignal): Promise<void> {
     this.#attempt++;
+    const { metric, labels } = this.#work.retries;
+    this.#runtime.metrics.add(metric, 1, labels);
     this.#state = 'retrying';
     this.#wake = new AbortController();
     const either = AbortSignal.any([signal, this.#wake.signal]);

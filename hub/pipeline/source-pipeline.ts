@@ -11,6 +11,7 @@ import type { SourceStatusView, TableStatus } from '../service.ts';
 import { Capture } from './capture.ts';
 import { CopyCompanion } from './copy/companion.ts';
 import type { Copies } from './copy/copies.ts';
+import type { CopyProgress } from './copy/session.ts';
 import { backOff } from './error-policy.ts';
 import { Part } from './part.ts';
 import { Rate } from './rate.ts';
@@ -60,7 +61,7 @@ export class SourcePipeline implements Supervised {
     });
     this.#part = new Part(this.name, this.#capture, runtime);
     this.#watch = new SourceWatch({
-      name: config.name, connector, runtime, limits,
+      name: config.name, data: directory, connector, runtime, limits,
       onLimit: (action, error) => {
         if (action === 'stop') this.#capture.fail(error);
         else this.resync(error.message).catch((failure: unknown) => this.#capture.fail(failure));
@@ -121,7 +122,7 @@ export class SourcePipeline implements Supervised {
       const turns = await this.#capture.streaming(signal);
       try {
         const tables = await connector.tables(signal);
-        await turns.waitCatalog((catalog) => tables.every((table) => isSettled(catalog, table)), signal);
+        await turns.waitCatalog(allSettled(tables), signal);
         const { head } = await connector.status(signal);
         if (head !== null) return await this.#capture.passed(head, signal);
       } catch (failure) {
@@ -157,6 +158,7 @@ export class SourcePipeline implements Supervised {
     const { config, connector, runtime, copies } = this.#parts;
     const { state, error, failedAt } = this.#part;
     const log = this.log.state();
+    const copying = new Map(copies.progress().map((progress) => [progress.tableId, progress]));
     const { source } = this.#watch;
     const head = source?.head ?? null;
     const behind = head !== null && log.position !== null && connector.positions.compare(head, log.position) > 0;
@@ -174,21 +176,40 @@ export class SourcePipeline implements Supervised {
       logBytes: log.bytes,
       recordsPerSecond: this.#rate.perSecond(),
       waitingFor: this.#watch.warning ?? source?.waitingFor ?? '',
-      tables: this.log.catalog().tables().map((table) => tableStatus(table, copies)),
+      tables: this.log.catalog().tables().map((table) => tableStatus(table, copying.get(table.tableId), copies)),
       error: error === null ? null : errorView(error, failedAt),
     };
   }
 }
 
-/** True when the log has the table and there is nothing left to copy of it. */
-function isSettled(catalog: Catalog, present: TableSchema): boolean {
-  const state = catalog.bySourceId(present.sourceTableId)?.state;
+/**
+ * True of a catalog that has all of the tables, with nothing left to copy. Asked again and again while many tables are
+ * copied: looks at the first that was not settled when it was asked last, and at all of them only when that one is.
+ */
+function allSettled(tables: readonly TableSchema[]): (catalog: Catalog) => boolean {
+  let waitsFor: string | null = null;
+  return (catalog) => {
+    if (waitsFor !== null && !isSettled(catalog.bySourceId(waitsFor))) return false;
+    const settled = new Set<string>();
+    for (const table of catalog.tables()) {
+      const sourceId = table.versions.at(-1)?.schema.sourceTableId;
+      if (sourceId === undefined || table.state.state === 'removed') continue;
+      if (isSettled(table)) settled.add(sourceId);
+      else settled.delete(sourceId);
+    }
+    waitsFor = tables.find((table) => !settled.has(table.sourceTableId))?.sourceTableId ?? null;
+    return waitsFor === null;
+  };
+}
+
+/** True when there is nothing left to copy of the table. */
+function isSettled(table: CatalogTable | undefined): boolean {
+  const state = table?.state;
   return state?.state === 'consistent' || (state?.state === 'stopped' && !state.recopy);
 }
 
-function tableStatus({ tableId, versions, state, consistent }: CatalogTable, copies: Copies): TableStatus {
+function tableStatus({ tableId, versions, state, consistent }: CatalogTable, copy: CopyProgress | undefined, copies: Copies): TableStatus {
   const schema = versions.at(-1)?.schema;
-  const copy = copies.progress().find((progress) => progress.tableId === tableId);
   return {
     table: schema === undefined ? `id ${tableId}` : tableName(schema),
     tableId,

@@ -6,13 +6,23 @@ import type { Runtime } from '../../contracts/runtime.ts';
 /** How often a source is asked how it is, in milliseconds. */
 const INTERVAL_MS = 5000;
 
+/** A disk with less room than this, and less than a twentieth of its size, is almost full. */
+const LOW_BYTES = 2 ** 30;
+
 export interface WatchParts {
   readonly name: string;
+  /** The folder that holds the log. */
+  readonly data: string;
   readonly connector: SourceConnector;
   readonly runtime: Runtime;
   readonly limits: HubLimits;
   /** The source holds back more than it may, and the configuration says what is to be done. */
   readonly onLimit: (action: 'stop' | 'drop-slot-and-recopy', error: TidemarkError) => void;
+}
+
+/** True when the log should have more room soon. A pure decision. */
+export function isAlmostFull({ free, total }: { readonly free: number; readonly total: number }): boolean {
+  return free < Math.min(LOW_BYTES, total / 20);
 }
 
 /** What the limit on retained WAL asks for. A pure decision. */
@@ -22,13 +32,14 @@ export function retainedWalAction(retained: number | null, limits: HubLimits): '
 }
 
 /**
- * Asks a source every few seconds how it is, whether or not it streams, so that status answers at once and a source that
- * holds back too much WAL for this hub is never left to fill its disk unnoticed.
+ * Asks a source every few seconds how it is, whether or not it streams, so that status answers at once, a source that
+ * holds back too much WAL for this hub is never left to fill its disk unnoticed, and neither is the hub's own disk.
  */
 export class SourceWatch {
   readonly #parts: WatchParts;
   #source: SourceStatus | null = null;
-  #warning: string | null = null;
+  #retainedWarning: string | null = null;
+  #diskWarning: string | null = null;
   #stop: AbortController | null = null;
   #done: Promise<void> = Promise.resolve();
 
@@ -41,9 +52,9 @@ export class SourceWatch {
     return this.#source;
   }
 
-  /** What is wrong with what the source retains, for people. */
+  /** What is wrong with what the source retains, or with the hub's disk, for people. */
   get warning(): string | null {
-    return this.#warning;
+    return this.#retainedWarning ?? this.#diskWarning;
   }
 
   start(): void {
@@ -63,29 +74,45 @@ export class SourceWatch {
     while (!signal.aborted) {
       try {
         this.#source = await connector.status(signal);
-        this.#judge(this.#source.retainedBytes);
+        this.#judgeRetained(this.#source.retainedBytes);
       } catch (failure) {
         if (signal.aborted) return;
         this.#source = { head: null, retainedBytes: null, connected: false, waitingFor: describeError(failure) };
         runtime.logger.log('debug', 'source-status-failed', { source: name, what: describeError(failure) });
       }
+      await this.#judgeDisk();
       await runtime.clock.sleep(INTERVAL_MS, signal).catch((reason: unknown) => {
         if (!signal.aborted) throw reason;
       });
     }
   }
 
-  #judge(retained: number | null): void {
+  #judgeRetained(retained: number | null): void {
     const { limits, name, runtime, onLimit } = this.#parts;
     const action = retainedWalAction(retained, limits);
     if (action === 'none') {
-      this.#warning = null;
+      this.#retainedWarning = null;
       return;
     }
+    const isNew = this.#retainedWarning === null;
     const what = `the source holds back ${retained} bytes of WAL for this hub, above hub.limits.retainedWal`;
-    const isNew = this.#warning === null;
+    this.#retainedWarning = what;
     if (isNew) runtime.logger.log('warn', 'retained-wal', { source: name, bytes: retained, limit: limits.retainedWal });
-    this.#warning = what;
     if (isNew && action !== 'warn') onLimit(action, new TidemarkError('RETAINED_WAL', what, { where: { source: name } }));
+  }
+
+  async #judgeDisk(): Promise<void> {
+    const { runtime, data, name } = this.#parts;
+    try {
+      const space = await runtime.files.space?.(data);
+      if (space === undefined || !isAlmostFull(space)) {
+        this.#diskWarning = null;
+        return;
+      }
+      if (this.#diskWarning === null) runtime.logger.log('warn', 'disk-almost-full', { source: name, free: space.free, total: space.total });
+      this.#diskWarning = `the disk of the data folder is almost full: ${space.free} bytes are left`;
+    } catch (failure) {
+      runtime.logger.log('debug', 'disk-space-unknown', { source: name, what: String(failure) });
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { type FileHandle, access, mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, access, mkdir, open, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FileSystem, LogFile } from '../../contracts/runtime.ts';
 
@@ -32,6 +32,10 @@ export const nodeFiles: FileSystem = {
   remove: (path) => rm(path, { recursive: true, force: true }),
   rename: (from, to) => rename(from, to),
   syncDirectory,
+  async space(path) {
+    const { bavail, blocks, bsize } = await statfs(path);
+    return { free: bavail * bsize, total: blocks * bsize };
+  },
   async exists(path) {
     try {
       await access(path);

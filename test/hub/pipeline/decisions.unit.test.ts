@@ -8,7 +8,7 @@ import { Budget, isReady } from '../../../hub/pipeline/budget.ts';
 import { openingOf } from '../../../hub/pipeline/delivery-plan.ts';
 import { backOff, sinkFailure, sourceFailure } from '../../../hub/pipeline/error-policy.ts';
 import { Rate } from '../../../hub/pipeline/rate.ts';
-import { retainedWalAction } from '../../../hub/pipeline/source-watch.ts';
+import { isAlmostFull, retainedWalAction } from '../../../hub/pipeline/source-watch.ts';
 import { splitAtLastCommit } from '../../../hub/pipeline/split.ts';
 import { SimulatedClock } from '../../fixtures/runtime.ts';
 
@@ -97,6 +97,15 @@ describe('retained WAL', () => {
     expect(retainedWalAction(101, limits)).toBe('stop');
     expect(retainedWalAction(null, limits)).toBe('none');
     expect(retainedWalAction(101, { ...limits, retainedWal: null })).toBe('none');
+  });
+});
+
+describe('the disk', () => {
+  it('is almost full below a twentieth, and below a gigabyte whatever its size', () => {
+    expect(isAlmostFull({ free: 4, total: 100 })).toBe(true);
+    expect(isAlmostFull({ free: 5, total: 100 })).toBe(false);
+    expect(isAlmostFull({ free: 2 ** 30, total: 2 ** 40 })).toBe(false);
+    expect(isAlmostFull({ free: 2 ** 30 - 1, total: 2 ** 40 })).toBe(true);
   });
 });
 
