@@ -10,7 +10,7 @@ import { isBefore, KeyWalker } from './key-walker.ts';
 import type { RowVersion } from './partition.ts';
 import { walksOf } from './reshape.ts';
 import { CHUNK_BYTES } from './resp/command-buffer.ts';
-import { writeUnlink } from './row-writer.ts';
+import { Before, writeUnlink } from './row-writer.ts';
 import type { Store } from './store.ts';
 import { changeBetween, type TableLayout } from './table-layout.ts';
 import { storedTable, type PreparedTable, type TableSet } from './table-set.ts';
@@ -99,7 +99,8 @@ export class Applier {
       const view = this.#view.seek(ref.batch.records, ref.at);
       const target = this.#place(layout, view);
       if (asks && !target.wants(tableId, version, batch.to)) continue;
-      writer.put(target.out, this.#key, view, areNew && batch.after >= target.freshFrom);
+      const before = target.replaces ? Before.anything : areNew && batch.after >= target.freshFrom ? Before.nothing : Before.row;
+      writer.put(target.out, this.#key, view, before);
       target.seen(this.#key);
       if (layout.index !== null) target.add(layout.index, this.#key);
       if (channel !== null) target.publish(channel, this.#key);

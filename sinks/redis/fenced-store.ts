@@ -143,6 +143,13 @@ export class FencedStore implements Store {
     await this.#confirmAll(AT_START, { rebuild: 'replaying' });
   }
 
+  async current(keys: readonly Buffer[]): Promise<readonly Buffer[]> {
+    await this.settle();
+    const byPartition = Map.groupBy(keys, (key) => this.targetOf(key));
+    const current = await Promise.all([...byPartition].map(([partition, own]) => partition.current(own)));
+    return current.flat();
+  }
+
   async staleKeys(): Promise<readonly Buffer[]> {
     await this.settle();
     for (const { connection, staleKey } of this.#partitions) {

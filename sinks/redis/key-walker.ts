@@ -78,7 +78,8 @@ export class KeyWalker {
   async reshape(before: TableLayout, walk: Walk, done: RowVersion, to: Offset, signal: AbortSignal): Promise<number> {
     let rows = 0;
     for await (const keys of this.keysOf(before, signal)) {
-      const wanted = keys.filter((key) => this.#isBefore(key, walk.layout, done, to));
+      // A stale row is not part of the table as the replay has it: it is written anew later, or swept.
+      const wanted = await this.#store.current(keys.filter((key) => this.#isBefore(key, walk.layout, done, to)));
       for (let at = 0; at < wanted.length; at += PIECE) {
         const piece = wanted.slice(at, at + PIECE);
         const values = await this.#store.read(piece, readCommand(before));
@@ -108,6 +109,7 @@ export class KeyWalker {
       if (pairs.length === 0) return;
       const edit = editHash(pairs, walk);
       const written = moved ? edit.all : edit.changed;
+      if (moved && target.replaces) writeUnlink(out, name);
       if (written.length > 0) out.command('HSET', name.taken(), ...written.flat());
       if (!moved && edit.removed.length > 0) out.command('HDEL', name.taken(), ...edit.removed);
     } else {
@@ -121,7 +123,7 @@ export class KeyWalker {
       else out.command('JSON.SET', name.taken(), '$', edited);
     }
     if (layout.ttlMs !== null) out.command('PEXPIRE', name.taken(), String(layout.ttlMs));
-    target.seen(name);
+    if (moved) target.seen(name);
     if (layout.index !== null) target.add(layout.index, name);
     if (layout.channel !== null) target.publish(encodeArgument(layout.channel), name);
     if (moved) await this.remove(this.#store.targetOf(key), before, key);

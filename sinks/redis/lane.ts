@@ -7,6 +7,7 @@ import type { RowTarget } from './row-target.ts';
 /** What a plain cluster keeps for all its lanes: what must happen before and after the rows themselves. */
 export interface LaneHost {
   readonly freshFrom: Offset;
+  readonly replaces: boolean;
   wants(tableId: number, version: number): boolean;
   /** Runs before rows are sent: keys stand in a set before they exist. @throws TidemarkError */
   beforeRows(): Promise<void>;
@@ -48,6 +49,10 @@ export class Lane implements RowTarget {
 
   get freshFrom(): Offset {
     return this.#host.freshFrom;
+  }
+
+  get replaces(): boolean {
+    return this.#host.replaces;
   }
 
   wants(tableId: number, version: number): boolean {

@@ -103,8 +103,11 @@ export class Partition implements RowTarget {
   }
 
   get freshFrom(): Offset {
-    // While keys of before a rebuild may still be there, no row is new.
-    return this.#stale ? Number.MAX_SAFE_INTEGER : this.#freshFrom;
+    return this.#freshFrom;
+  }
+
+  get replaces(): boolean {
+    return this.#stale;
   }
 
   wants(tableId: number, version: number, to: Offset): boolean {
@@ -181,6 +184,15 @@ export class Partition implements RowTarget {
   /** The rebuild is over. */
   forgetStale(): void {
     this.#stale = false;
+  }
+
+  /** Those of the keys that are not stale. Nothing may be on its way. @throws TidemarkError */
+  async current(keys: readonly Buffer[]): Promise<readonly Buffer[]> {
+    if (!this.#stale || keys.length === 0) return keys;
+    for (const key of keys) this.out.command('SISMEMBER', this.staleKey, key);
+    this.connection.send(this.out.take());
+    const stale = await Promise.all(keys.map(() => this.connection.value()));
+    return keys.filter((_, i) => accepted(stale[i] ?? null, this.connection.address) === 0);
   }
 
   /** A key that is there before the replay. */

@@ -88,6 +88,10 @@ export class PlainStore implements Store, LaneHost {
     return this.control.freshFrom;
   }
 
+  get replaces(): boolean {
+    return this.control.replaces;
+  }
+
   /** A batch always has something to tell: what is applied is known for the store as a whole. */
   wants(tableId: number, version: number): boolean {
     return version >= this.control.versionOf(tableId).version;
@@ -218,6 +222,11 @@ export class PlainStore implements Store, LaneHost {
     void this.control.confirm(AT_START).catch(() => undefined);
     await this.control.commit({ rebuild: 'replaying' });
     await this.control.settle();
+  }
+
+  async current(keys: readonly Buffer[]): Promise<readonly Buffer[]> {
+    await this.settle();
+    return this.control.current(keys);
   }
 
   async staleKeys(): Promise<readonly Buffer[]> {

@@ -13,6 +13,8 @@ export interface RowTarget {
   wants(tableId: number, version: number, to: Offset): boolean;
   /** A row that the log knows as new is new here too when its batch begins at this offset or later. */
   readonly freshFrom: Offset;
+  /** Rows of before a rebuild may still be there: they are replaced, not changed. */
+  readonly replaces: boolean;
   /** Sends what is in `out`. Waits for room. @throws TidemarkError */
   push(): Promise<void>;
   /** The key was written or removed: a rebuild need not sweep it. */

@@ -20,10 +20,19 @@ const PEXPIRE = encodeArgument('PEXPIRE');
 const JSON_SET = encodeArgument('JSON.SET');
 const ROOT = encodeArgument('$');
 
+/** What may stand under a key before a row is written. */
+export const Before = {
+  nothing: 0,
+  /** The row in an older state: its columns, no other fields of the sink's. */
+  row: 1,
+  /** Whatever was written under another configuration or of another log. */
+  anything: 2,
+} as const;
+
 /** Writes the commands of one row of one table. Works on the bytes of the record; not re-entrant. */
 export interface RowWriter {
-  /** @param fresh nothing stands under the key, so that nothing has to be removed. @throws TidemarkError `SINK_DATA` */
-  put(out: CommandBuffer, key: KeyScratch, view: RecordView, fresh: boolean): void;
+  /** @param before one of {@link Before}: what has to be removed with it. @throws TidemarkError `SINK_DATA` */
+  put(out: CommandBuffer, key: KeyScratch, view: RecordView, before: number): void;
 }
 
 export function rowWriter(layout: TableLayout): RowWriter {
@@ -100,7 +109,7 @@ class HashWriter implements RowWriter {
     this.#ttl = encodedTtl(layout);
   }
 
-  put(out: CommandBuffer, key: KeyScratch, view: RecordView, fresh: boolean): void {
+  put(out: CommandBuffer, key: KeyScratch, view: RecordView, before: number): void {
     const spans = this.#spans;
     spans.load(view);
     const { starts, ends, nulls } = spans;
@@ -108,9 +117,10 @@ class HashWriter implements RowWriter {
     const values = names.length - nulls;
     if (values === 0) {
       // A hash without fields does not exist.
-      if (!fresh) writeUnlink(out, key);
+      if (before !== Before.nothing) writeUnlink(out, key);
       return;
     }
+    if (before === Before.anything) writeUnlink(out, key);
     out.begin(2 + 2 * values);
     out.raw(HSET);
     out.argument(key.bytes, 0, key.length);
@@ -121,7 +131,7 @@ class HashWriter implements RowWriter {
       out.raw(names[i] as Buffer);
       out.argument(bytes, starts[i] as number, end);
     }
-    if (nulls > 0 && !fresh) this.#removeNulls(out, key);
+    if (nulls > 0 && before === Before.row) this.#removeNulls(out, key);
     if (this.#ttl !== null) writeExpire(out, key, this.#ttl);
   }
 

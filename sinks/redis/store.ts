@@ -49,6 +49,8 @@ export interface Store extends AsyncDisposable {
   markStale(keys: readonly Buffer[]): Promise<void>;
   /** The replay begins, at offset 0. */
   beginReplay(): Promise<void>;
+  /** Those of the keys that are not stale: the replay has written them. */
+  current(keys: readonly Buffer[]): Promise<readonly Buffer[]>;
   /** Some keys that the replay did not write; empty: there are none left. */
   staleKeys(): Promise<readonly Buffer[]>;
   endRebuild(): Promise<void>;

@@ -93,6 +93,6 @@ function hashRow(schema: TableSchema, reply: unknown): ModelRow {
 function jsonCell(kind: string, value: unknown): ModelCell {
   if (value === null) return null;
   if (kind === 'bool') return value === true ? 't' : 'f';
-  if (kind === 'bytes') return Buffer.from(String(value), 'base64');
-  return String(value);
+  if (kind === 'bytes') return Buffer.from(JSON.stringify(value).slice(1, -1), 'base64');
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -6,7 +6,7 @@ import type { LogicalType } from '../../../contracts/types/logical-type.ts';
 import { modelColumn } from '../../../contracts/kit/sink-model.ts';
 import { KeyMatcher } from '../../../sinks/redis/key-matcher.ts';
 import { KeyScratch } from '../../../sinks/redis/key-scratch.ts';
-import { areDisjoint, avoids, compileTemplate, KeyTemplate } from '../../../sinks/redis/key-template.ts';
+import { areDisjoint, avoids, compileTemplate, KeyTemplate, type StoredTemplate } from '../../../sinks/redis/key-template.ts';
 
 const TEXT: LogicalType = { kind: 'text', length: null, fixed: false };
 const INT: LogicalType = { kind: 'int64' };
@@ -69,7 +69,8 @@ describe('a template', () => {
     ['x:{k0}%{k1}', '% right after'],
     ['x', 'names no column'],
   ])('%s is refused: %s', (text, why) => {
-    expect(() => compile(schemaOf([TEXT, TEXT]), text)).toThrow(expect.objectContaining({ code: 'REDIS_KEY_TEMPLATE', message: expect.stringContaining(why) }));
+    expect(() => compile(schemaOf([TEXT, TEXT]), text)).toThrow(expect.objectContaining({ code: 'REDIS_KEY_TEMPLATE' }));
+    expect(() => compile(schemaOf([TEXT, TEXT]), text)).toThrow(why);
   });
 
   test('may leave key columns out where that is declared', () => {
@@ -107,7 +108,7 @@ describe('properties', () => {
         const [keyA, keyB] = [keyFor(template, a), keyFor(template, b)];
         expect(keyA.equals(keyB)).toBe(a.every((cell, i) => cell === b[i]));
         expect(template.match(keyA)?.map(String)).toEqual(a.map((cell) => String(Buffer.from(cell))));
-        const stored = KeyTemplate.fromStored(JSON.parse(JSON.stringify(template.toStored())));
+        const stored = KeyTemplate.fromStored(JSON.parse(JSON.stringify(template.toStored())) as StoredTemplate);
         expect(stored.fingerprint).toBe(template.fingerprint);
         expect(keyFor(stored, a)).toEqual(keyA);
         const renamed = new KeyScratch();
