@@ -4,10 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type PostgresServer, type Session, startPostgres } from '../test/fixtures/embedded-postgres.ts';
 
 /** The servers of the benches: settings of a small production server, nothing of their own in the background. */
-export function startBenchPostgres(databases: readonly string[]): Promise<PostgresServer> {
+export function startBenchPostgres(databases: readonly string[], durable = true): Promise<PostgresServer> {
   return startPostgres({
     databases,
-    durable: true,
+    durable,
     settings: { autovacuum: false, shared_buffers: '1GB', max_wal_size: '16GB', checkpoint_timeout: '1h', max_worker_processes: 32 },
   });
 }
