@@ -24,7 +24,7 @@ export interface CopyHooks {
   /** Ranges are cut to so many pages. */
   readonly pages?: number;
   /** Before a chunk's snapshot is taken; the count begins at 1. */
-  beforeChunk?(count: number, plan: CopyPlan): Promise<void>;
+  beforeChunk?(count: number, plan: CopyPlan, signal: AbortSignal): Promise<void>;
   /** When its rows have been read. */
   afterChunk?(count: number, plan: CopyPlan): Promise<void>;
   afterPlan?(): Promise<void>;
@@ -53,7 +53,7 @@ class HookedCopier implements TableCopier {
 
   async chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
     const count = ++this.#chunks;
-    await this.#hooks.beforeChunk?.(count, plan);
+    await this.#hooks.beforeChunk?.(count, plan, signal);
     const chunk = await this.#inner.chunk(plan, range, signal);
     await this.#hooks.afterChunk?.(count, plan);
     return chunk;

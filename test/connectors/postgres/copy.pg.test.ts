@@ -62,28 +62,30 @@ async function writing(session: Session, signal: AbortSignal): Promise<number> {
 describe('a copy of a table', () => {
   it('is exact while a transaction hangs between its commit record and its visibility', async () => {
     const name = await database(...ROWS);
-    let committing: Promise<unknown> = Promise.resolve();
-    let rig: CopyRig | null = null;
+    let committing: Promise<unknown> | null = null;
+    const started = Promise.withResolvers<CopyRig>();
     await using writer = await server.connect(name);
-    await using first = await start(name, {
-      pages: 20,
+    await using rig = await start(name, {
+      pages: 2,
       async beforeChunk(count) {
-        if (count !== 3 || rig === null) return;
+        if (count !== 3) return;
+        const rig = await started.promise;
         // Nobody confirms the commit: its record is in the WAL and streamed, and no snapshot sees it.
         await server.set({ synchronous_standby_names: 'nobody' });
         await writer.query(`BEGIN; UPDATE rows SET note = 'invisible' WHERE id % 3 = 0; UPDATE rows SET id = -id WHERE id % 50 = 0; DELETE FROM rows WHERE id % 7 = 0`);
         const before = rig.log.state().highWatermark;
         committing = writer.query('COMMIT');
         await rig.until('the invisible transaction is in the log', async () => {
-          for await (const view of rig?.records() ?? []) if (view.offset > before && view.after().includes('invisible')) return true;
+          for await (const view of rig.records()) if (view.offset > before && view.after().includes('invisible')) return true;
           return false;
         });
         const [seen] = await rig.query<{ count: string }>(`SELECT count(*) FROM rows WHERE note = 'invisible'`);
         expect(seen?.count).toBe('0');
       },
     });
-    rig = first;
+    started.resolve(rig);
     await rig.consistent('public.rows');
+    expect(committing).not.toBe(null);
     const [hidden] = await rig.query<{ count: string }>(`SELECT count(*) FROM rows WHERE note = 'invisible'`);
     expect(hidden?.count).toBe('0');
     await server.set({ synchronous_standby_names: '' });
@@ -97,7 +99,7 @@ describe('a copy of a table', () => {
     const stop = new AbortController();
     await using writer = await server.connect(name);
     const writes = writing(writer, stop.signal);
-    await using rig = await start(name, { pages: 10 });
+    await using rig = await start(name, { pages: 2 });
     await rig.consistent('public.rows');
     stop.abort();
     expect(await writes).toBeGreaterThan(20);
@@ -112,7 +114,7 @@ describe('a copy of a table', () => {
     const name = await database(...ROWS);
     await using session = await server.connect(name);
     await using rig = await start(name, {
-      pages: 10,
+      pages: 2,
       async beforeChunk(count) {
         if (count !== 4) return;
         await session.query(statement);
@@ -130,12 +132,11 @@ describe('a copy of a table', () => {
     {
       const reached = Promise.withResolvers<void>();
       await using rig = await start(name, {
-        pages: 10,
-        async beforeChunk(count) {
-          if (count > 4) {
-            reached.resolve();
-            await new Promise(() => undefined);
-          }
+        pages: 2,
+        async beforeChunk(count, _plan, signal) {
+          if (count <= 4) return;
+          reached.resolve();
+          await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
         },
       });
       await reached.promise;
@@ -143,7 +144,7 @@ describe('a copy of a table', () => {
       stopped = (await rig.controls('public.rows')).filter((control) => control.type === 'chunk').length;
     }
     await server.query(`UPDATE rows SET note = 'while the hub was away' WHERE id % 2 = 0`, [], name);
-    await using rig = await start(name, { pages: 10 });
+    await using rig = await start(name, { pages: 2 });
     await rig.consistent('public.rows');
     await expectSame(rig, 'rows');
     const controls = await rig.controls('public.rows');
