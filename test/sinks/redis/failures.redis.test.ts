@@ -189,6 +189,29 @@ describe('the data', () => {
     await cache.compare();
   });
 
+  test('a new row that was written before its batch was confirmed is not taken for new when the log is folded otherwise', async () => {
+    for (const value of ['hash', 'json'] as const) {
+      await using cache = await CacheStand.at({ options: { url: server.url }, table: { value } }, [server.port]);
+      await cache.open();
+      const things = cache.table();
+      await cache.apply();
+      things.putRow(['1', 'one', '5', null, 't']);
+      await cache.apply();
+      // The data is there, the confirmation is not.
+      await cache.client.redis.hset(CHECKPOINT, 'offset', '1');
+      await using again = await CacheStand.at({ options: { url: server.url }, table: { value } }, [server.port]);
+      const same = again.table();
+      again.batch();
+      same.putRow(['1', 'one', '5', null, 't']);
+      same.putRow(['1', null, null, null, 'f']);
+      const batch = again.batch();
+      expect((await again.open())?.offset).toBe(1);
+      await again.apply(batch);
+      await again.compare();
+      await cache.client.redis.flushall();
+    }
+  });
+
   test('a batch is cut into transactions of the size that was asked for', async () => {
     await using cache = await stand({ transaction: 100 });
     await cache.open();
