@@ -16,8 +16,11 @@ import type { Relation } from './relation.ts';
 export interface IntakeHost {
   /** The route of a Relation, if it can be told at once; null: `resolve` will be called when it is known. */
   relation(relation: Relation): Route | null;
-  /** A transaction has ended at `end`; nothing is open. Records may be added through `hubTransaction`. */
-  boundary(end: Lsn, commitTime: number): void;
+  /**
+   * A transaction has ended at `end`; nothing is open. Records may be added through `hubTransaction`. `records`: it has
+   * any in the log; without them its end is progress that the host hands on.
+   */
+  boundary(end: Lsn, commitTime: number, records: boolean): void;
   /** The server is at `end`; `wantsReply`: it asks for a status. */
   keepalive(end: Lsn, wantsReply: boolean): void;
   /** A row of the relation is above the limit: the record that says so. */
@@ -81,7 +84,7 @@ export class Intake {
       builder: this.#builder,
       positions: options.positions,
       widen: (xid) => host.widen(xid),
-      committed: (end, commitTime, records) => this.#committed(end, commitTime, records),
+      committed: (end, commitTime, records) => host.boundary(end, commitTime, records),
       typeName: (oid, namespace, name) => host.typeName(oid, namespace, name),
       isOwnMessage: (prefix) => host.isOwnMessage(prefix),
     };
@@ -158,7 +161,7 @@ export class Intake {
     return true;
   }
 
-  /** Records as a transaction of the hub, at the place where the source is. Nothing may be open. */
+  /** Records as a transaction of the hub; `at` is the place that was named last. Nothing may be open. */
   hubTransaction(records: readonly PendingRecord[], at: Lsn, commitTime: number): void {
     this.#builder.begin('hub', 0, commitTime);
     for (const { op, tableId, version, payload } of records) this.#builder.record(op, 0, tableId, version, EMPTY, EMPTY, payload);
@@ -210,11 +213,6 @@ export class Intake {
   #route(route: Route): void {
     this.decoder.setRoute(route);
     if (route.captured || route.before.length > 0) this.decoder.writePending(route);
-  }
-
-  #committed(end: Lsn, commitTime: number, records: boolean): void {
-    if (!records) this.progress(end);
-    this.#host.boundary(end, commitTime);
   }
 
   /** A row above the limit is dropped as it comes, and its table stopped. */

@@ -145,6 +145,8 @@ class LiveStream implements IntakeHost {
   #timeoutMs = 0;
   /** The place that the source has reached: the end of the last transaction, or of WAL without one. */
   #at: Lsn;
+  /** The last place that a batch has named: what a transaction of the hub repeats, which is no progress. */
+  #handedOn: Lsn;
   #commitTime = 0;
   #durable: Lsn;
   #highWatermark: Offset | null = null;
@@ -172,7 +174,7 @@ class LiveStream implements IntakeHost {
     this.intake = new Intake(this, {
       clock, positions: from.positions, skipBelow: from.from, maxRowBytes: parts.options.maxRowBytes,
     });
-    this.#at = this.#durable = this.#told = from.from;
+    this.#at = this.#handedOn = this.#durable = this.#told = from.from;
     this.#lastStatusAt = clock.monotonic();
   }
 
@@ -204,6 +206,8 @@ class LiveStream implements IntakeHost {
     this.#lastStatusAt = runtime.clock.monotonic();
     this.#nextPollAt = runtime.clock.monotonic() + options.pollMs;
     owned.use(runtime.clock.every(TICK_MS, () => this.#tick()));
+    // A new log has no position yet, and an idle source would not give it one.
+    if (this.#start.position === null) this.intake.between(() => this.intake.progress(this.#at));
     this.requestProgress();
   }
 
@@ -248,11 +252,15 @@ class LiveStream implements IntakeHost {
     return null;
   }
 
-  boundary(end: Lsn, commitTime: number): void {
+  boundary(end: Lsn, commitTime: number, records: boolean): void {
     this.#at = end;
-    this.#commitTime = commitTime;
     this.#quiet = null;
+    if (records) {
+      this.#handedOn = end;
+      this.#commitTime = commitTime;
+    }
     this.#useNews();
+    if (!records) this.#progress(end);
   }
 
   keepalive(end: Lsn, wantsReply: boolean): void {
@@ -314,7 +322,12 @@ class LiveStream implements IntakeHost {
     this.#progressWanted = false;
     const at = this.#quiet;
     this.#quiet = null;
-    this.intake.progress(at);
+    this.#progress(at);
+  }
+
+  #progress(end: Lsn): void {
+    this.#handedOn = end;
+    this.intake.progress(end);
   }
 
   /** Puts what the catalog told into the log, once the stream has come to where it was told. Nothing is open. */
@@ -333,7 +346,7 @@ class LiveStream implements IntakeHost {
       const again = this.#tracker.resolve(route.relation, reading);
       this.intake.decoder.setRoute(this.#routed(again.route, again.records));
     }
-    if (records.length > 0) this.intake.hubTransaction(records, this.#at, this.#commitTime);
+    if (records.length > 0) this.intake.hubTransaction(records, this.#handedOn, this.#commitTime);
   }
 
   #tick(): void {
