@@ -6,11 +6,12 @@ import { explainRefusal, type StoredCheckpoint } from '../relational/checkpoint.
 import { type NameRules, printedName, targetName } from '../relational/names.ts';
 import { CheckpointRefused, type Optimism, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
 import { type CheckpointMove, readCheckpoint } from './checkpoint-table.ts';
-import { addEnumLabels, applySchemaStep, type DdlContext, tightenTable } from './ddl.ts';
+import { applySchemaStep, type DdlContext, tightenTable } from './ddl.ts';
 import { sinkError } from './errors.ts';
 import { Flusher } from './flusher.ts';
 import type { SynchronousCommit } from './options.ts';
 import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
+import { addEnumLabels } from './replica-types.ts';
 import type { Session } from './session.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
 

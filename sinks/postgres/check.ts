@@ -6,7 +6,7 @@ import { keyNames } from '../relational/schema-diff.ts';
 import { sqlState } from './errors.ts';
 import { findingIndex, readReplicaTable, type ReplicaTable } from './replica-table.ts';
 import type { Session } from './session.ts';
-import { ident, literal, qualified } from './sql.ts';
+import { ident, literal, qualified, rowsOf } from './sql.ts';
 import { creatableTypes } from './type-sql.ts';
 
 const MIN_VERSION = 130_000;
@@ -214,7 +214,7 @@ async function readRights({ client }: Session, table: ReplicaTable): Promise<Rig
   const rights = rows[0];
   if (rights === undefined) return { write: false, truncate: false, owned: false, policies: false, rows: null, sink: null };
   if (!rights.write || rights.policies) return { ...rights, rows: null };
-  const found = await client.query(`SELECT FROM ${qualified(table.name)} LIMIT 1`);
+  const found = await client.query(`SELECT FROM ${rowsOf(table)} LIMIT 1`);
   return { ...rights, rows: found.rows.length > 0 };
 }
 

@@ -4,10 +4,10 @@ import { decodeSchema, encodeSchema, tableName, type TableSchema } from '../../c
 import { type NameRules, printedName, sameName, targetName, type TargetName } from '../relational/names.ts';
 import { diffSchema } from '../relational/schema-diff.ts';
 import { sinkError, sqlState } from './errors.ts';
-import { readReplicaTable } from './replica-table.ts';
-import { ident, literal, qualified } from './sql.ts';
+import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
+import { ident, qualified, rowsOf } from './sql.ts';
 import { alterSteps, type AlterStep, createTableSql, notNullStep } from './table-sql.ts';
-import { creatableTypes, splitTypeName } from './type-sql.ts';
+import { createMissingTypes, createSchema } from './replica-types.ts';
 
 export interface DdlContext {
   readonly client: pg.ClientBase;
@@ -60,12 +60,12 @@ async function beginGeneration(context: DdlContext, name: TargetName, after: Tab
   if (ours !== null && ours.sink !== context.sink) {
     throw new TidemarkError('REPLICA_TABLE_TAKEN', `${printedName(name)} is mirrored by the sink ${ours.sink}`);
   }
-  if (ours === null && (await hasRows(client, name))) {
+  if (ours === null && (await hasRows(client, table))) {
     throw new TidemarkError('REPLICA_TABLE_TAKEN', `${printedName(name)} has rows that this sink did not write`, {
       remedy: `Empty it (TRUNCATE ${qualified(name)}), rename it, or map the source table to another name with \`as\`.`,
     });
   }
-  await client.query(table.referenced ? `DELETE FROM ${qualified(name)}` : `TRUNCATE ${qualified(name)}`);
+  await client.query(table.referenced ? `DELETE FROM ${rowsOf(table)}` : `TRUNCATE ${rowsOf(table)}`);
   const found: TableSchema = ours?.shape ?? { ...after, columns: after.columns.filter((column) => table.columns.some((one) => one.name === column.name)) };
   for (const step of alterSteps(name, diffSchema(found, after, 'name'), table)) await alter(client, step);
 }
@@ -90,14 +90,8 @@ async function renameTable(context: DdlContext, from: TargetName, to: TargetName
   await client.query('DELETE FROM tidemark.mirrored_table WHERE schema_name = $1 AND table_name = $2', [from.schema, from.name]);
 }
 
-/** `CREATE SCHEMA IF NOT EXISTS` asks for the right to create one even where it exists. */
-async function createSchema(client: pg.ClientBase, schema: string): Promise<void> {
-  const { rows } = await client.query('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [schema]);
-  if (rows.length === 0) await client.query(`CREATE SCHEMA ${ident(schema)}`);
-}
-
-async function hasRows(client: pg.ClientBase, name: TargetName): Promise<boolean> {
-  const { rows } = await client.query(`SELECT FROM ${qualified(name)} LIMIT 1`);
+async function hasRows(client: pg.ClientBase, table: ReplicaTable): Promise<boolean> {
+  const { rows } = await client.query(`SELECT FROM ${rowsOf(table)} LIMIT 1`);
   return rows.length > 0;
 }
 
@@ -136,65 +130,4 @@ async function alter(client: pg.ClientBase, step: AlterStep): Promise<void> {
 function isOfTheRows(error: unknown): boolean {
   const state = sqlState(error);
   return state !== null && (/^2[23]/.test(state) || state === '42804' || state === '42846');
-}
-
-async function createMissingTypes(client: pg.ClientBase, schema: TableSchema): Promise<void> {
-  for (const column of schema.columns) {
-    for (const type of creatableTypes(column.type)) {
-      if (await typeExists(client, type.name)) continue;
-      await createSchema(client, splitTypeName(type.name).schema);
-      await client.query(type.create);
-    }
-  }
-}
-
-async function typeExists(client: pg.ClientBase, typeName: string): Promise<boolean> {
-  const { schema, name } = splitTypeName(typeName);
-  const { rows } = await client.query(
-    'SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2',
-    [schema, name],
-  );
-  return rows.length > 0;
-}
-
-/**
- * Adds to the replica's enums the labels that the schema has and they lack, each in its place; renames one that stands
- * where a new one is. To be run outside of the batch's transaction: a label can be used only once it is committed.
- * Idempotent.
- */
-export async function addEnumLabels(client: pg.ClientBase, schema: TableSchema): Promise<void> {
-  const enums = schema.columns.flatMap((column) => creatableTypes(column.type)).filter((type) => type.labels !== null);
-  for (const type of enums) {
-    const split = splitTypeName(type.name);
-    const { rows } = await client.query<{ enumlabel: string }>(
-      `SELECT e.enumlabel FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid
-         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2 ORDER BY e.enumsortorder`,
-      [split.schema, split.name],
-    );
-    if (rows.length === 0) continue;
-    const quoted = `${ident(split.schema)}.${ident(split.name)}`;
-    for (const sql of enumChanges(quoted, rows.map((row) => row.enumlabel), type.labels ?? [])) await client.query(sql);
-  }
-}
-
-/** Statements that bring the labels of an enum from `have` to hold all of `want`, in the order of `want`. Pure. */
-export function enumChanges(quoted: string, have: readonly string[], want: readonly string[]): string[] {
-  const labels = [...have];
-  const statements: string[] = [];
-  if (have.length === want.length) {
-    for (const [index, label] of want.entries()) {
-      const old = have[index] as string;
-      if (labels.includes(label) || want.includes(old)) continue;
-      statements.push(`ALTER TYPE ${quoted} RENAME VALUE ${literal(old)} TO ${literal(label)}`);
-      labels[index] = label;
-    }
-  }
-  for (const [index, label] of want.entries()) {
-    if (labels.includes(label)) continue;
-    const before = want.slice(0, index).findLast((other) => labels.includes(other));
-    const place = before === undefined ? (labels[0] === undefined ? '' : ` BEFORE ${literal(labels[0])}`) : ` AFTER ${literal(before)}`;
-    statements.push(`ALTER TYPE ${quoted} ADD VALUE IF NOT EXISTS ${literal(label)}${place}`);
-    labels.splice(before === undefined ? 0 : labels.indexOf(before) + 1, 0, label);
-  }
-  return statements;
 }

@@ -22,6 +22,9 @@ const BY_STATE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['22', 'SINK_DATA'],
   ['23', 'SINK_DATA'],
   ['21', 'SINK_DATA'],
+  ['54', 'SINK_DATA'], // a row or an index entry larger than a page can hold
+  ['2BP01', 'REPLICA_SHAPE'], // views or foreign keys of the replica's own depend on what is to change
+  ['0A000', 'REPLICA_SHAPE'],
   ['42703', 'REPLICA_SHAPE'],
   ['42P01', 'REPLICA_SHAPE'],
   ['42P10', 'REPLICA_SHAPE'],
@@ -46,16 +49,21 @@ export function isViolation(error: unknown): boolean {
 
 /**
  * `error` as what it means to the hub. An error without an SQLSTATE is one of the connection.
- * Row values in the server's text (its `detail`) are left out.
+ * The server's `detail` is left out, since it may hold values of rows, but for the errors where it names objects.
  */
 export function sinkError(error: unknown, where: ErrorWhere = {}): TidemarkError {
   if (error instanceof TidemarkError) return error.at(where);
   const inner = error instanceof PipelineFailure ? error.cause : error;
   const state = sqlState(inner);
   const text = inner instanceof Error ? inner.message : String(inner);
-  if (state !== null) return new TidemarkError(codeOf(state), `${text} (SQLSTATE ${state})`, { where, cause: inner });
+  if (state !== null) return new TidemarkError(codeOf(state), `${text}${dependents(state, inner)} (SQLSTATE ${state})`, { where, cause: inner });
   if (isConnectionError(inner)) return new TidemarkError('SINK_UNREACHABLE', text, { where, cause: inner });
   return new TidemarkError('INTERNAL', text, { where, cause: inner });
+}
+
+function dependents(state: string, error: unknown): string {
+  if (state !== '2BP01' && state !== '0A000') return '';
+  return error instanceof Error && 'detail' in error && typeof error.detail === 'string' ? `: ${error.detail.replaceAll('\n', '; ')}` : '';
 }
 
 function codeOf(state: string): ErrorCode {

@@ -64,7 +64,7 @@ function stepsOf(name: TargetName, change: ShapeChange, table: ReplicaTable, col
       return dropKeySql(name, table).map(plain);
     case 'drop-column':
       columns.delete(change.name);
-      return [plain(`${alter} DROP COLUMN IF EXISTS ${ident(change.name)} CASCADE`)];
+      return [plain(`${alter} DROP COLUMN IF EXISTS ${ident(change.name)}`)];
     case 'rename-column': {
       if (!columns.has(change.from) && columns.has(change.to)) return [];
       columns.delete(change.from);
