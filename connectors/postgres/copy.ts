@@ -90,7 +90,7 @@ export class PostgresCopier implements TableCopier {
     const chunk = await beginChunk(this.#deps, session, table, await this.#allLeaves(session, table), state);
     const spool = new Spool(Infinity);
     await this.#fill(session, spool, chunk.table, copyRows(chunk.table.schema, sourceName(chunk, table), keys));
-    return this.#ended(session, chunk, { range: 'rows', rest: null, spool });
+    return await this.#ended(session, chunk, { range: 'rows', rest: null, spool });
   }
 
   #ranges(mode: CopyMode, leaves: readonly LeafSize[], done: readonly string[]): string[] {
@@ -144,10 +144,10 @@ export class PostgresCopier implements TableCopier {
     pace.tookRows(spool.rows, this.#deps.clock.monotonic() - started);
     const last = lastKey(spool);
     if (last === null || (how === 'ended' && spool.rows < limit)) {
-      return this.#ended(session, chunk, { range: formatKeyRange(asked), rest: null, spool });
+      return await this.#ended(session, chunk, { range: formatKeyRange(asked), rest: null, spool });
     }
     const range = formatKeyRange({ after: asked.after, to: last });
-    return this.#ended(session, chunk, { range, rest: formatKeyRange({ after: last, to: asked.to }), spool }, how);
+    return await this.#ended(session, chunk, { range, rest: formatKeyRange({ after: last, to: asked.to }), spool }, how);
   }
 
   async #ended(

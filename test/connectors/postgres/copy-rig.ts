@@ -28,6 +28,8 @@ export interface CopyHooks {
   /** When its rows have been read. */
   afterChunk?(count: number, plan: CopyPlan): Promise<void>;
   afterPlan?(): Promise<void>;
+  /** Rows of the repair set are read. */
+  beforeRows?(keys: number): void;
 }
 
 class HookedCopier implements TableCopier {
@@ -60,6 +62,7 @@ class HookedCopier implements TableCopier {
   }
 
   rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
+    this.#hooks.beforeRows?.(keys.length);
     return this.#inner.rows(table, keys, signal);
   }
 }

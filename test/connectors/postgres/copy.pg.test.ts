@@ -106,6 +106,31 @@ describe('a copy of a table', () => {
     await expectSame(rig, 'rows');
   });
 
+  it('reads rows again that moved behind it with a large value that the stream left out', async () => {
+    const name = await database(...ROWS);
+    const started = Promise.withResolvers<CopyRig>();
+    await using session = await server.connect(name);
+    let keys = 0;
+    await using rig = await start(name, {
+      pages: 2,
+      beforeRows: (count) => void (keys += count),
+      async beforeChunk(count) {
+        if (count !== 4) return;
+        const rig = await started.promise;
+        await rig.until('the first range is copied', async () => (await rig.controls('public.rows')).some((control) => control.type === 'chunk'));
+        await session.query('DELETE FROM rows WHERE id <= 100');
+        await session.query('VACUUM rows');
+        await session.query(`UPDATE rows SET note = 'moved' WHERE id % 4 = 0 AND id > 2500`);
+        const [moved] = await rig.query<{ count: string }>(`SELECT count(*) FROM rows WHERE note = 'moved' AND ctid < '(2,0)'`);
+        expect(Number(moved?.count)).toBeGreaterThan(0);
+      },
+    });
+    started.resolve(rig);
+    await rig.consistent('public.rows');
+    await expectSame(rig, 'rows');
+    expect(keys).toBeGreaterThan(0);
+  });
+
   it.each([
     ['VACUUM FULL rows', 'rewritten'],
     ['CLUSTER rows USING rows_pkey', 'rewritten'],
