@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import { LogWorkload, seededUnit } from '../../../../contracts/kit/log-workload.ts';
 import { recordsOf } from '../../../../contracts/kit/reference-log.ts';
 import { BATCH_HEADER, batchBytes, decodeBatchHeader, decodeBody, encodeBatchHead, encodedHeadBytes } from '../../../../hub/log/embedded/batch-codec.ts';
@@ -187,7 +188,7 @@ describe('manifest', () => {
     for (let at = 0; at < bytes.length; at++) {
       const harmed = Buffer.from(bytes);
       harmed[at] = (harmed[at] ?? 0) ^ 1;
-      expect(() => decodeManifest(harmed, 'm')).toThrow();
+      expect(() => decodeManifest(harmed, 'm')).toThrow(TidemarkError);
     }
     expect(() => decodeManifest(bytes.subarray(0, 30), 'm')).toThrow('instead of');
   });
