@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { ModelChanges } from '../../../contracts/kit/sink-kit-changes.ts';
 import { KIT_COLUMNS } from '../../../contracts/kit/sink-kit-rows.ts';
@@ -85,6 +86,19 @@ export class CacheStand implements AsyncDisposable {
     const checkpoint = await this.open(sink);
     if (checkpoint === null) throw new Error('the sink has no checkpoint');
     for (const batch of this.log) if (batch.to > checkpoint.offset) await this.apply(batch, sink);
+  }
+
+  /** Does the work again for as long as the sink says that it may try again by itself, as the hub does. */
+  async retried<T>(work: () => Promise<T>): Promise<T> {
+    for (const limit = performance.now() + 30_000; ; ) {
+      try {
+        return await work();
+      } catch (error) {
+        expect(error).toMatchObject({ retry: 'auto' });
+        if (performance.now() > limit) throw error;
+        await delay(100);
+      }
+    }
   }
 
   /** Rebuilds in place from the log's start, as the hub does. */
