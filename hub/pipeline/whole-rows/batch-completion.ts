@@ -52,7 +52,7 @@ export class BatchCompletion {
   readonly #images: Images;
   readonly #view = new RecordView();
   readonly #projectors = new Projectors();
-  /** Keyless tables under copy: their source records are held back. */
+  /** Keyless tables that are not consistent: their source records are held back. */
   readonly #held = new Set<number>();
   #changed: Set<number> | 'all' = 'all';
   /** From the batch before: see {@link Walk.changedFrom}. */
@@ -104,7 +104,7 @@ export class BatchCompletion {
     const ids = this.#changed === 'all' ? catalog.tables().map(({ tableId }) => tableId) : this.#changed;
     for (const tableId of ids) {
       const table = catalog.table(tableId);
-      const held = table?.state.state === 'copying' && table.versions.at(-1)?.schema.keyKind === 'none';
+      const held = table?.versions.at(-1)?.schema.keyKind === 'none' && table.state.state !== 'consistent';
       if (held) this.#held.add(tableId);
       else this.#held.delete(tableId);
     }
@@ -118,9 +118,10 @@ export class BatchCompletion {
     let incomplete = 0;
     let anyHeld = false;
     let last = 0;
+    // A schema may be of a keyless table that the log does not know yet.
     for (let at = 0; at < bytes.length; at += 4 + readU32(bytes, at)) {
       incomplete |= bytes[at + 5] as number;
-      if (held.size > 0 && held.has(readU32(bytes, at + 8))) anyHeld = true;
+      if (bytes[at + 4] === Op.schema || (held.size > 0 && held.has(readU32(bytes, at + 8)))) anyHeld = true;
       last = at;
     }
     const keyChange = batch.endsOpen && bytes.length > 0 && bytes[last + 4] === Op.delete && ((bytes[last + 5] as number) & Flag.keyChange) !== 0;
@@ -174,6 +175,7 @@ export class BatchCompletion {
     if (view.op === Op.schema) {
       const schema = decodeSchema(view.after());
       walk.schemas.set(`${schema.tableId}/${schema.version}`, schema);
+      if (schema.keyKind === 'none' && walk.catalog.table(schema.tableId) === undefined) this.#held.add(schema.tableId);
       return null;
     }
     if (view.op === Op.truncate) forget(walk, view.tableId);

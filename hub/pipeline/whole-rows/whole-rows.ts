@@ -74,7 +74,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   /**
    * The batch with its placeholders filled in: itself when there are none. In a table that is not consistent yet, a row
    * that nothing is known of stays incomplete and is not applied; its key joins the repair set. The records of a keyless
-   * table under copy are held back (not applied). Each batch is to be appended before the next one comes.
+   * table that is not consistent yet are held back (not applied). Each batch is to be appended before the next one comes.
    * @throws TidemarkError `WHOLE_ROW_MISSING` in a consistent table
    */
   async complete(batch: ChangeBatch, catalog: Catalog): Promise<ChangeBatch> {
