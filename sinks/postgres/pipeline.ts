@@ -26,8 +26,8 @@ export class PipelineFailure extends Error {
 
 interface PreparedStatement {
   readonly name: string;
-  /** The pipeline statement that parsed it last and is not answered yet; -1 when it is known to stand. */
-  pendingIndex: number;
+  /** The pipeline that parses it and is not answered yet, and the statement's place in it; null when it is known to stand. */
+  pending: { readonly by: object; readonly index: number } | null;
 }
 
 /** The prepared statements of one session, by their text. */
@@ -41,16 +41,17 @@ export class StatementCache {
 
   /**
    * The statement's name, and what must be sent before it can be bound. The least recently used is closed when there
-   * are too many.
+   * are too many. What another pipeline parses, which may fail before it comes to that, is parsed again.
+   * @param by the pipeline that is filled
    */
-  use(sql: string, index: number): { name: string; messages: Buffer[] } {
+  use(sql: string, by: object, index: number): { name: string; messages: Buffer[] } {
     const known = this.#bySql.get(sql);
-    if (known !== undefined) {
-      this.#bySql.delete(sql);
+    if (known !== undefined) this.#bySql.delete(sql);
+    if (known !== undefined && (known.pending === null || known.pending.by === by)) {
       this.#bySql.set(sql, known);
       return { name: known.name, messages: [] };
     }
-    const messages: Buffer[] = [];
+    const messages: Buffer[] = known === undefined ? [] : [closeStatementMessage(known.name)];
     if (this.#bySql.size >= MAX_PREPARED) {
       const [oldSql, old] = this.#bySql.entries().next().value ?? [];
       if (oldSql !== undefined && old !== undefined) {
@@ -60,15 +61,16 @@ export class StatementCache {
     }
     const name = `t${this.#names++}`;
     messages.push(parseMessage(name, sql));
-    this.#bySql.set(sql, { name, pendingIndex: index });
+    this.#bySql.set(sql, { name, pending: { by, index } });
     return { name, messages };
   }
 
   /** A pipeline was answered: all its statements (null), or those before `failedIndex`. */
-  settle(failedIndex: number | null): void {
+  settle(by: object, failedIndex: number | null): void {
     for (const [sql, statement] of this.#bySql) {
-      if (failedIndex !== null && statement.pendingIndex >= failedIndex) this.#bySql.delete(sql);
-      else statement.pendingIndex = -1;
+      if (statement.pending?.by !== by) continue;
+      if (failedIndex !== null && statement.pending.index >= failedIndex) this.#bySql.delete(sql);
+      else statement.pending = null;
     }
   }
 }
@@ -99,7 +101,7 @@ export class Pipeline {
 
   /** Adds a statement that stays prepared for the next time. Answers its index. */
   prepared(sql: string, parameters: readonly Parameter[] = []): number {
-    const { name, messages } = this.#statements.use(sql, this.#count);
+    const { name, messages } = this.#statements.use(sql, this, this.#count);
     this.#push(...messages, ...bindMessage(name, parameters), EXECUTE);
     return this.#count++;
   }
@@ -134,10 +136,10 @@ export class Pipeline {
       if (completions.length !== this.#count) {
         throw new PipelineFailure(completions.length, new Error(`${completions.length} of ${this.#count} statements were answered`));
       }
-      this.#statements.settle(null);
+      this.#statements.settle(this, null);
       return completions;
     } catch (error) {
-      if (error instanceof PipelineFailure) this.#statements.settle(error.index);
+      if (error instanceof PipelineFailure) this.#statements.settle(this, error.index);
       throw error;
     }
   }
