@@ -248,7 +248,7 @@ export class Applier implements AsyncDisposable {
     if (session.lost !== null) return session.lost.at({ sink });
     if (!(error instanceof CheckpointRefused)) return sinkError(error, { sink });
     const stored = await readCheckpoint(session.client, sink, false);
-    const why = explainRefusal(stored, { logId: opened.logId, epoch: '', offset: 0, fence: opened.fence });
+    const why = explainRefusal(stored, opened);
     switch (why) {
       case 'fenced':
         return new TidemarkError('SINK_FENCED', `another hub has opened the sink (fence ${stored?.fence}, ours was ${opened.fence})`, { where: { sink } });

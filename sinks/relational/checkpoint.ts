@@ -1,19 +1,10 @@
 /** What a relational sink decides about its checkpoint, as functions of what stands there. */
-import type { Checkpoint, EpochId, LogId } from '../../contracts/checkpoint.ts';
-import type { Offset } from '../../contracts/offset.ts';
+import type { Checkpoint, LogId } from '../../contracts/checkpoint.ts';
 
 /** The row of one sink in the table of checkpoints. */
 export interface StoredCheckpoint extends Checkpoint {
   /** Names the hub process that opened the sink last: random, new for each process. */
   readonly owner: string;
-}
-
-/** What this hub process expects to find: what it left there. */
-export interface ExpectedCheckpoint {
-  readonly logId: LogId;
-  readonly epoch: EpochId;
-  readonly offset: Offset;
-  readonly fence: number;
 }
 
 export type Opening =
@@ -42,8 +33,8 @@ export function isFresh(stored: Pick<StoredCheckpoint, 'offset' | 'epoch'>): boo
 
 export type Refusal = 'fenced' | 'foreign' | 'moved';
 
-/** Why a compare-and-set of the checkpoint found nothing to set. */
-export function explainRefusal(stored: StoredCheckpoint | null, expected: ExpectedCheckpoint): Refusal {
+/** Why a compare-and-set of the checkpoint found nothing to set, though log and fence should have been `expected`. */
+export function explainRefusal(stored: StoredCheckpoint | null, expected: Pick<StoredCheckpoint, 'logId' | 'fence'>): Refusal {
   if (stored === null) return 'moved';
   if (stored.logId !== expected.logId) return 'foreign';
   if (stored.fence !== expected.fence) return 'fenced';
