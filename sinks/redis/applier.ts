@@ -122,24 +122,22 @@ export class Applier {
     const older = this.#tables.namesake(after);
     if (older !== null) await this.#removed(older.schema, to, signal);
     this.#tables.goesLive(layout);
-    if (before !== null && (await this.#reshape(this.#tables.of(before).layout, layout, to, signal))) {
-      this.#tables.reshapedAt.set(after.tableId, to);
-    }
+    if (before !== null) await this.#reshape(this.#tables.of(before).layout, layout, to, signal);
     for (const partition of this.#store.versioned) {
       if (isBefore(partition.versionOf(after.tableId), { version: after.version, half: false })) {
         partition.setVersion(after.tableId, { version: after.version, half: false });
       }
     }
     this.#store.control.out.command(
-      'HSET', this.#tablesKey, String(after.tableId), JSON.stringify(storedTable(layout, this.#tables.reshapedAt.get(after.tableId) ?? 0)),
+      'HSET', this.#tablesKey, String(after.tableId), JSON.stringify(storedTable(layout)),
     );
     await this.#store.settle();
   }
 
-  /** True when rows had to be walked over. */
-  async #reshape(before: TableLayout, after: TableLayout, to: Offset, signal: AbortSignal): Promise<boolean> {
+  /** Walks over the rows that are there, where they must follow. */
+  async #reshape(before: TableLayout, after: TableLayout, to: Offset, signal: AbortSignal): Promise<void> {
     const change = changeBetween(before, after);
-    if (change === null) return false;
+    if (change === null) return;
     const table = tableName(after.schema);
     if (change.moves && before.template.fingerprint !== after.template.fingerprint && !areDisjoint(before.template, after.template)) {
       throw new TidemarkError('REDIS_KEY_OVERLAP', `the keys that ${table} had and the ones that it gets with its new name could be the same`, {
@@ -149,14 +147,14 @@ export class Applier {
     const walks = walksOf(change);
     for (const [index, walk] of walks.entries()) {
       const done: RowVersion = { version: after.schema.version, half: index < walks.length - 1 };
+      await this.#store.shapeChanges();
       const rows = await this.#walker.reshape(before, walk, done, to, signal);
       for (const partition of this.#store.versioned) {
         if (isBefore(partition.versionOf(after.schema.tableId), done)) partition.setVersion(after.schema.tableId, done);
       }
-      await this.#store.settle();
+      await this.#store.shapeChanges();
       this.#logger.log('info', 'redis-rows-reshaped', { table, rows, version: after.schema.version, half: done.half });
     }
-    return true;
   }
 
   /** A table has left, or a new generation of it begins: rows that nobody maintains are wrong answers. */

@@ -5,6 +5,7 @@
  *     position      hex            owner                   16 random bytes, hex: one taking over of the sink
  *     rebuild       `marking` (old keys are being listed) or `replaying`; absent: no rebuild is under way
  *     marks         plain cluster: slots whose primaries keep a mark of their own, decimal, with commas
+ *     shape         plain cluster: 8 random bytes, hex: new whenever rows change in a way that no batch does
  *
  * `offset` is what the sink has applied. `reach` is how far data may have been applied in part: it is written with the
  * data, `offset` only after every command of the data was seen to have succeeded, because EXEC does not roll back when
@@ -28,6 +29,7 @@ export interface StoredCheckpoint {
   readonly applied: { readonly epoch: string; readonly offset: Offset; readonly position: Position } | null;
   readonly rebuild: RebuildState | null;
   readonly marks: readonly number[];
+  readonly shape: string;
 }
 
 export type CheckpointFields = Readonly<Record<string, string>>;
@@ -55,6 +57,7 @@ export function parseCheckpoint(reply: Reply, address: string): StoredCheckpoint
       ? { epoch: text('epoch'), offset: checkedOffset(Number(text('offset'))), position: Buffer.from(text('position'), 'hex') }
       : null,
     rebuild: rebuild === 'marking' || rebuild === 'replaying' ? rebuild : null,
+    shape: fields.get('shape') ?? '',
     marks: (fields.get('marks') ?? '').split(',').filter((slot) => slot !== '').map(Number),
   };
 }

@@ -122,6 +122,11 @@ export class FencedStore implements Store {
     return Promise.all(sent.map(({ connection }) => connection.value()));
   }
 
+  /** Nothing to note: a partition goes back as a whole, and its rows' versions with it. */
+  async shapeChanges(): Promise<void> {
+    await this.settle();
+  }
+
   async dropSet(set: string): Promise<void> {
     await this.settle();
     for (const partition of this.#partitions) partition.out.command('UNLINK', partition.nameOf(set));
@@ -129,8 +134,8 @@ export class FencedStore implements Store {
   }
 
   async beginRebuild(): Promise<void> {
-    await this.control.restart('marking');
-    await Promise.all(this.#partitions.map((partition) => (partition === this.control ? partition.settle() : partition.restart('replaying'))));
+    await this.control.restart({ rebuild: 'marking' });
+    await Promise.all(this.#partitions.map((partition) => (partition === this.control ? partition.settle() : partition.restart({ rebuild: 'replaying' }))));
   }
 
   async markStale(keys: readonly Buffer[]): Promise<void> {

@@ -17,6 +17,8 @@ export interface OpenParts {
   readonly logId: string;
   /** Unique for each taking over. */
   readonly owner: string;
+  /** Another text each time. */
+  readonly token: () => string;
   readonly signal: AbortSignal;
 }
 
@@ -26,10 +28,8 @@ export interface OpenedStore {
   readonly rebuild: RebuildState | null;
   /** What all parts of the store have applied at least; null: nothing, or a part has lost what it had. */
   readonly applied: Progress | null;
-  /** What the control partition says, which others may be behind. */
-  readonly controlOffset: number;
-  /** Rows and checkpoint change in one transaction: what went back went back as a whole. */
-  readonly atomic: boolean;
+  /** A part of the store has lost what the control partition says that it had. */
+  readonly lostPart: boolean;
 }
 
 /** Names of the sink's own keys. */
@@ -64,16 +64,16 @@ function alone(partition: Partition): [Partition, Partition[]] {
 }
 
 async function openPlain(parts: OpenParts): Promise<OpenedStore> {
-  const { discovery, clock, options, signal } = parts;
+  const { discovery, clock, options, signal, token } = parts;
   const topology = await discovery.topology(signal);
   const control = partitionOn(await discovery.node(ownerOf(topology, options.prefix), signal), parts, '');
-  const store = await PlainStore.open({ discovery, clock, control, topology, prefix: options.prefix, signal }).catch(async (error: unknown) => {
+  const store = await PlainStore.open({ discovery, clock, control, topology, prefix: options.prefix, signal, token }).catch(async (error: unknown) => {
     await control.connection[Symbol.asyncDispose]();
     throw error;
   });
   return disposedOnFailure(store, async () => {
     const stored = await takeOver(control, parts);
-    const applied = stored.applied === null ? null : await store.readMarks(stored.applied, stored.marks);
+    const applied = stored.applied === null ? null : await store.readMarks(stored.applied, stored);
     return opened(store, stored, applied);
   });
 }
@@ -121,8 +121,7 @@ async function opened(store: Store, stored: StoredCheckpoint, applied: Progress 
     fence: stored.fence,
     rebuild: stored.rebuild,
     applied,
-    controlOffset: stored.applied?.offset ?? 0,
-    atomic: !(store instanceof PlainStore),
+    lostPart: stored.applied !== null && applied === null,
   };
 }
 

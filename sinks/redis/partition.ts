@@ -171,7 +171,7 @@ export class Partition implements RowTarget {
       this.#wantedReach = reach;
       this.#freshFrom = reach;
       await this.#watch();
-      return { logId, owner, fence, reach, applied: stored?.applied ?? null, rebuild: stored?.rebuild ?? null, marks: stored?.marks ?? [] };
+      return { logId, owner, fence, reach, applied: stored?.applied ?? null, rebuild: stored?.rebuild ?? null, marks: stored?.marks ?? [], shape: stored?.shape ?? '' };
     }
     throw new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint at ${connection.address} keeps changing hands`);
   }
@@ -303,14 +303,14 @@ export class Partition implements RowTarget {
   }
 
   /** Forgets what the checkpoint said, and all that goes with it: a rebuild begins. @throws TidemarkError */
-  async restart(rebuild: string): Promise<void> {
+  async restart(fields: CheckpointFields): Promise<void> {
     await this.settle();
     this.out.command('HDEL', this.key, 'offset', 'epoch', 'position');
     this.out.command('UNLINK', this.#versionsKey, this.staleKey);
     this.#versions.clear();
     this.#compared = { ...this.#compared, offset: null };
     this.#wantedReach = BEFORE_ALL;
-    await this.commit({ rebuild });
+    await this.commit(fields);
     await this.settle();
   }
 

@@ -1,7 +1,7 @@
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
-import type { Offset } from '../../contracts/offset.ts';
+import { checkedOffset, MAX_OFFSET, type Offset } from '../../contracts/offset.ts';
 import type { Clock } from '../../contracts/runtime.ts';
-import type { Progress } from './checkpoint.ts';
+import type { Progress, StoredCheckpoint } from './checkpoint.ts';
 import { NO_OWNER, type Discovery, type Topology } from './discovery.ts';
 import { parseAddress, printAddress } from './endpoint.ts';
 import { AT_START } from './fenced-store.ts';
@@ -24,6 +24,8 @@ export interface PlainParts {
   readonly topology: Topology;
   /** What the sink's own keys begin with. */
   readonly prefix: string;
+  /** Another text each time. */
+  readonly token: () => string;
   readonly signal: AbortSignal;
 }
 
@@ -57,6 +59,8 @@ export class PlainStore implements Store, LaneHost {
   #messages: Routed[] = [];
   /** Slots that hold a mark: one of each primary at least. */
   #marks: number[] = [];
+  #marked: Progress = AT_START;
+  #shape = '';
   private constructor(parts: PlainParts) {
     this.#parts = parts;
     this.control = parts.control;
@@ -84,8 +88,9 @@ export class PlainStore implements Store, LaneHost {
     return this.control;
   }
 
+  /** No row is taken for new: a primary may be ahead of what the checkpoint knows, when that one went back. */
   get freshFrom(): Offset {
-    return this.control.freshFrom;
+    return MAX_OFFSET;
   }
 
   get replaces(): boolean {
@@ -98,19 +103,21 @@ export class PlainStore implements Store, LaneHost {
   }
 
   /**
-   * The least that the primaries have applied; new ones get a mark. Null when a mark is gone: the rows beside it may be
-   * gone as well. @throws TidemarkError
+   * The least that the primaries have applied; new ones get a mark. Null when the rows cannot be gone on from: a mark is
+   * gone, and rows beside it may be, too; or marks do not agree on the shape of the rows, because one went back to
+   * before a walk that the others have seen. @throws TidemarkError
    */
-  async readMarks(applied: Progress, slots: readonly number[]): Promise<Progress | null> {
+  async readMarks(applied: Progress, { marks, shape }: StoredCheckpoint): Promise<Progress | null> {
     let least = applied;
-    for (const slot of slots) {
+    for (const slot of marks) {
       const { connection } = this.#laneOf(slot);
       const reply = accepted(await connection.call('GET', this.#markKey(slot)), connection.address);
-      if (reply === null) return null;
-      const [offset, epoch, position] = bytesOf(reply, connection.address).toString('latin1').split(' ');
-      if (Number(offset) < least.offset) least = { offset: Number(offset), epoch: epoch ?? '', position: Buffer.from(position ?? '', 'hex') };
+      const mark = reply === null ? null : parseMark(bytesOf(reply, connection.address).toString('latin1'));
+      if (mark === null || mark.shape !== shape) return null;
+      if (mark.progress.offset < least.offset) least = mark.progress;
     }
-    this.#marks = [...slots];
+    this.#marks = [...marks];
+    this.#shape = shape;
     await this.#markAll(least);
     return least;
   }
@@ -208,7 +215,8 @@ export class PlainStore implements Store, LaneHost {
   }
 
   async beginRebuild(): Promise<void> {
-    await this.control.restart('marking');
+    this.#shape = this.#parts.token();
+    await this.control.restart({ rebuild: 'marking', shape: this.#shape });
   }
 
   async markStale(keys: readonly Buffer[]): Promise<void> {
@@ -236,8 +244,17 @@ export class PlainStore implements Store, LaneHost {
     return some.map((key) => bytesOf(key, connection.address));
   }
 
+  /** The marks first: while they differ from the checkpoint, nobody goes on from here. Rows are settled. */
+  async shapeChanges(): Promise<void> {
+    this.#shape = this.#parts.token();
+    await this.#markAll(this.#marked);
+    await this.control.commit({ shape: this.#shape });
+    await this.control.settle();
+  }
+
   async endRebuild(): Promise<void> {
     await this.settle();
+    await this.shapeChanges();
     this.control.out.command('HDEL', this.control.key, 'rebuild');
     this.control.forgetStale();
     await this.control.settle();
@@ -255,14 +272,15 @@ export class PlainStore implements Store, LaneHost {
   }
 
   /** Writes every mark, the ones of new primaries among them, and notes those in the checkpoint. */
-  async #markAll({ offset, epoch, position }: Progress): Promise<void> {
+  async #markAll(progress: Progress): Promise<void> {
+    this.#marked = progress;
     const unmarked = new Set(this.#ownerOf);
     for (const slot of this.#marks) unmarked.delete(this.#ownerOf[slot] ?? NO_OWNER);
     const fresh = [...unmarked].map((owner) => this.#ownerOf.indexOf(owner));
     this.#marks.push(...fresh);
     await this.#execute(this.#marks.map((slot) => {
       const key = this.#markKey(slot);
-      return this.#command(key, 'SET', key, `${offset} ${epoch} ${Buffer.from(position).toString('hex')}`);
+      return this.#command(key, 'SET', key, printMark(progress, this.#shape));
     }));
     if (fresh.length > 0) {
       await this.control.commit({ marks: this.#marks.join(',') });
@@ -359,6 +377,16 @@ export class PlainStore implements Store, LaneHost {
     if (kind === 'MOVED') this.#ownerOf[slot] = index;
     return this.#lanes[index] ?? lane;
   }
+}
+
+/** `offset epoch position shape` */
+function printMark({ offset, epoch, position }: Progress, shape: string): string {
+  return `${offset} ${epoch} ${Buffer.from(position).toString('hex')} ${shape}`;
+}
+
+function parseMark(text: string): { readonly progress: Progress; readonly shape: string } {
+  const [offset = '', epoch = '', position = '', shape = ''] = text.split(' ');
+  return { progress: { offset: checkedOffset(Number(offset)), epoch, position: Buffer.from(position, 'hex') }, shape };
 }
 
 const ASKING = Buffer.from('*1\r\n$6\r\nASKING\r\n', 'latin1');

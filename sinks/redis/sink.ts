@@ -65,6 +65,7 @@ export class RedisSink implements Sink {
         clock: this.#runtime.clock,
         logId: start.logId,
         owner: this.#runtime.random.bytes(16).toString('hex'),
+        token: () => this.#runtime.random.bytes(8).toString('hex'),
         signal,
       });
       return await this.#begun(opened, options, start);
@@ -93,7 +94,6 @@ export class RedisSink implements Sink {
       const stored = await readStoredTables(store, ownKeys(options.prefix).tables);
       const progress = opened.applied ?? AT_START;
       const tables = new TableSet(this.#config, start.catalog, progress.offset, options.prefix);
-      for (const [tableId, { reshapedAt }] of stored) tables.reshapedAt.set(tableId, reshapedAt);
       const queue = this.#queue(store, tables, options, progress.offset);
       this.#session = { store, options, fence, stored, rebuild, tables, queue };
       const why = this.#whyRebuild(opened, stored, tables, start);
@@ -109,13 +109,10 @@ export class RedisSink implements Sink {
 
   /** Why the rows that are there cannot be gone on from; null when they can. */
   #whyRebuild(opened: OpenedStore, stored: ReadonlyMap<number, StoredTable>, tables: TableSet, start: SinkStart): string | null {
-    const { applied, controlOffset, rebuild } = opened;
+    const { applied, lostPart, rebuild } = opened;
     if (rebuild === 'marking') return 'a rebuild had begun to list the keys';
-    if (applied === null) return controlOffset > BEFORE_ALL ? 'a part of the server has lost its checkpoint' : 'there is none';
-    const outdated = whyOutdated(stored, start.catalog, this.#config, applied.offset, tables);
-    if (outdated !== null || applied.offset >= controlOffset || opened.atomic) return outdated;
-    const reshaped = [...stored.values()].find(({ reshapedAt }) => reshapedAt > applied.offset);
-    return reshaped === undefined ? null : `a part of the cluster went back to before ${reshaped.name} changed its shape`;
+    if (applied === null) return lostPart ? 'a part of the server has lost its own, or went back too far' : 'there is none';
+    return whyOutdated(stored, start.catalog, this.#config, applied.offset, tables);
   }
 
   async #begin(start: SinkStart, signal: AbortSignal): Promise<Checkpoint> {

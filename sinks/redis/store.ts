@@ -40,6 +40,11 @@ export interface Store extends AsyncDisposable {
   members(set: string, signal: AbortSignal): AsyncIterable<readonly Buffer[]>;
   /** One reading command per key: `command` with the key in place of null. Answers in the order of the keys. */
   read(keys: readonly Buffer[], command: readonly (string | null)[]): Promise<readonly Reply[]>;
+  /**
+   * A walk that changes the shape of rows begins, or has ended. Where parts of the store can go back alone (a replica
+   * takes over), each notes it, so that the next opening sees when they do not agree. Called when all is settled.
+   */
+  shapeChanges(): Promise<void>;
   /** Removes a set that `RowTarget.add` wrote. */
   dropSet(set: string): Promise<void>;
 

@@ -26,8 +26,6 @@ export interface StoredTable {
   readonly value: ValueKind;
   readonly index: string | null;
   readonly template: StoredTemplate;
-  /** Offset up to which the batch went that last changed the shape of rows in place; 0: never. */
-  readonly reshapedAt: Offset;
 }
 
 /** The tables of a sink as of where it stands in the log. Owned by the applying loop. */
@@ -39,8 +37,6 @@ export class TableSet {
   /** By table id: the newest generation of each name. */
   readonly #live = new Map<number, TableLayout>();
   readonly #byName = new Map<string, TableLayout>();
-  /** By table id: how far the batch went that last changed the shape of its rows in place. */
-  readonly reshapedAt = new Map<number, Offset>();
 
   /**
    * @param ownPrefix what the sink's own keys begin with
@@ -139,9 +135,9 @@ export class TableSet {
 }
 
 /** For storage. */
-export function storedTable({ schema, fingerprint, value, index, template }: TableLayout, reshapedAt: Offset): StoredTable {
+export function storedTable({ schema, fingerprint, value, index, template }: TableLayout): StoredTable {
   const { namespace, name, version } = schema;
-  return { namespace, name, version, fingerprint, value, index, template: template.toStored(), reshapedAt };
+  return { namespace, name, version, fingerprint, value, index, template: template.toStored() };
 }
 
 /** @throws TidemarkError `REDIS_PROTOCOL` when it is not what `storedTable` wrote */
@@ -161,8 +157,7 @@ function isStoredTable(value: unknown): value is StoredTable {
   const v = value as Partial<Record<keyof StoredTable, unknown>>;
   return (
     typeof v.namespace === 'string' && typeof v.name === 'string' && typeof v.version === 'number' && typeof v.fingerprint === 'string' &&
-    typeof v.value === 'string' && (typeof v.index === 'string' || v.index === null) && typeof v.template === 'object' && v.template !== null &&
-    typeof v.reshapedAt === 'number'
+    typeof v.value === 'string' && (typeof v.index === 'string' || v.index === null) && typeof v.template === 'object' && v.template !== null
   );
 }
 

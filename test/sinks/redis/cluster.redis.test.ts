@@ -174,42 +174,71 @@ describe('slots that move', () => {
   });
 });
 
-describe('a replica that is behind takes over one primary', () => {
-  test.each(MODES)('%s: the sink goes back to what the new primary has', async (mode) => {
-    await using replicated = await startRedisCluster({ replicasEach: 1 });
-    const [first, ...others] = replicated.addresses.map(({ host, port }) => `${host}:${port}`);
-    const primaries = replicated.nodes.slice(0, 3);
-    const [victim, replica] = [replicated.nodes[1], replicated.nodes[4]];
-    if (victim === undefined || replica === undefined) throw new Error('a cluster of six');
-    const reading = [replica, ...primaries.filter((node) => node !== victim)].map(({ port }) => port);
-    await using cache = await CacheStand.at({ options: { url: `redis://${first}`, nodes: others, cluster: mode, timeout: '5s' } }, reading);
-    await cache.open();
-    const things = cache.table();
-    for (let id = 1; id <= 500; id++) things.insert(id, 'one');
-    await cache.apply();
-    const agreed = cache.model.offset;
-    {
-      await using client = victim.client();
-      expect(Number(await client.call('WAIT', '1', '5000'))).toBe(1);
-    }
-    // From here on the replica hears nothing more.
+/** A cluster with replicas, of which one hears nothing from `forget` on and then takes over: what was written is lost there. */
+async function withFailover(mode: Mode, run: (cache: CacheStand, forget: () => Promise<void>, failover: () => Promise<void>) => Promise<void>): Promise<void> {
+  await using replicated = await startRedisCluster({ replicasEach: 1 });
+  const [first, ...others] = replicated.addresses.map(({ host, port }) => `${host}:${port}`);
+  const primaries = replicated.nodes.slice(0, 3);
+  const [victim, replica] = [replicated.nodes[1], replicated.nodes[4]];
+  if (victim === undefined || replica === undefined) throw new Error('a cluster of six');
+  const reading = [replica, ...primaries.filter((node) => node !== victim)].map(({ port }) => port);
+  const options = { url: `redis://${first}`, nodes: others, cluster: mode, timeout: '5s' };
+  await using cache = await CacheStand.at({ options }, reading);
+  await using client = victim.client();
+  const forget = async (): Promise<void> => {
+    expect(Number(await client.call('WAIT', '1', '5000'))).toBe(1);
     replica.freeze();
-    {
-      await using client = victim.client();
-      await client.call('CLIENT', 'KILL', 'TYPE', 'replica');
-    }
-    for (let id = 200; id <= 600; id++) things.put(id, 'two');
-    for (let id = 1; id <= 50; id++) things.remove(id);
-    await cache.apply();
+    await client.call('CLIENT', 'KILL', 'TYPE', 'replica');
+  };
+  const failover = async (): Promise<void> => {
     await victim.stop('kill');
     replica.thaw();
     await using promoted = replica.client();
     expect(await promoted.call('CLUSTER', 'FAILOVER', 'TAKEOVER')).toBe('OK');
-    const opened = await cache.retried(() => cache.open());
-    expect(opened?.offset).toBe(agreed);
-    await cache.catchUp();
-    await cache.compare();
-  });
+  };
+  await run(cache, forget, failover);
+}
+
+describe('a replica that is behind takes over one primary', () => {
+  test.each(MODES)('%s: the sink goes back to what the new primary has', (mode) =>
+    withFailover(mode, async (cache, forget, failover) => {
+      await cache.open();
+      const things = cache.table();
+      for (let id = 1; id <= 500; id++) things.putRow([String(id), 'one', '5', null, null]);
+      await cache.apply();
+      const agreed = cache.model.offset;
+      await forget();
+      for (let id = 200; id <= 600; id++) things.put(id, 'two');
+      for (let id = 1; id <= 50; id++) things.remove(id);
+      await cache.apply();
+      await failover();
+      const opened = await cache.retried(() => cache.open());
+      expect(opened?.offset).toBe(agreed);
+      await cache.catchUp();
+      await cache.compare();
+    }));
+
+  test.each(MODES)('%s: to before a table changed its shape', (mode) =>
+    withFailover(mode, async (cache, forget, failover) => {
+      await cache.open();
+      const things = cache.table();
+      for (let id = 1; id <= 300; id++) things.putRow([String(id), 'one', '5', null, null]);
+      await cache.apply();
+      const agreed = cache.model.offset;
+      await forget();
+      const [id, name, amount, ...rest] = things.table.schema.columns;
+      if (id === undefined || name === undefined || amount === undefined) throw new Error('the table of the kit has other columns');
+      cache.model.alterTable(things.table, { columns: [id, { ...name, name: 'amount' }, { ...amount, name: 'name' }, ...rest] });
+      for (let n = 250; n <= 350; n++) things.put(n, 'two');
+      await cache.apply();
+      await failover();
+      const opened = await cache.retried(() => cache.open());
+      // Each partition of a tagged cluster has its rows' shape with it. In a plain one it is not known which rows went back.
+      expect(opened?.offset ?? null).toBe(mode === 'tagged' ? agreed : null);
+      if (mode === 'tagged') await cache.catchUp();
+      else await cache.rebuild();
+      await cache.compare();
+    }));
 });
 
 describe('check', () => {

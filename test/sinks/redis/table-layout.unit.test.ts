@@ -128,7 +128,7 @@ describe('what Redis keeps of the tables', () => {
   const inLog = (tables: readonly TableSchema[]): Catalog =>
     Catalog.from(tables.map((one): CatalogTable => ({ tableId: one.tableId, versions: [{ offset: one.tableId * 10, schema: one }], state: { state: 'new' }, consistent: [] })));
   const config = (table: TableOptions = {}) => cacheConfig({ options: { url: 'redis://x' }, table });
-  const stored = new Map([[1, parseStoredTable(Buffer.from(JSON.stringify(storedTable(layout(ONE), 7))))]]);
+  const stored = new Map([[1, parseStoredTable(Buffer.from(JSON.stringify(storedTable(layout(ONE)))))]]);
   const outdated = (catalog: Catalog, at: number, settings = config()) => whyOutdated(stored, catalog, settings, at, new TableSet(settings, catalog, at, OWN));
 
   test('fits while the configuration means the same', () => {
