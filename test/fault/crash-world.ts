@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { rm, statfs } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PostgresServer, startPostgres } from '../fixtures/embedded-postgres.ts';
 import { type HubProcess, startHubProcess } from '../fixtures/hub-process.ts';
@@ -7,7 +7,7 @@ import { createShop } from '../fixtures/shop/schema.ts';
 import { type TcpProxy, startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { temporaryDirectory } from '../fixtures/temp.ts';
 
-const DATA_FOLDER_BYTES = 2 ** 31;
+const DATA_FOLDER_BYTES = 2 ** 30;
 
 /** A source, a replica, the network to each, and a hub whose data folder is a small disk of its own where that can be had. */
 export class CrashWorld implements AsyncDisposable {
@@ -78,10 +78,15 @@ export class CrashWorld implements AsyncDisposable {
     return this.#hub;
   }
 
-  /** Fills the hub's disk to the last byte. */
+  /** Fills the hub's disk to the last byte, whatever the hub writes meanwhile. */
   async fillDisk(): Promise<void> {
-    const { bavail, bsize } = await statfs(this.dataFolder);
-    execFileSync('fallocate', ['--length', String(bavail * bsize), this.#ballast]);
+    const chunk = Buffer.alloc(4 << 20);
+    await using ballast = await open(this.#ballast, 'w');
+    try {
+      for (;;) await ballast.appendFile(chunk);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
+    }
   }
 
   async freeDisk(): Promise<void> {
