@@ -1,7 +1,7 @@
 /** Errors of the Postgres connector. */
 export const POSTGRES_ERRORS = {
   POSTGRES_URL: {
-    means: 'The address of a Postgres source cannot be read.',
+    means: 'The address of a Postgres server cannot be read.',
     remedy: 'Write it as `postgres://user:password@host:5432/database?sslmode=verify-full`; several hosts are divided by commas.',
     retry: 'operator',
   },
