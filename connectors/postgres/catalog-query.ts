@@ -55,9 +55,9 @@ export async function readFingerprints(session: Session, oids: readonly number[]
 function tablesSql(): string {
   // An anyarray's text is the literal of an array with one element, the value; read as text[] it gives the value's text.
   return `
-    SELECT t.*, md5(concat_ws('|', t.nspname, t.relname, t.identity, t.columns::text, t.primary_key, t.identity_index, t.storage, t.types)) AS fingerprint
+    SELECT t.*, md5(concat_ws('|', t.nspname, t.relname, t.is_partition, t.identity, t.columns::text, t.primary_key, t.identity_index, t.storage, t.types)) AS fingerprint
       FROM (
-        SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' AS partitioned, c.relreplident AS identity,
+        SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' AS partitioned, c.relispartition AS is_partition, c.relreplident AS identity,
                columns.list AS columns, columns.types,
                (SELECT i.indkey::text FROM pg_catalog.pg_index i
                  WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid AND i.indimmediate) AS primary_key,
@@ -116,6 +116,7 @@ function sourceTable(row: TextRow): SourceTable {
     dropped: attributes.filter((one) => one.dropped).map((one) => one.column.number),
     primaryKey: keyNumbers(row['primary_key'], row['primary_columns']),
     identityIndex: keyNumbers(row['identity_index'], row['identity_columns']),
+    isPartition: row['is_partition'] === 't',
     toastable: row['toastable'] === 't',
     storage: row['storage'] ?? '',
     fingerprint: text(row, 'fingerprint'),

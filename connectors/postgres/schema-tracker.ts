@@ -72,7 +72,8 @@ export class SchemaTracker {
   /** Where the rows of `relation` go from now on. */
   resolve(relation: Relation, reading: TableReading): Resolution {
     const tracked = this.tables.get(relation.oid);
-    if (!this.#catalog.config.tables(reading.table ?? relation)) {
+    // The server describes a partition, too, before the rows that it publishes as the root's.
+    if (reading.table?.isPartition === true || !this.#catalog.config.tables(reading.table ?? relation)) {
       return { route: passedOver(relation), records: tracked === null ? [] : this.#remove(tracked) };
     }
     if (tracked === null && reading.table === null) {

@@ -30,6 +30,8 @@ export interface SourceTable {
   readonly namespace: string;
   readonly name: string;
   readonly partitioned: boolean;
+  /** Its rows are published as its root's. */
+  readonly isPartition: boolean;
   /** default, nothing, full, index */
   readonly identity: 'd' | 'n' | 'f' | 'i';
   /** Columns that exist, generated ones included, by attnum. */
