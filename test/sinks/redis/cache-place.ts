@@ -22,6 +22,8 @@ export interface CacheSettings {
   readonly options: Options;
   /** Options of every table. */
   readonly table?: TableOptions;
+  /** The options as they are found at each opening. */
+  readonly fresh?: () => Promise<Options>;
 }
 
 let seed = 1;
@@ -31,7 +33,7 @@ export function cacheSink(settings: CacheSettings, runtime: TestRuntime = create
   return redisSink.create(cacheConfig(settings), runtime);
 }
 
-export function cacheConfig({ options, table = {} }: CacheSettings): SinkConfig {
+export function cacheConfig({ options, table = {}, fresh }: CacheSettings): SinkConfig {
   return {
     name: 'cache',
     type: 'redis',
@@ -42,6 +44,7 @@ export function cacheConfig({ options, table = {} }: CacheSettings): SinkConfig 
     optionsOf: () => table,
     onError: 'stop',
     options,
+    ...(fresh === undefined ? {} : { freshOptions: fresh }),
   };
 }
 
