@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { ConnectorModule, HubConfig, SinkConfig, SinkModule, SourceConfig } from '../contracts/config.ts';
 import type { SourceConnector } from '../contracts/connector.ts';
-import { TidemarkError } from '../contracts/errors/error.ts';
+import { asTidemarkError, TidemarkError } from '../contracts/errors/error.ts';
 import type { LogEngine } from '../contracts/log-engine.ts';
 import type { Offset } from '../contracts/offset.ts';
 import type { Runtime } from '../contracts/runtime.ts';
@@ -16,9 +16,10 @@ import { Supervisor } from './pipeline/supervisor.ts';
 import { WholeRows } from './pipeline/whole-rows/whole-rows.ts';
 import { sameConfig } from './same-config.ts';
 import type { HubService, HubStatus, WaitTarget } from './service.ts';
+import { unopenedSink, unopenedSource, type Unopened } from './unopened.ts';
 
-/** How long the work of all parts may take to end when the hub closes, in milliseconds. */
-const DRAIN_MS = 7000;
+/** A hub that closes ends within ten seconds: in-flight work first, then connections and files. */
+const CLOSING_LIMITS = { drainMs: 6000, disposeMs: 2500 };
 
 /** The implementations that a configuration can name. */
 export interface Registry {
@@ -40,6 +41,8 @@ export class Hub implements HubService, AsyncDisposable {
   readonly #supervisor: Supervisor;
   readonly #sources = new Map<string, SourcePipeline>();
   readonly #sinks = new Map<string, SinkPipeline>();
+  readonly #unopenedSources = new Map<string, Unopened<SourceConfig>>();
+  readonly #unopenedSinks = new Map<string, Unopened<SinkConfig>>();
   #config: HubConfig;
   #changing: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | null = null;
@@ -51,7 +54,7 @@ export class Hub implements HubService, AsyncDisposable {
     this.#version = version;
     this.#startedAt = runtime.clock.now();
     this.engine = engine;
-    this.#supervisor = new Supervisor(runtime, DRAIN_MS);
+    this.#supervisor = new Supervisor(runtime, CLOSING_LIMITS);
   }
 
   /**
@@ -62,8 +65,8 @@ export class Hub implements HubService, AsyncDisposable {
     const engine = await EmbeddedLogEngine.create(config.data, runtime);
     const hub = new Hub(config, runtime, options.registry, options.version ?? '0.0.0', engine);
     try {
-      for (const source of config.sources.values()) await hub.#addSource(source);
-      for (const sink of config.sinks.values()) await hub.#addSink(sink);
+      for (const source of config.sources.values()) await hub.#openSource(source);
+      for (const sink of config.sinks.values()) await hub.#openSink(sink);
     } catch (failure) {
       await hub[Symbol.asyncDispose]();
       throw failure;
@@ -75,8 +78,8 @@ export class Hub implements HubService, AsyncDisposable {
     return Promise.resolve({
       version: this.#version,
       startedAt: new Date(this.#startedAt).toISOString(),
-      sources: [...this.#sources.values()].map((source) => source.status()),
-      sinks: [...this.#sinks.values()].map((sink) => sink.status()),
+      sources: [...this.#sources.values()].map((source) => source.status()).concat([...this.#unopenedSources.values()].map(unopenedSource)),
+      sinks: [...this.#sinks.values()].map((sink) => sink.status()).concat([...this.#unopenedSinks.values()].map(unopenedSink)),
     });
   }
 
@@ -99,6 +102,7 @@ export class Hub implements HubService, AsyncDisposable {
    */
   async untilCaughtUp(signal: AbortSignal): Promise<void> {
     const ends = new Map<string, Offset>();
+    for (const { error } of [...this.#unopenedSources.values(), ...this.#unopenedSinks.values()]) throw error;
     await Promise.all([...this.#sources].map(async ([name, source]) => void ends.set(name, await source.caughtUp(signal))));
     await Promise.all([...this.#sinks.values()].map((sink) => sink.caughtUp(ends.get(sink.config.from) ?? 0, signal)));
   }
@@ -154,6 +158,8 @@ export class Hub implements HubService, AsyncDisposable {
     const done: string[] = [];
     const before = this.#config;
     this.#config = config;
+    for (const name of this.#unopenedSinks.keys()) if (!config.sinks.has(name)) this.#unopenedSinks.delete(name);
+    for (const name of this.#unopenedSources.keys()) if (!config.sources.has(name)) this.#unopenedSources.delete(name);
     for (const [name, pipeline] of this.#sinks) {
       const wanted = config.sinks.get(name);
       const source = config.sources.get(pipeline.config.from);
@@ -171,15 +177,40 @@ export class Hub implements HubService, AsyncDisposable {
     }
     for (const [name, source] of config.sources) {
       if (this.#sources.has(name)) continue;
-      await this.#addSource(source);
+      await this.#openSource(source);
       done.push(`source ${name} ${before.sources.has(name) ? 'changed' : 'added'}`);
     }
     for (const [name, sink] of config.sinks) {
       if (this.#sinks.has(name)) continue;
-      await this.#addSink(sink);
+      await this.#openSink(sink);
       done.push(`sink ${name} ${before.sinks.has(name) ? 'changed' : 'added'}`);
     }
     return done;
+  }
+
+  /** A source that cannot be opened shows in the status; a configuration that names nothing is refused. */
+  async #openSource(config: SourceConfig): Promise<void> {
+    this.#unopenedSources.delete(config.name);
+    try {
+      await this.#addSource(config);
+    } catch (failure) {
+      const error = asTidemarkError(failure, 'INTERNAL', { source: config.name });
+      if (error.code.startsWith('CONFIG_')) throw error;
+      this.#runtime.logger.log('error', 'source-not-opened', { source: config.name, code: error.code, what: error.message });
+      this.#unopenedSources.set(config.name, { config, error, at: this.#runtime.clock.now() });
+    }
+  }
+
+  async #openSink(config: SinkConfig): Promise<void> {
+    this.#unopenedSinks.delete(config.name);
+    try {
+      await this.#addSink(config);
+    } catch (failure) {
+      const error = asTidemarkError(failure, 'INTERNAL', { sink: config.name });
+      if (error.code.startsWith('CONFIG_')) throw error;
+      this.#runtime.logger.log('error', 'sink-not-opened', { sink: config.name, code: error.code, what: error.message });
+      this.#unopenedSinks.set(config.name, { config, error, at: this.#runtime.clock.now() });
+    }
   }
 
   async #addSource(config: SourceConfig): Promise<void> {
@@ -189,14 +220,16 @@ export class Hub implements HubService, AsyncDisposable {
     const log = await this.engine.open(config.name, { create: true });
     const directory = join(this.#config.data, 'sources', encodeURIComponent(config.name));
     await runtime.files.makeDirectory(directory);
-    const rows = await WholeRows.open({ directory: join(directory, 'whole-rows'), log, logger: runtime.logger });
+    await using opened = new AsyncDisposableStack();
+    const connector = opened.use(module.create(config, runtime));
+    const rows = opened.use(await WholeRows.open({ directory: join(directory, 'whole-rows'), log, logger: runtime.logger }));
     const pipeline = new SourcePipeline({
-      config, log, rows, runtime,
+      config, log, rows, runtime, connector,
       limits: this.#config.limits,
-      connector: module.create(config, runtime),
       copies: new Copies(),
       directory: join(directory, 'copies'),
     });
+    opened.move();
     this.#supervisor.add(pipeline);
     this.#sources.set(config.name, pipeline);
     pipeline.start();
@@ -224,12 +257,16 @@ export class Hub implements HubService, AsyncDisposable {
 
   #source(name: string): SourcePipeline {
     const source = this.#sources.get(name);
+    const unopened = this.#unopenedSources.get(name);
+    if (unopened !== undefined) throw unopened.error;
     if (source === undefined) throw new TidemarkError('SOURCE_UNKNOWN', `there is no source ${name}`, { where: { source: name } });
     return source;
   }
 
   #sink(name: string): SinkPipeline {
     const sink = this.#sinks.get(name);
+    const unopened = this.#unopenedSinks.get(name);
+    if (unopened !== undefined) throw unopened.error;
     if (sink === undefined) throw new TidemarkError('SINK_UNKNOWN', `there is no sink ${name}`, { where: { sink: name } });
     return sink;
   }

@@ -8,19 +8,25 @@ export interface Supervised extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** How long the work of all parts may take to end, and their disposal after that, in milliseconds. */
+export interface ClosingLimits {
+  readonly drainMs: number;
+  readonly disposeMs: number;
+}
+
 /**
  * Owns the parts of a hub, in the order in which they were added. Closing stops the work of all of them at once, waits
- * for it up to a deadline, then disposes them in reverse order: what was made last, and stands on the others, goes first.
+ * for it up to a deadline, then disposes them in reverse order, none waiting for another: no part stands on another one.
+ * One that does not end in its time is named in the log, and nobody waits for it any longer.
  */
 export class Supervisor implements AsyncDisposable {
   readonly #runtime: Runtime;
-  readonly #drainMs: number;
+  readonly #limits: ClosingLimits;
   #owned: Supervised[] = [];
 
-  /** @param drainMs how long the work of all parts together may take to end */
-  constructor(runtime: Runtime, drainMs: number) {
+  constructor(runtime: Runtime, limits: ClosingLimits) {
     this.#runtime = runtime;
-    this.#drainMs = drainMs;
+    this.#limits = limits;
   }
 
   add(part: Supervised): void {
@@ -37,28 +43,37 @@ export class Supervisor implements AsyncDisposable {
     await this.#closeAll(this.#owned.splice(0));
   }
 
+  /** @throws TidemarkError `INTERNAL` when a part could not be disposed */
   async #closeAll(parts: readonly Supervised[]): Promise<void> {
-    await this.#drain(parts);
+    const { drainMs, disposeMs } = this.#limits;
+    const stopped = Promise.allSettled(parts.map((part) => part.stop()));
+    await this.#within(drainMs, stopped, 'drain-deadline', parts);
     const failures: unknown[] = [];
-    for (const part of parts.toReversed()) {
+    const disposed = this.#disposeAll(parts, failures);
+    await this.#within(disposeMs, disposed, 'dispose-deadline', parts);
+    if (failures.length > 0) throw new TidemarkError('INTERNAL', 'a part of the hub could not be closed', { cause: failures[0] });
+  }
+
+  async #disposeAll(parts: readonly Supervised[], failures: unknown[]): Promise<void> {
+    const disposed = parts.toReversed().map(async (part) => {
       try {
         await part[Symbol.asyncDispose]();
       } catch (failure) {
         failures.push(failure);
       }
-    }
-    if (failures.length > 0) throw new TidemarkError('INTERNAL', 'a part of the hub could not be closed', { cause: failures[0] });
+    });
+    await Promise.all(disposed);
   }
 
-  async #drain(parts: readonly Supervised[]): Promise<void> {
-    const done = new AbortController();
-    const stopped = Promise.allSettled(parts.map((part) => part.stop()));
-    const late = this.#runtime.clock.sleep(this.#drainMs, done.signal).then(
-      () => this.#runtime.logger.log('warn', 'drain-deadline', { parts: parts.map((part) => part.name), ms: this.#drainMs }),
+  /** Waits for `done`, but not longer than `ms`. */
+  async #within(ms: number, done: Promise<unknown>, event: string, parts: readonly Supervised[]): Promise<void> {
+    const over = new AbortController();
+    const late = this.#runtime.clock.sleep(ms, over.signal).then(
+      () => this.#runtime.logger.log('warn', event, { parts: parts.map((part) => part.name), ms }),
       () => undefined,
     );
-    await Promise.race([stopped, late]);
-    done.abort();
+    await Promise.race([done, late]);
+    over.abort(new Error('it has ended in time'));
     await late;
   }
 }

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { selectTables } from '../../hub/config/table-patterns.ts';
 import type { SinkStatusView } from '../../hub/service.ts';
@@ -148,6 +150,45 @@ describe('the hub between real servers', () => {
     }, running);
     await running.hub.untilCaughtUp(AbortSignal.timeout(20_000));
     await expectEqual(replica, ['later']);
+  });
+
+  it('ends within its time although the network to both sides stands still', async () => {
+    await using toSource = await startTcpProxy(server.port);
+    await using toReplica = await startTcpProxy(server.port);
+    const through = (database: string, port: number) => server.url(database).replace(`:${server.port}/`, `:${port}/`);
+    const whole = { ...config(sink(through(replica, toReplica.port))), sources: new Map([['shop', sourceConfig(through(source, toSource.port))]]) };
+    const running = await startTestHub(whole);
+    await running.hub.untilCaughtUp(AbortSignal.timeout(30_000));
+    toReplica.hold();
+    await server.query('UPDATE customers SET balance = balance + 1', [], source);
+    await until(async () => (await sinkStatus(running)).lag.records > 0, running);
+    toSource.hold();
+    const begun = running.runtime.clock.monotonic();
+    await running.hub[Symbol.asyncDispose]();
+    expect(running.runtime.clock.monotonic() - begun).toBeLessThan(10_000);
+  });
+
+  it('goes on with the other sources when the log of one is corrupt', async () => {
+    {
+      await using running = await startTestHub(config(sink()));
+      await running.hub.untilCaughtUp(AbortSignal.timeout(30_000));
+    }
+    const manifest = join(directory.path, String(test), 'log', 'shop', 'manifest');
+    await writeFile(manifest, 'not a manifest');
+    const second = `second${test}`;
+    await server.query(`CREATE DATABASE ${second}`);
+    const both = config(sink(), { ...sink(server.url(second), ['public.*'], 'second'), from: 'other' });
+    const other = { ...testSource(server.url(source), { options: { slot: `other${test}`, publication: 'other' } }), name: 'other' };
+    await using running = await startTestHub({ ...both, sources: new Map([...both.sources, ['other', other]]) });
+    await until(async () => (await sinkStatus(running, 'second')).state === 'caught-up' && (await sinkStatus(running, 'second')).offset > 0, running);
+    await until(async () => {
+      const found = (await running.hub.status()).sources.find((each) => each.name === 'other');
+      return found?.tables.length === 5 && found.tables.every((table) => table.state === 'consistent');
+    }, running);
+    const { sources, sinks } = await running.hub.status();
+    expect(sources.find((each) => each.name === 'shop')).toMatchObject({ state: 'failed', error: { code: 'LOG_CORRUPT' } });
+    expect(sinks.find((each) => each.name === 'replica')).toMatchObject({ state: 'failed', error: { code: 'LOG_CORRUPT' } });
+    await expect(running.hub.untilCaughtUp(AbortSignal.timeout(5000))).rejects.toMatchObject({ code: 'LOG_CORRUPT' });
   });
 
   it('stops when its slot is gone, and begins again after a gap on demand', async () => {
