@@ -144,6 +144,32 @@ export function trimBatch(batch: ChangeBatch, after: Offset, to: Offset): Change
   });
 }
 
+/** Batches that follow each other as one. Copies the records. @param batches at least one */
+export function joinBatches(batches: readonly ChangeBatch[]): ChangeBatch {
+  const [first] = batches;
+  if (first === undefined) throw new TidemarkError('INTERNAL', 'no batches are joined');
+  const transactions: TransactionEntry[] = [];
+  let count = 0;
+  let progress: Position | null = null;
+  for (const batch of batches) {
+    for (const entry of batch.transactions) {
+      const open = transactions.at(-1);
+      if (open === undefined || open.commits) transactions.push({ ...entry, first: entry.first + count });
+      else transactions[transactions.length - 1] = { ...entry, first: open.first, count: open.count + entry.count, begins: open.begins };
+    }
+    count += batch.count;
+    progress = batch.progress ?? progress;
+  }
+  const endsOpen = transactions.at(-1)?.commits === false;
+  return new ChangeBatch({
+    baseOffset: first.baseOffset,
+    count,
+    records: Buffer.concat(batches.map((batch) => batch.records)),
+    transactions,
+    progress: endsOpen ? null : progress,
+  });
+}
+
 /** True when a batch has anything for a reader: a record or a transaction entry. */
 export function hasContent(batch: ChangeBatch): boolean {
   return batch.count > 0 || batch.transactions.length > 0;

@@ -273,7 +273,7 @@ export class GroupCommit {
   }
 }
 
-/** What a part counts for the bound on accepted bytes. */
+/** What a part counts for the bound on accepted bytes: its records, and the objects around it. */
 function cost(part: Part): number {
-  return part.batch.records.length + 512;
+  return part.batch.records.length + 2048;
 }

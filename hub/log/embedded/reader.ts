@@ -3,13 +3,17 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { ReadOptions } from '../../../contracts/log-engine.ts';
 import { MAX_OFFSET, type Offset } from '../../../contracts/offset.ts';
 import type { LogFile } from '../../../contracts/runtime.ts';
-import { hasContent, trimBatch } from './batch-rules.ts';
+import { hasContent, joinBatches, trimBatch } from './batch-rules.ts';
 import { readError } from './disk-error.ts';
 import type { LogCore, LogView } from './log-core.ts';
 import type { SegmentEntry } from './manifest.ts';
 import { SegmentCursor, type Damage, type StoredBatch } from './segment-cursor.ts';
 import { SEGMENT_HEADER } from './segment.ts';
 import { aborted } from './waiters.ts';
+
+/** Small batches are given to a reader as one of about this size; one of this size or more is given as it is. */
+const JOIN_BYTES = 128 * 1024;
+const JOIN_BATCHES = 2048;
 
 /** A place in the files: where the next batch begins. */
 export interface Place {
@@ -85,13 +89,17 @@ export class LogWalk {
     return end.segment > this.#segment || (end.segment === this.#segment && end.position > this.#position);
   }
 
-  /** The next batch, empty ones too; null at the end of what is readable now. @throws TidemarkError `LOG_CORRUPT` */
+  /**
+   * The next batch, empty ones too; small ones that are in memory already come as one. Null at the end of what is
+   * readable now.
+   * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`, `LOG_CLOSED`
+   */
   async next(): Promise<ChangeBatch | null> {
     for (;;) {
       this.#core.assertOpen();
       const { view } = this.#core;
       const limit = this.#limit(view);
-      if (this.#position < limit) return this.#follows(await this.#read(limit));
+      if (this.#position < limit) return this.#joined(this.#follows(await this.#read(limit)), limit);
       const following = view.segments.find((segment) => segment.number > this.#segment);
       if (following === undefined || following.number > view.end.segment) return null;
       await this.close();
@@ -125,6 +133,34 @@ export class LogWalk {
     const stored = await this.#readStored(limit);
     if (stored?.kind !== 'batch') throw this.#corrupt(stored?.why ?? 'a batch is not there');
     if (stored.header.logId !== this.#core.manifest.logId) throw this.#corrupt('a batch belongs to another log');
+    this.#position = stored.end;
+    return stored.batch;
+  }
+
+  #joined(first: ChangeBatch, limit: number): ChangeBatch {
+    const batches = [first];
+    let bytes = first.records.length;
+    while (bytes < JOIN_BYTES && batches.length < JOIN_BATCHES) {
+      const batch = this.#ready(limit);
+      if (batch === null) break;
+      batches.push(this.#follows(batch));
+      bytes += batch.records.length;
+    }
+    return batches.length === 1 ? first : joinBatches(batches);
+  }
+
+  /** The batch after the current one when it is small and needs no waiting for. */
+  #ready(limit: number): ChangeBatch | null {
+    if (this.#position >= limit) return null;
+    const recent = this.#core.recent.find(this.#segment, this.#position);
+    if (recent !== undefined) {
+      if (recent.batch.records.length >= JOIN_BYTES) return null;
+      this.#position = recent.end;
+      this.#cursor = null;
+      return recent.batch;
+    }
+    const stored = this.#cursor?.nextHeld(limit) ?? null;
+    if (stored === null || stored.header.logId !== this.#core.manifest.logId) return null;
     this.#position = stored.end;
     return stored.batch;
   }

@@ -67,7 +67,7 @@ export class RecentBatches {
   }
 }
 
-/** Bytes that a batch keeps in memory, about. */
+/** Bytes that a batch keeps in memory, about: its records, and the objects around them and its transactions. */
 function cost(placed: PlacedBatch): number {
-  return placed.batch.records.length + 256 + placed.batch.transactions.length * 128;
+  return placed.batch.records.length + 512 + placed.batch.transactions.length * 512;
 }

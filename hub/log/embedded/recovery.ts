@@ -6,10 +6,9 @@ import { join } from 'node:path';
 import { Catalog } from '../../../contracts/catalog.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Offset } from '../../../contracts/offset.ts';
-import { Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import type { FileSystem, LogFile } from '../../../contracts/runtime.ts';
-import { progressOf } from './batch-rules.ts';
+import { progressOf, surveyRecords } from './batch-rules.ts';
 import { readError } from './disk-error.ts';
 import { findClaims, type TailClaims } from './look-past.ts';
 import type { Boundary, OpenSegment } from './log-core.ts';
@@ -18,6 +17,9 @@ import { controlRecords } from './sealing.ts';
 import { SegmentCursor, type Damage, type StoredBatch } from './segment-cursor.ts';
 import { decodeIndex, SegmentIndexBuilder, type ControlRecord } from './segment-index.ts';
 import { decodeSegmentHeader, indexFile, SEGMENT_HEADER, segmentFile } from './segment.ts';
+
+/** What is done with each batch of a segment, and with its `s` and `h` records. */
+type Take = (stored: StoredBatch, controls: readonly ControlRecord[]) => void;
 
 export interface Recovered {
   readonly manifest: Manifest;
@@ -119,9 +121,7 @@ class Recovery {
     const segment = this.#manifest.segments.find((entry) => entry.number === number);
     if (segment?.state !== 'sealed') return;
     const index = new SegmentIndexBuilder();
-    await this.#walk(segment, segment.bytes, index, (stored) => {
-      this.#apply(controlRecords(stored.batch.records, stored.batch.baseOffset));
-    });
+    await this.#walk(segment, segment.bytes, index, (_stored, controls) => this.#apply(controls));
     this.#lostIndexes.set(number, index);
   }
 
@@ -133,7 +133,7 @@ class Recovery {
     const index = new SegmentIndexBuilder();
     this.#openSegments.set(segment.number, { index, closing: null });
     this.#unnamedFrom = SEGMENT_HEADER;
-    await this.#walk(segment, segment.state === 'active' ? null : segment.bytes, index, (stored) => this.#take(segment, stored));
+    await this.#walk(segment, segment.state === 'active' ? null : segment.bytes, index, (stored, controls) => this.#take(segment, stored, controls));
     if (segment.state === 'closed') {
       this.#unnamedFrom = segment.bytes;
       if (this.#next !== segment.last + 1) {
@@ -142,12 +142,12 @@ class Recovery {
     }
   }
 
-  #take(segment: SegmentEntry, stored: StoredBatch): void {
+  #take(segment: SegmentEntry, stored: StoredBatch, controls: readonly ControlRecord[]): void {
     const { batch, header, end } = stored;
     this.#next = batch.baseOffset + batch.count;
     this.#durable = Math.max(this.#durable, header.durableOffset);
     this.#unnamedFrom = Math.max(this.#unnamedFrom, header.durableBytes);
-    this.#pending.push(...controlRecords(batch.records, batch.baseOffset));
+    this.#pending.push(...controls);
     if (header.openAfter) return;
     this.#apply(this.#pending);
     this.#pending = [];
@@ -164,7 +164,7 @@ class Recovery {
    * Reads a segment from its start. `limit` null: to the first batch that is not whole, if that is a torn tail.
    * @throws TidemarkError `LOG_CORRUPT`
    */
-  async #walk(segment: SegmentEntry, limit: number | null, index: SegmentIndexBuilder, take: (stored: StoredBatch) => void): Promise<void> {
+  async #walk(segment: SegmentEntry, limit: number | null, index: SegmentIndexBuilder, take: Take): Promise<void> {
     const path = this.#path(segment);
     const file = await this.#files.open(path, 'read');
     try {
@@ -177,8 +177,7 @@ class Recovery {
         if (stored.kind === 'damage') return await this.#judge(file, segment, size, stored, next);
         const foreign = this.#foreign(stored, segment, next);
         if (foreign !== null) return await this.#judge(file, segment, size, foreign, next);
-        noteBatch(index, stored);
-        take(stored);
+        take(stored, noteBatch(index, stored));
         next = stored.batch.baseOffset + stored.batch.count;
       }
     } finally {
@@ -239,16 +238,13 @@ function mergeClaims(a: TailClaims, b: TailClaims): TailClaims {
   return { offset: Math.max(a.offset, b.offset), bytes: Math.max(a.bytes, b.bytes) };
 }
 
-function noteBatch(index: SegmentIndexBuilder, { batch, position }: StoredBatch): void {
+/** Adds a batch to an index; answers copies of its `s` and `h` records. */
+function noteBatch(index: SegmentIndexBuilder, { batch, position }: StoredBatch): ControlRecord[] {
   index.addPlace(batch.baseOffset, position);
   index.noteBatch(batch);
-  const view = new RecordView().reset(batch.records);
-  let hasControls = false;
-  while (view.next()) {
-    index.addTable(view.tableId);
-    hasControls ||= view.op === Op.schema || view.op === Op.control;
-  }
-  if (hasControls) index.addControlBatch(position);
+  const { controls } = surveyRecords(batch, 0, (tableId) => index.addTable(tableId));
+  if (controls.length > 0) index.addControlBatch(position);
+  return controls.length === 0 ? [] : controlRecords(batch.records, batch.baseOffset);
 }
 
 function corrupt(what: string, file: string, source: string, offset?: Offset): TidemarkError {

@@ -148,7 +148,8 @@ async function cut(core: LogCore, change: (manifest: Manifest) => Manifest): Pro
   if (lastOpen !== undefined) lastOpen.closing = end;
   const nothingOpen = segments.every((segment) => segment.state === 'sealed');
   await core.updateManifest((manifest) => {
-    const cut = { ...manifest, segments, durable: Math.max(manifest.durable, end.offset) };
+    // Offsets behind the cut are given again: what was durable of them before says nothing of the new ones.
+    const cut = { ...manifest, segments, durable: end.offset };
     // With all segments sealed the position is that of the end, which may come from a segment that was left out.
     return change(nothingOpen ? { ...cut, ...sealedProgress(end) } : cut);
   }, cutEnd);

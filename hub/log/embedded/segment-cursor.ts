@@ -54,6 +54,21 @@ export class SegmentCursor {
     const size = batchBytes(header);
     if (size > room) return damage(position, `a batch of ${size} bytes ends behind its segment`);
     if (!(await this.#hold(size, room))) return damage(position, 'the file ends inside a batch');
+    return this.#take(header, size);
+  }
+
+  /** The next batch if all of it is in memory already; null otherwise, also for damage: `next` tells. */
+  nextHeld(limit: number): StoredBatch | null {
+    const header = decodeBatchHeader(this.#held, 0);
+    if (header === null) return null;
+    const size = batchBytes(header);
+    if (size > this.#held.length || size > limit - this.position) return null;
+    const stored = this.#take(header, size);
+    return stored.kind === 'batch' ? stored : null;
+  }
+
+  #take(header: BatchHeader, size: number): StoredBatch | Damage {
+    const { position } = this;
     const batch = decodeBody(header, this.#held.subarray(BATCH_HEADER, size));
     if (batch === null) return damage(position, 'the checksum of a batch does not fit');
     this.#held = this.#held.subarray(size);

@@ -209,19 +209,19 @@ export class EmbeddedLogWriter implements LogWriter {
     this.#commit.enqueue({ batch: withProgress(batch, progress), openAfter, progress, commitTime, tables, changes });
   }
 
-  /** Applies `s` and `h` records to the tail catalog: what cannot be applied is refused before it is written. */
+  /**
+   * Applies `s` and `h` records to the tail catalog: what cannot be applied is refused before it is written. The tail is
+   * then wrong, but nothing is taken any more until a rollback makes it anew.
+   */
   #changes(batch: ChangeBatch, { controls }: RecordSurvey): CatalogChange[] {
-    if (controls.length === 0) return [];
-    const next = this.#tail.clone();
-    const changes = controls.map(({ index, at }) => {
+    const tail = this.#tail;
+    return controls.map(({ index, at }) => {
       const view = this.#view.seek(batch.records, at);
-      const before = next.table(view.tableId);
-      next.apply(view, batch.baseOffset + index);
-      const table = next.table(view.tableId);
-      return { offset: batch.baseOffset + index, tables: table === undefined || table === before ? next.tables() : [table] };
+      const before = tail.table(view.tableId);
+      tail.apply(view, batch.baseOffset + index);
+      const table = tail.table(view.tableId);
+      return { offset: batch.baseOffset + index, tables: table === undefined || table === before ? tail.tables() : [table] };
     });
-    this.#tail = next;
-    return changes;
   }
 
   /** Once nothing has come for a while, the durable offset is written down: else damage to the tail looks like a torn one. */

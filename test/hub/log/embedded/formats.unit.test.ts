@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import { LogWorkload, seededUnit } from '../../../../contracts/kit/log-workload.ts';
-import { recordsOf } from '../../../../contracts/kit/reference-log.ts';
+import { recordsOf, ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
 import { BATCH_HEADER, batchBytes, decodeBatchHeader, decodeBody, encodeBatchHead, encodedHeadBytes } from '../../../../hub/log/embedded/batch-codec.ts';
-import { hasContent, splitBatch, splitIndex, surveyRecords, trimBatch } from '../../../../hub/log/embedded/batch-rules.ts';
+import { checkTransactions, hasContent, joinBatches, splitBatch, splitIndex, surveyRecords, trimBatch } from '../../../../hub/log/embedded/batch-rules.ts';
 import { readI64, readU64, writeI64, writeU64 } from '../../../../hub/log/embedded/bytes.ts';
 import { epochOf, epochsWith } from '../../../../hub/log/embedded/epochs.ts';
 import { decodeManifest, encodeManifest, type Manifest } from '../../../../hub/log/embedded/manifest.ts';
@@ -96,6 +96,21 @@ describe('batches', () => {
       expect(committed.endsOpen).toBe(false);
       expect(open.transactions).toHaveLength(1);
       expect([...recordsOf(committed), ...recordsOf(open)]).toEqual(recordsOf(batch));
+    }
+  });
+
+  it('are joined to what one batch would have been', () => {
+    for (let seed = 30; seed < 60; seed++) {
+      const batches = workload(seed, 12);
+      const apart = new ReferenceLog();
+      for (const batch of batches) apart.append(batch);
+      const joined = joinBatches(batches);
+      expect(checkTransactions(joined, false)).toBe(apart.inTransaction);
+      const together = new ReferenceLog();
+      together.append(joined);
+      expect(together.records).toEqual(apart.records);
+      expect(together.transactions).toEqual(apart.transactions);
+      expect(together.position).toBe(apart.inTransaction ? apart.transactions.findLast((one) => one.kind === 'source')?.position ?? null : apart.position);
     }
   });
 
