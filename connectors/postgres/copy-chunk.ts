@@ -33,7 +33,7 @@ export class SpooledChunk implements CopiedChunk {
   readonly rest: string | null;
   readonly rowCount: number;
   readonly #view: ChunkView;
-  #spool: ChangeBatch[];
+  readonly #spool: ChangeBatch[];
 
   constructor(parts: { schema: TableSchema; range: string; rest: string | null; view: ChunkView; spool: Spool }) {
     this.schema = parts.schema;
@@ -45,7 +45,7 @@ export class SpooledChunk implements CopiedChunk {
   }
 
   async *batches(): AsyncGenerator<ChangeBatch, void, void> {
-    yield* this.#spool;
+    for (const batch of this.#spool) yield batch;
   }
 
   sees(transaction: TransactionEntry): boolean {
@@ -57,7 +57,7 @@ export class SpooledChunk implements CopiedChunk {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#spool = [];
+    this.#spool.length = 0;
   }
 }
 

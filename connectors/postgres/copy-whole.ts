@@ -137,7 +137,7 @@ class StreamedChunk implements CopiedChunk {
     const waiting: ChangeBatch[] = [];
     let wake = (): void => undefined;
     let ended = false;
-    let failure: TidemarkError | null = null;
+    const failures: TidemarkError[] = [];
     const { actions, width, schema } = this.#table;
     const decoder = new CopyTextDecoder({ actions, width, key: schema.key, hash: (value) => this.#deps.hash(value) }, (records, count) => {
       waiting.push(new ChangeBatch({ count, records, transactions: [], progress: null }));
@@ -151,7 +151,7 @@ class StreamedChunk implements CopiedChunk {
     const over = copy.ended
       .then(() => decoder.flush())
       .catch((error: unknown) => {
-        failure = asTidemarkError(error, 'POSTGRES_COPY_FAILED', { table: tableName(schema) });
+        failures.push(asTidemarkError(error, 'POSTGRES_COPY_FAILED', { table: tableName(schema) }));
       })
       .finally(() => {
         ended = true;
@@ -167,6 +167,7 @@ class StreamedChunk implements CopiedChunk {
       else await new Promise<void>((resolve) => (wake = resolve));
     }
     await over;
-    if (failure !== null) throw failure;
+    const [failure] = failures;
+    if (failure !== undefined) throw failure;
   }
 }

@@ -1,4 +1,4 @@
-import { asTidemarkError, describeError, TidemarkError } from '../../../contracts/errors/error.ts';
+import { asTidemarkError, describeError, type TidemarkError } from '../../../contracts/errors/error.ts';
 import { RetryDelay } from './retry-delay.ts';
 import { candidates, departed } from './schedule.ts';
 import { appendControl } from './hub-transaction.ts';

@@ -62,7 +62,8 @@ async function writing(session: Session, signal: AbortSignal): Promise<number> {
 describe('a copy of a table', () => {
   it('is exact while a transaction hangs between its commit record and its visibility', async () => {
     const name = await database(...ROWS);
-    let committing: Promise<unknown> | null = null;
+    const committing = Promise.withResolvers<unknown>();
+    let held = false;
     const started = Promise.withResolvers<CopyRig>();
     await using writer = await server.connect(name);
     await using rig = await start(name, {
@@ -74,7 +75,8 @@ describe('a copy of a table', () => {
         await server.set({ synchronous_standby_names: 'nobody' });
         await writer.query(`BEGIN; UPDATE rows SET note = 'invisible' WHERE id % 3 = 0; UPDATE rows SET id = -id WHERE id % 50 = 0; DELETE FROM rows WHERE id % 7 = 0`);
         const before = rig.log.state().highWatermark;
-        committing = writer.query('COMMIT');
+        held = true;
+        writer.query('COMMIT').then(committing.resolve, committing.reject);
         await rig.until('the invisible transaction is in the log', async () => {
           for await (const view of rig.records()) if (view.offset > before && view.after().includes('invisible')) return true;
           return false;
@@ -85,11 +87,11 @@ describe('a copy of a table', () => {
     });
     started.resolve(rig);
     await rig.consistent('public.rows');
-    expect(committing).not.toBe(null);
+    expect(held).toBe(true);
     const [hidden] = await rig.query<{ count: string }>(`SELECT count(*) FROM rows WHERE note = 'invisible'`);
     expect(hidden?.count).toBe('0');
     await server.set({ synchronous_standby_names: '' });
-    await committing;
+    await committing.promise;
     await expectSame(rig, 'rows');
     expect((await rig.controls('public.rows')).filter((control) => control.type === 'chunk').length).toBeGreaterThan(3);
   });
@@ -119,6 +121,10 @@ describe('a copy of a table', () => {
         const rig = await started.promise;
         await rig.until('the first range is copied', async () => (await rig.controls('public.rows')).some((control) => control.type === 'chunk'));
         await session.query('DELETE FROM rows WHERE id <= 100');
+        await rig.until('nobody sees the deleted rows any more', async () => {
+          const holders = await rig.query('SELECT 1 FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()');
+          return holders.length === 0;
+        });
         await session.query('VACUUM rows');
         await session.query(`UPDATE rows SET note = 'moved' WHERE id % 4 = 0 AND id > 2500`);
         const [moved] = await rig.query<{ count: string }>(`SELECT count(*) FROM rows WHERE note = 'moved' AND ctid < '(2,0)'`);

@@ -26,7 +26,7 @@ export class CopyRig implements AsyncDisposable {
   #running: Promise<void> = Promise.resolve();
   #announced: TableSchema[] = [];
   /** What ended the copies before they were asked to end. */
-  failure: unknown = null;
+  #failure: unknown = null;
   log!: SourceLog;
 
   private constructor(source: ModelSource, directory: TemporaryDirectory) {
@@ -62,7 +62,7 @@ export class CopyRig implements AsyncDisposable {
       log: this.log, writer, completer: rows, start: progress,
       onAppending: () => undefined,
       onAppended: () => undefined,
-      onBroken: (failure) => (this.failure ??= failure),
+      onBroken: (failure) => (this.#failure ??= failure),
       requestProgress: () => undefined,
     });
     this.#feed = feed;
@@ -79,7 +79,7 @@ export class CopyRig implements AsyncDisposable {
       directory: join(this.#directory.path, 'copies'),
     };
     this.#running = this.copies.run(session, this.#stop.signal).catch((failure: unknown) => {
-      this.failure ??= failure;
+      this.#failure ??= failure;
     });
   }
 
@@ -117,6 +117,10 @@ export class CopyRig implements AsyncDisposable {
     await this.disconnect();
     await this.#close();
     await this.open();
+  }
+
+  throwFailure(): void {
+    if (this.#failure !== null) throw new Error('the copies or the feed have failed', { cause: this.#failure });
   }
 
   state(): string {

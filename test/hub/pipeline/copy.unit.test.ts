@@ -83,7 +83,7 @@ class Driver {
 
   /** Everything that runs ends and becomes visible. */
   finish(): void {
-    for (const transaction of [...this.source.open]) this.source.commit(transaction);
+    while (this.source.open[0] !== undefined) this.source.commit(this.source.open[0]);
     for (const transaction of this.source.committed) if (!transaction.visible) this.source.makeVisible(transaction);
   }
 }
@@ -96,7 +96,7 @@ async function untilConsistent(rig: CopyRig, driver: Driver): Promise<void> {
     rig.source.tick();
     await rig.deliver();
     await settle();
-    if (rig.failure !== null) throw rig.failure;
+    rig.throwFailure();
     if (rig.state() === 'consistent' && !(await rig.deliver())) return;
   }
   throw new Error(`the copy does not end: ${rig.state()} ${JSON.stringify(rig.runtime.lines.slice(-6))}`);
@@ -163,7 +163,7 @@ async function firstCopy({ seed, steps, delivery, faults }: Plan, keyless = fals
         await rig.connect();
       }
     }
-    if (rig.failure !== null) throw rig.failure;
+    rig.throwFailure();
   }
   await untilConsistent(rig, driver);
   for (let count = 0; count < 40; count++) {
