@@ -14,6 +14,7 @@ import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
 import { addEnumLabels } from './replica-types.ts';
 import type { Session } from './session.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
+import type { Watchdog } from './watchdog.ts';
 
 const MAX_PLANS = 1_000;
 
@@ -25,6 +26,8 @@ export interface ApplierParts {
   /** Reads the catalog while the other one applies; adds enum labels; makes commits durable. */
   readonly side: Session;
   readonly synchronousCommit: SynchronousCommit;
+  /** Owned by the applier from here on, as the sessions are. */
+  readonly watchdog: Watchdog;
   readonly opened: StoredCheckpoint;
   readonly lockTimeoutMs: number;
   /** Foreign keys are enforced and triggers fire in the session: tables that have any are refused. */
@@ -70,7 +73,7 @@ export class Applier implements AsyncDisposable {
 
   constructor(parts: ApplierParts) {
     this.#parts = parts;
-    this.#flusher = new Flusher(parts.side, parts.synchronousCommit);
+    this.#flusher = new Flusher(parts.side, parts.watchdog, parts.synchronousCommit);
     this.#epoch = parts.opened.epoch;
     this.#offset = parts.opened.offset;
     this.#last = { encoded: Promise.withResolvers(), ran: Promise.withResolvers(), hasSteps: false };
@@ -100,6 +103,7 @@ export class Applier implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#failure ??= new TidemarkError('ABORTED', 'the sink was closed');
+    this.#parts.watchdog[Symbol.dispose]();
     await Promise.all([this.#parts.session[Symbol.asyncDispose](), this.#parts.side[Symbol.asyncDispose]()]);
   }
 
@@ -123,8 +127,8 @@ export class Applier implements AsyncDisposable {
     this.#refuseAfterFailure(signal);
     accepted.resolve();
     this.#waiting.push(durable);
-    if (rows === null) await this.#runSteps(batch, place);
-    else await this.#run(rows);
+    const { session, watchdog } = this.#parts;
+    await watchdog.during(session, () => (rows === null ? this.#runSteps(batch, place) : this.#run(rows)));
     const committed = place.commits ? this.#waiting.splice(0) : [];
     turn.ran.resolve();
     if (committed.length === 0) return;

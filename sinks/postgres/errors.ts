@@ -57,6 +57,7 @@ export function sinkError(error: unknown, where: ErrorWhere = {}): TidemarkError
   const state = sqlState(inner);
   const text = inner instanceof Error ? inner.message : String(inner);
   if (state !== null) return new TidemarkError(codeOf(state), `${text}${dependents(state, inner)} (SQLSTATE ${state})`, { where, cause: inner });
+  if (isTlsError(inner)) return new TidemarkError('POSTGRES_TLS', text, { where, cause: inner });
   if (isConnectionError(inner)) return new TidemarkError('SINK_UNREACHABLE', text, { where, cause: inner });
   return new TidemarkError('INTERNAL', text, { where, cause: inner });
 }
@@ -68,6 +69,11 @@ function dependents(state: string, error: unknown): string {
 
 function codeOf(state: string): ErrorCode {
   return BY_STATE.get(state) ?? BY_STATE.get(state.slice(0, 2)) ?? 'REPLICA_STATEMENT';
+}
+
+/** The certificate or the handshake was not accepted: Node's own codes. */
+function isTlsError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(error.code);
 }
 
 function isConnectionError(error: unknown): boolean {

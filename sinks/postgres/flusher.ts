@@ -1,6 +1,7 @@
 import type { SynchronousCommit } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import type { Session } from './session.ts';
+import type { Watchdog } from './watchdog.ts';
 
 /** A transaction whose only effect is that its commit waits until the WAL before it is where `synchronous_commit` says. */
 const FLUSH_SQL = "SELECT pg_catalog.pg_logical_emit_message(true, 'tidemark', '')";
@@ -11,13 +12,15 @@ const FLUSH_SQL = "SELECT pg_catalog.pg_logical_emit_message(true, 'tidemark', '
  */
 export class Flusher {
   readonly #session: Session;
+  readonly #watchdog: Watchdog;
   readonly #waits: boolean;
   #waiting: PromiseWithResolvers<void>[] = [];
   #running = false;
 
   /** @param commit `off`: nothing is waited for */
-  constructor(session: Session, commit: SynchronousCommit) {
+  constructor(session: Session, watchdog: Watchdog, commit: SynchronousCommit) {
     this.#session = session;
+    this.#watchdog = watchdog;
     this.#waits = commit !== 'off';
   }
 
@@ -38,7 +41,7 @@ export class Flusher {
       try {
         const pipeline = new Pipeline(this.#session.statements);
         pipeline.prepared(FLUSH_SQL);
-        await pipeline.run(this.#session.client);
+        await this.#watchdog.during(this.#session, () => pipeline.run(this.#session.client));
         for (const wait of covered) wait.resolve();
       } catch (error) {
         for (const wait of covered) wait.reject(error);

@@ -10,6 +10,8 @@ export type SynchronousCommit = 'off' | 'local' | 'remote_write' | 'on' | 'remot
 /** The sink's settings with defaults filled in. */
 export interface PostgresSinkOptions {
   readonly url: string;
+  /** A file whose content is the password, read before each connect; null: the password of the address. */
+  readonly passwordFile: string | null;
   /** `on`: a batch counts when it is on the replica's disk. `off`: quicker for small batches; a crash of the replica takes data and checkpoint back together. */
   readonly synchronousCommit: SynchronousCommit;
   /** How long a change of a table's shape waits for readers before it is tried again. */
@@ -26,6 +28,7 @@ export const postgresSinkSchema: Options = {
     schemas: Type.Record(Type.String(), Type.String({ minLength: 1, maxLength: 63 }), {
       description: 'Schema of the source to schema of the replica; a schema that is not named here keeps its name.',
     }),
+    password_file: Type.String({ description: 'A file that holds the password; read again before each connection, so that it can be changed at any time.' }),
     synchronous_commit: Type.Unsafe<SynchronousCommit>({
       enum: [...COMMITS],
       default: 'on',
@@ -59,7 +62,8 @@ export function resolveOptions(sink: string, options: Options): PostgresSinkOpti
   const commit = options['synchronous_commit'] ?? 'on';
   const synchronousCommit = COMMITS.find((known) => known === commit);
   if (synchronousCommit === undefined) throw new TidemarkError('CONFIG_VALUE', `synchronous_commit is none of ${COMMITS.join(', ')}`, { where: { sink } });
-  return { url, synchronousCommit, lockTimeoutMs: duration(options['lock_timeout'], sink) };
+  const file = options['password_file'];
+  return { url, passwordFile: typeof file === 'string' ? file : null, synchronousCommit, lockTimeoutMs: duration(options['lock_timeout'], sink) };
 }
 
 export function nameRules(config: SinkConfig): NameRules {

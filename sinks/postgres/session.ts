@@ -1,36 +1,38 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Clock, FileSystem } from '../../contracts/runtime.ts';
 import { canonicalSettingsSql } from '../../contracts/types/postgres-session.ts';
+import { connectClient, type ConnectSettings } from './connect.ts';
 import { sinkError } from './errors.ts';
 import type { SynchronousCommit } from './options.ts';
 import { Pipeline, StatementCache } from './pipeline.ts';
 import { literal } from './sql.ts';
 
-const CONNECT_LIMIT_MS = 15_000;
-const KEEPALIVE_IDLE_MS = 30_000;
+/** How long a server may take to close its side before the connection is broken. */
+const END_LIMIT_MS = 2_000;
 
-export interface SessionSettings {
-  readonly url: string;
-  /** Shown in pg_stat_activity. */
-  readonly applicationName: string;
+export interface SessionSettings extends ConnectSettings {
   readonly synchronousCommit: SynchronousCommit;
+}
+
+/** What sessions need of the world. */
+export interface SessionPorts {
+  readonly clock: Clock;
+  readonly files: FileSystem;
 }
 
 /** One connection to the replica. Owned by who opened it; disposing ends it, whatever it is doing. */
 export class Session implements AsyncDisposable {
   readonly client: pg.Client;
   readonly statements = new StatementCache();
+  readonly #clock: Clock;
   #lost: TidemarkError | null = null;
   #ending = false;
+  #backend = 0;
 
-  private constructor(client: pg.Client) {
+  private constructor(client: pg.Client, clock: Clock) {
     this.client = client;
-    client.on('error', (error) => {
-      this.#lost ??= sinkError(error);
-    });
-    client.on('end', () => {
-      if (!this.#ending) this.#lost ??= new TidemarkError('SINK_UNREACHABLE', 'the replica closed the connection');
-    });
+    this.#clock = clock;
   }
 
   /** Why the connection is gone; null while it stands. */
@@ -38,50 +40,87 @@ export class Session implements AsyncDisposable {
     return this.#lost;
   }
 
+  /** The process id of the server's side. */
+  get backend(): number {
+    return this.#backend;
+  }
+
+  /** Bytes that wait to be sent. */
+  get unsent(): number {
+    return this.client.connection.stream.writableLength;
+  }
+
   /**
-   * Connects. Nothing is set yet but that statements have no time limit.
-   * @throws TidemarkError `SINK_UNREACHABLE`, `REPLICA_DENIED`, `ABORTED`
+   * Connects and sets what makes values canonical.
+   * @throws TidemarkError `SINK_UNREACHABLE`, `REPLICA_DENIED`, `POSTGRES_URL`, `POSTGRES_TLS`, `ABORTED`
    */
-  static async open(settings: SessionSettings, signal: AbortSignal): Promise<Session> {
-    if (signal.aborted) throw new TidemarkError('ABORTED', 'asked to stop before connecting');
-    const client = new pg.Client({
-      connectionString: settings.url,
-      application_name: settings.applicationName,
-      connectionTimeoutMillis: CONNECT_LIMIT_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEPALIVE_IDLE_MS,
+  static async open(settings: SessionSettings, ports: SessionPorts, signal: AbortSignal): Promise<Session> {
+    let session: Session | null = null;
+    const lose = (error: TidemarkError): void => session?.lose(error);
+    const client = await connectClient(settings, ports.files, signal, (attempt) => {
+      attempt.on('error', (error) => lose(sinkError(error)));
+      attempt.on('end', () => lose(new TidemarkError('SINK_UNREACHABLE', 'the replica closed the connection')));
     });
-    const session = new Session(client);
-    const stop = (): void => session.cut();
-    signal.addEventListener('abort', stop, { once: true });
-    try {
-      await client.connect();
-      await client.query(`${SESSION_SQL}; SET synchronous_commit = ${literal(settings.synchronousCommit)}`);
-      return session;
-    } catch (error) {
-      await session[Symbol.asyncDispose]();
-      if (signal.aborted) throw new TidemarkError('ABORTED', 'asked to stop while connecting', { cause: error });
-      throw sinkError(error);
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
+    session = new Session(client, ports.clock);
+    return session.#begin(settings, signal);
   }
 
   pipeline(): Pipeline {
     return new Pipeline(this.statements);
   }
 
-  /** Breaks the connection at once: what is under way fails. */
-  cut(): void {
-    this.#ending = true;
+  /** Notes that the connection is gone; the first reason counts. */
+  lose(reason: TidemarkError): void {
+    if (!this.#ending) this.#lost ??= reason;
+  }
+
+  /** Breaks the connection at once: what is under way fails with `reason`. */
+  cut(reason: TidemarkError): void {
+    this.#lost ??= reason;
     this.client.connection.stream.destroy();
+  }
+
+  /** Runs `work`; when `signal` aborts meanwhile the connection is broken. @throws TidemarkError `ABORTED` then */
+  async within<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const stop = (): void => this.cut(new TidemarkError('ABORTED', 'asked to stop'));
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      return await work();
+    } catch (error) {
+      throw signal.aborted && this.#lost !== null ? this.#lost : error;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ending) return;
     this.#ending = true;
-    if (this.#lost === null) await this.client.end();
-    else this.client.connection.stream.destroy();
+    const { stream } = this.client.connection;
+    if (this.#lost !== null) {
+      stream.destroy();
+      return;
+    }
+    const ended = new AbortController();
+    stream.once('close', () => ended.abort());
+    this.client.end().catch(() => stream.destroy());
+    // Nobody must wait for a server that is stuck or behind a network that is.
+    await this.#clock.sleep(END_LIMIT_MS, ended.signal).then(() => stream.destroy(), () => undefined);
+  }
+
+  async #begin(settings: SessionSettings, signal: AbortSignal): Promise<this> {
+    try {
+      await this.within(signal, async () => {
+        await this.client.query(`${SESSION_SQL}; SET synchronous_commit = ${literal(settings.synchronousCommit)}`);
+        const { rows } = await this.client.query<{ pid: number }>('SELECT pg_catalog.pg_backend_pid() AS pid');
+        this.#backend = rows[0]?.pid ?? 0;
+      });
+      return this;
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw sinkError(error);
+    }
   }
 }
 

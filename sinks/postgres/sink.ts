@@ -5,13 +5,14 @@ import type { Finding } from '../../contracts/finding.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStart } from '../../contracts/sink.ts';
-import { isFresh } from '../relational/checkpoint.ts';
+import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
 import { Applier } from './applier.ts';
 import { checkReplica } from './check.ts';
 import { sinkError, sqlState } from './errors.ts';
 import { takeOver } from './opening.ts';
-import { nameRules, resolveOptions } from './options.ts';
+import { nameRules, resolveOptions, type SynchronousCommit } from './options.ts';
 import { Session, type SessionSettings } from './session.ts';
+import { Watchdog } from './watchdog.ts';
 
 const OWNER_BYTES = 16;
 
@@ -22,20 +23,22 @@ export class PostgresSink implements Sink {
   /** A rebuild goes into a shadow beside the tables. */
   readonly inPlace = null;
   readonly #config: SinkConfig;
+  readonly #runtime: Runtime;
   readonly #owner: string;
   #applier: Applier | null = null;
   #fence = 0;
 
   constructor(config: SinkConfig, runtime: Runtime) {
     this.#config = config;
+    this.#runtime = runtime;
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
   }
 
   async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
     const sink = this.#config.name;
     try {
-      await using session = await Session.open(await this.#settings(), signal);
-      return await checkReplica({ session, sink, names: nameRules(this.#config) }, tables);
+      await using session = await Session.open((await this.#settings()).session, this.#runtime, signal);
+      return await session.within(signal, () => checkReplica({ session, sink, names: nameRules(this.#config) }, tables));
     } catch (error) {
       const failure = sinkError(error, { sink });
       if (failure.code === 'ABORTED') throw failure;
@@ -45,28 +48,11 @@ export class PostgresSink implements Sink {
 
   async open(start: SinkStart, signal: AbortSignal): Promise<Checkpoint | null> {
     await this.#close();
-    const settings = await this.#settings();
-    // The applying session does not wait for the disk: the flusher does, on the other one.
-    const session = await Session.open({ ...settings, synchronousCommit: 'off' }, signal);
     try {
-      const enforced = await this.#disableTriggers(session);
-      const opened = await takeOver(session, { sink: this.#config.name, logId: start.logId, owner: this.#owner, ownFence: this.#fence });
-      const side = await Session.open({ ...settings, applicationName: `${settings.applicationName} (catalog)` }, signal);
-      this.#fence = opened.fence;
-      this.#applier = new Applier({
-        sink: this.#config.name,
-        names: nameRules(this.#config),
-        session,
-        side,
-        opened,
-        synchronousCommit: settings.synchronousCommit,
-        lockTimeoutMs: resolveOptions(this.#config.name, this.#config.options).lockTimeoutMs,
-        enforced,
-      });
+      const opened = await this.#open(start, signal);
       const { logId, epoch, offset, position, fence } = opened;
       return isFresh(opened) ? null : { logId, epoch, offset, position, fence };
     } catch (error) {
-      await session[Symbol.asyncDispose]();
       throw sinkError(error, { sink: this.#config.name });
     }
   }
@@ -90,20 +76,39 @@ export class PostgresSink implements Sink {
     await applier?.[Symbol.asyncDispose]();
   }
 
-  async #settings(): Promise<SessionSettings> {
-    const { name, options, freshOptions } = this.#config;
-    const { url, synchronousCommit } = resolveOptions(name, freshOptions === undefined ? options : await freshOptions());
-    return { url, synchronousCommit, applicationName: `tidemark ${name}` };
+  async #open(start: SinkStart, signal: AbortSignal): Promise<StoredCheckpoint> {
+    const { name: sink } = this.#config;
+    const settings = await this.#settings();
+    const named = (suffix: string): SessionSettings => ({ ...settings.session, applicationName: `${settings.session.applicationName}${suffix}` });
+    await using stack = new AsyncDisposableStack();
+    // The applying session does not wait for the disk: the flusher does, on the other one.
+    const session = stack.use(await Session.open({ ...settings.session, synchronousCommit: 'off' }, this.#runtime, signal));
+    const enforced = !(await session.within(signal, () => this.#disableTriggers(session)));
+    const request = { sink, logId: start.logId, owner: this.#owner, ownFence: this.#fence };
+    const opened = await session.within(signal, () => takeOver(session, request));
+    this.#fence = opened.fence;
+    const side = stack.use(await Session.open(named(' (catalog)'), this.#runtime, signal));
+    const watchdog = new Watchdog(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));
+    const { synchronousCommit, lockTimeoutMs } = settings;
+    this.#applier = new Applier({ sink, names: nameRules(this.#config), session, side, opened, synchronousCommit, watchdog, lockTimeoutMs, enforced });
+    stack.move();
+    return opened;
   }
 
-  /** No foreign key is enforced and no trigger fires while applying. Answers true when the role may not do that. */
+  async #settings(): Promise<{ session: SessionSettings; synchronousCommit: SynchronousCommit; lockTimeoutMs: number }> {
+    const { name, options, freshOptions } = this.#config;
+    const { url, passwordFile, synchronousCommit, lockTimeoutMs } = resolveOptions(name, freshOptions === undefined ? options : await freshOptions());
+    return { session: { url, passwordFile, synchronousCommit, applicationName: `tidemark ${name}` }, synchronousCommit, lockTimeoutMs };
+  }
+
+  /** No foreign key is enforced and no trigger fires while applying. Answers false when the role may not do that. */
   async #disableTriggers(session: Session): Promise<boolean> {
     try {
       await session.client.query('SET session_replication_role = replica');
-      return false;
+      return true;
     } catch (error) {
       if (sqlState(error) !== '42501') throw error;
-      return true;
+      return false;
     }
   }
 }

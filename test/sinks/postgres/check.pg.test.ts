@@ -40,7 +40,8 @@ const OWNED = 'ALTER TABLE shop.things OWNER TO mirror';
 test('a database that the role may fill has no fault', async () => {
   await using place = await placeWith();
   expect(await check(place)).toEqual([expect.objectContaining({ severity: 'ok', code: 'replica' })]);
-  expect(await place.reader.query("SELECT FROM pg_namespace WHERE nspname = 'tidemark'").then(({ rows }) => rows), 'nothing is changed').toEqual([]);
+  const { rowCount } = await place.reader.query("SELECT FROM pg_namespace WHERE nspname = 'tidemark'");
+  expect(rowCount, 'nothing is changed').toBe(0);
 });
 
 /** What is made, what is found, and whether the remedy is a statement that mends it. */
@@ -92,7 +93,7 @@ test('a trigger that fires always, and a type that is not there', async () => {
   ], ['id']).schema;
   const findings = await check(place, [THINGS, tagged]);
   expect(findings).toContainEqual(expect.objectContaining({ code: 'replica-trigger-always', severity: 'warning' }));
-  expect(findings).toContainEqual(expect.objectContaining({ code: 'replica-type', severity: 'error', table: 'shop.tagged', what: expect.stringContaining('public.hstore[]') }));
+  expect(findings).toContainEqual(expect.objectContaining({ code: 'replica-type', severity: 'error', table: 'shop.tagged', what: 'the replica has no type public.hstore[]' }));
 });
 
 test('two tables that would be written to one, and a server that is not there', async () => {

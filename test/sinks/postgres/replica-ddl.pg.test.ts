@@ -111,7 +111,7 @@ test('a column that a view at the replica needs is not dropped: the message name
   await stand.sql('CREATE VIEW uses_b AS SELECT id, b FROM things');
   alter(stand, table, (columns) => [nth(columns, 0), nth(columns, 1)]);
   const batch = stand.model.batch();
-  await expect(stand.send(batch)).rejects.toMatchObject({ code: 'REPLICA_SHAPE', retry: 'operator', message: expect.stringContaining('uses_b') });
+  await expect(stand.send(batch)).rejects.toThrow(/uses_b/);
   await stand.sql('DROP VIEW uses_b');
   await stand.reopen();
   await stand.send(batch);

@@ -147,9 +147,9 @@ test('the checkpoint went back at the replica: the sink says so, and goes on fro
 });
 
 test('addresses and credentials that do not work say whether to wait or to act', async () => {
-  const opened = (url: string): Promise<unknown> => {
-    const sink = new PostgresSink(sinkConfig(url), createTestRuntime());
-    return sink.open(new SinkModel().start(), new AbortController().signal).finally(() => sink[Symbol.asyncDispose]());
+  const opened = async (url: string): Promise<unknown> => {
+    await using sink = new PostgresSink(sinkConfig(url), createTestRuntime());
+    return sink.open(new SinkModel().start(), new AbortController().signal);
   };
   await expect(opened('postgres://postgres@127.0.0.1:1/postgres')).rejects.toMatchObject({ code: 'SINK_UNREACHABLE', retry: 'auto' });
   await expect(opened(server.url('postgres', 'locked').replace('locked@', 'locked:wrong@'))).rejects.toMatchObject({ code: 'REPLICA_DENIED', retry: 'operator' });
@@ -184,5 +184,5 @@ test('a role that may not hold back triggers writes tables that have none, and r
   await place.reader.query('CREATE TABLE public.uses (seat integer REFERENCES public.seats)');
   await sink.open(model.start(), signal);
   model.insert(table, ['2', 'b']);
-  await expect(sink.apply(model.batch(), signal).durable).rejects.toMatchObject({ code: 'REPLICA_DENIED', remedy: expect.stringContaining('session_replication_role') });
+  await expect(sink.apply(model.batch(), signal).durable).rejects.toMatchObject({ code: 'REPLICA_DENIED', retry: 'operator' });
 });

@@ -134,7 +134,7 @@ test('types are created innermost first, built-in ones not at all', () => {
 });
 
 test('options: defaults, and what is refused', () => {
-  expect(resolveOptions('replica', { url: 'postgres://x' })).toEqual({ url: 'postgres://x', synchronousCommit: 'on', lockTimeoutMs: 10_000 });
+  expect(resolveOptions('replica', { url: 'postgres://x' })).toEqual({ url: 'postgres://x', passwordFile: null, synchronousCommit: 'on', lockTimeoutMs: 10_000 });
   expect(resolveOptions('replica', { url: 'u', synchronous_commit: 'off', lock_timeout: '2s' })).toMatchObject({ synchronousCommit: 'off', lockTimeoutMs: 2_000 });
   for (const options of [{}, { url: 'u', synchronous_commit: 'maybe' }, { url: 'u', lock_timeout: 'soon' }]) {
     expect(() => resolveOptions('replica', options)).toThrow(expect.objectContaining({ code: 'CONFIG_VALUE', where: { sink: 'replica' } }));

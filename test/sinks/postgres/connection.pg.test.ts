@@ -1,0 +1,117 @@
+import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SinkModel } from '../../../contracts/kit/sink-model.ts';
+import { PostgresSink } from '../../../sinks/postgres/sink.ts';
+import { isDead } from '../../../sinks/postgres/watchdog.ts';
+import { type PostgresServer, startPostgres } from '../../fixtures/embedded-postgres.ts';
+import { createTestRuntime, SimulatedClock } from '../../fixtures/runtime.ts';
+import { startTcpProxy } from '../../fixtures/tcp-proxy.ts';
+import { type TemporaryDirectory, temporaryDirectory } from '../../fixtures/temp.ts';
+import { replicaPlace, sinkConfig } from './replica-place.ts';
+import { columnsOf } from './replica-stand.ts';
+
+let server: PostgresServer;
+let secure: PostgresServer;
+let folder: TemporaryDirectory;
+const { signal } = new AbortController();
+
+beforeAll(async () => {
+  folder = await temporaryDirectory('certificates');
+  const [key, certificate] = [join(folder.path, 'key.pem'), join(folder.path, 'server.pem')];
+  await promisify(execFile)('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', certificate]);
+  [server, secure] = await Promise.all([startPostgres({ hba: ['host all filed 127.0.0.1/32 scram-sha-256'] }), startPostgres()]);
+  await secure.addFile('server.key', await readFile(key));
+  await secure.addFile('server.crt', await readFile(certificate));
+}, 60_000);
+
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]();
+  await secure?.[Symbol.asyncDispose]();
+  await folder?.[Symbol.asyncDispose]();
+});
+
+async function open(url: string, options: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  await using sink = new PostgresSink(sinkConfig(url, { options }), createTestRuntime());
+  await sink.open(new SinkModel().start(), signal);
+}
+
+test('TLS: asked for, checked, and done without only where that is allowed', async () => {
+  await secure.set({ ssl: true });
+  const url = (host: string, query: string): string => `postgres://postgres@${host}:${secure.port}/postgres?${query}`;
+  const root = `sslrootcert=${encodeURIComponent(join(folder.path, 'server.pem'))}`;
+  await open(url('127.0.0.1', 'sslmode=require'));
+  await open(url('localhost', `sslmode=verify-full&${root}`));
+  await open(url('127.0.0.1', `sslmode=verify-ca&${root}`));
+  await expect(open(url('127.0.0.1', `sslmode=verify-full&${root}`))).rejects.toMatchObject({ code: 'POSTGRES_TLS' });
+  await expect(open(url('localhost', 'sslmode=verify-full'))).rejects.toMatchObject({ code: 'POSTGRES_TLS' });
+  await expect(open(url('localhost', 'sslmode=verify-full&sslrootcert=/no/such/file'))).rejects.toMatchObject({ code: 'POSTGRES_TLS' });
+  await open(server.url('postgres'));
+  await expect(open(`${server.url('postgres')}?sslmode=require`)).rejects.toMatchObject({ code: 'POSTGRES_TLS', retry: 'operator' });
+  await expect(open(`${server.url('postgres')}?ssl=true`)).rejects.toMatchObject({ code: 'POSTGRES_URL' });
+});
+
+test('the first of several hosts that answers is taken', async () => {
+  await open(`postgres://postgres@127.0.0.1:1,127.0.0.1:${server.port}/postgres`);
+  await expect(open('postgres://postgres@127.0.0.1:1,127.0.0.1:2/postgres')).rejects.toMatchObject({ code: 'SINK_UNREACHABLE', retry: 'auto' });
+});
+
+test('a password from a file, read at each opening', async () => {
+  await server.query("CREATE ROLE filed LOGIN PASSWORD 'in file'");
+  await server.query('CREATE DATABASE filed OWNER filed');
+  const file = join(folder.path, 'password');
+  await writeFile(file, 'in file\n');
+  await open(server.url('filed', 'filed'), { password_file: file });
+  await writeFile(file, 'wrong');
+  await expect(open(server.url('filed', 'filed'), { password_file: file })).rejects.toMatchObject({ code: 'REPLICA_DENIED' });
+  await expect(open(server.url('filed', 'filed'), { password_file: join(folder.path, 'none') })).rejects.toMatchObject({ code: 'REPLICA_DENIED' });
+});
+
+test('a replica that has gone without a word is noticed, one that takes its time is waited for', async () => {
+  await using place = await replicaPlace(server);
+  await using proxy = await startTcpProxy(server.port);
+  const clock = new SimulatedClock();
+  await using sink = new PostgresSink(sinkConfig(`postgres://postgres@127.0.0.1:${proxy.port}/${place.database}`), createTestRuntime({ clock }));
+  const model = new SinkModel();
+  await sink.open(model.start(), signal);
+  const table = model.createTable('public', 'things', columnsOf({ id: 'integer' }), ['id']);
+  await sink.apply(model.batch(), signal).durable;
+
+  await place.reader.query('BEGIN; LOCK TABLE public.things');
+  model.insert(table, ['1']);
+  const slow = sink.apply(model.batch(), signal).durable;
+  await expect.poll(async () => (await place.reader.query("SELECT FROM pg_locks WHERE NOT granted")).rowCount).toBe(1);
+  for (let minute = 0; minute < 3; minute++) {
+    await clock.advance(60_000);
+    await probesEnd(place.reader);
+  }
+  await place.reader.query('COMMIT');
+  await slow;
+
+  proxy.hold();
+  model.insert(table, ['2']);
+  const outcome = Promise.allSettled([sink.apply(model.batch(), signal).durable]);
+  let settled = false;
+  void outcome.then(() => {
+    settled = true;
+  });
+  await expect.poll(async () => {
+    await clock.advance(10_000);
+    return settled;
+  }).toBe(true);
+  expect(await outcome).toMatchObject([{ status: 'rejected', reason: { code: 'SINK_UNREACHABLE', retry: 'auto' } }]);
+  proxy.resume();
+});
+
+/** Waits until no probe is connected: what it found has been weighed. */
+async function probesEnd(reader: { query(sql: string): Promise<{ rowCount: number | null }> }): Promise<void> {
+  await expect.poll(async () => (await reader.query("SELECT FROM pg_stat_activity WHERE application_name LIKE '%(probe)'")).rowCount).toBe(0);
+}
+
+test.each([
+  ['working', false, false], ['working', true, false], ['waiting-for-us', true, false], ['waiting-for-us', false, true], ['gone', false, true], ['unreachable', false, true],
+] as const)('a backend that is %s (sending: %s) is dead: %s', (probe, sending, dead) => {
+  expect(isDead(probe, sending)).toBe(dead);
+});
