@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { temporaryDirectory } from '../fixtures/temp.ts';
 import { mustRun, run } from '../setup/command.ts';
 
@@ -8,11 +8,12 @@ const root = resolve(import.meta.dirname, '../..');
 
 /** What a user gets: the packed package, installed into an empty folder. */
 describe('the published package', () => {
+  const stack = new AsyncDisposableStack();
   let home = '';
   let packed: string[] = [];
 
   beforeAll(async () => {
-    const directory = await temporaryDirectory('package');
+    const directory = stack.use(await temporaryDirectory('package'));
     home = join(directory.path, 'home');
     await mkdir(home);
     const answer: unknown = JSON.parse(await mustRun('npm', ['pack', '--json', '--silent', '--pack-destination', directory.path], { cwd: root }));
@@ -20,8 +21,8 @@ describe('the published package', () => {
     packed = files;
     await writeFile(join(home, 'package.json'), '{ "private": true, "type": "module" }\n');
     await mustRun('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', join(directory.path, filename)], { cwd: home });
-    return () => directory[Symbol.asyncDispose]();
   });
+  afterAll(() => stack.disposeAsync());
 
   test('holds the built sources, their types, and no tests', () => {
     expect(packed).toContain('dist/hub/cli/main.js');

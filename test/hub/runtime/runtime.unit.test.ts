@@ -36,7 +36,8 @@ describe.each([
     let ticks = 0;
     {
       using _ticker = clock.every(10, () => ticks++);
-      await pass();
+      // On a busy machine a tick comes late.
+      while (ticks < 2) await pass();
     }
     expect(ticks).toBeGreaterThanOrEqual(2);
     const after = ticks;
