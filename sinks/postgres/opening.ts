@@ -64,7 +64,8 @@ async function createTables(session: Session): Promise<void> {
 
 async function writeFence(session: Session, request: TakeOver, patienceMs: number): Promise<StoredCheckpoint> {
   const { client } = session;
-  await client.query(`BEGIN; SET LOCAL lock_timeout = ${patienceMs}`);
+  // The fence is on the replica's disk before anything is applied under it, whatever the batches' commits wait for.
+  await client.query(`BEGIN; SET LOCAL lock_timeout = ${patienceMs}; SET LOCAL synchronous_commit = local`);
   try {
     const stored = await readCheckpoint(client, request.sink, true);
     const opening = decideOpening(stored, request.logId, request.owner, request.ownFence);
@@ -75,7 +76,7 @@ async function writeFence(session: Session, request: TakeOver, patienceMs: numbe
       epoch: stored?.epoch ?? '',
       offset: stored?.offset ?? 0,
       position: stored?.position ?? NO_POSITION,
-      fence: (stored?.fence ?? 0) + 1,
+      fence: Math.max(stored?.fence ?? 0, request.ownFence) + 1,
       owner: request.owner,
     };
     await writeOpened(client, request.sink, opened);

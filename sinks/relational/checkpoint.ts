@@ -17,12 +17,14 @@ export type Opening =
 
 /**
  * How an opening goes on from what stands at the sink (null: nothing does).
+ * A fence only ever grows: one below our own is from before our opening, which a crash or a failover of the sink has
+ * taken back, and nobody has come after us.
  * @param ownFence the fence that this process was given at its last opening; 0: it has not opened the sink yet
  */
 export function decideOpening(stored: StoredCheckpoint | null, logId: LogId, owner: string, ownFence: number): Opening {
   if (stored === null) return { kind: 'take-over', fresh: true };
   if (stored.logId !== logId) return { kind: 'foreign' };
-  if (ownFence > 0 && stored.fence !== ownFence && stored.owner !== owner) return { kind: 'fenced' };
+  if (ownFence > 0 && stored.fence > ownFence && stored.owner !== owner) return { kind: 'fenced' };
   return { kind: 'take-over', fresh: isFresh(stored) };
 }
 

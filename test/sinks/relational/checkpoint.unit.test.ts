@@ -9,6 +9,7 @@ test.each<[string, StoredCheckpoint | null, number, ReturnType<typeof decideOpen
   ['opened again by the same process', STORED, 3, { kind: 'take-over', fresh: false }],
   ['the answer of our last opening was lost', { ...STORED, fence: 4 }, 3, { kind: 'take-over', fresh: false }],
   ['another hub has opened it since', { ...STORED, fence: 4, owner: 'other' }, 3, { kind: 'fenced' }],
+  ['the sink went back to before our opening', { ...STORED, fence: 2, owner: 'other' }, 3, { kind: 'take-over', fresh: false }],
   ['another hub had opened it before us', { ...STORED, owner: 'other' }, 3, { kind: 'take-over', fresh: false }],
   ['opened before, nothing applied', { ...STORED, offset: 0, epoch: '' }, 0, { kind: 'take-over', fresh: true }],
   ['another log, whoever owns it', { ...STORED, logId: 'other', fence: 9, owner: 'other' }, 3, { kind: 'foreign' }],
