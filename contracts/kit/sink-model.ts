@@ -311,7 +311,9 @@ function sameCell(a: ModelCell, b: ModelCell): boolean {
 function foldTable(table: ModelTable, change: TableChange): FoldedTable | null {
   const writer = new RefWriter(table);
   for (const { existedBefore, row, last } of change.keys.values()) {
-    if (row !== null) writer.add(existedBefore || table.copying ? 'upserts' : 'inserts', existedBefore ? Op.update : Op.create, row);
+    // While a table is copied a row may stand at the sink already, whatever the log says of it.
+    if (row !== null && table.copying) writer.add('upserts', Op.read, row);
+    else if (row !== null) writer.add(existedBefore ? 'upserts' : 'inserts', existedBefore ? Op.update : Op.create, row);
     else if (existedBefore) writer.add('deletes', Op.delete, last);
   }
   for (const row of change.bagDeletes) writer.add('deletes', Op.delete, row);
