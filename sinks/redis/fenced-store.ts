@@ -1,12 +1,12 @@
 import { asTidemarkError } from '../../contracts/errors/error.ts';
-import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
+import { BEFORE_ALL } from '../../contracts/offset.ts';
 import type { Progress } from './checkpoint.ts';
 import type { KeyScratch } from './key-scratch.ts';
 import { scanKeys, scanSet } from './keyspace.ts';
 import type { Partition } from './partition.ts';
 import type { Connection } from './resp/connection.ts';
 import type { Reply } from './resp/reply-reader.ts';
-import type { RowTarget } from './row-target.ts';
+import { reachOf, type RowTarget, type Span } from './row-target.ts';
 import { arrayOf, bytesOf } from './server-error.ts';
 import { crc16 } from './resp/slot.ts';
 import type { Store } from './store.ts';
@@ -77,8 +77,8 @@ export class FencedStore implements Store {
     return this.#partitions[partitionOf(key, Math.min(TAG_LENGTH, key.length), key.length)] as Partition;
   }
 
-  beginBatch(to: Offset): Promise<void> {
-    for (const partition of this.#all) partition.reaches(to);
+  beginBatch(span: Span): Promise<void> {
+    for (const partition of this.#all) partition.reaches(reachOf(span));
     return Promise.resolve();
   }
 
@@ -88,7 +88,7 @@ export class FencedStore implements Store {
 
   async endBatch(progress: Progress): Promise<{ durable: Promise<void> }> {
     await Promise.all(this.#all.map((partition) => (partition.hasOpenData ? partition.commit() : Promise.resolve())));
-    const confirmed = this.#all.filter(({ offset }) => offset < progress.offset).map((partition) => partition.confirm(progress));
+    const confirmed = this.#all.filter(({ offset }) => offset <= progress.offset).map((partition) => partition.confirm(progress));
     const durable = Promise.all(confirmed).then(() => undefined);
     durable.catch(() => undefined);
     return { durable };

@@ -1,14 +1,13 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { Offset } from '../../contracts/offset.ts';
 import { tableName } from '../../contracts/schema.ts';
 import { KeyScratch } from './key-scratch.ts';
 import type { KeyTemplate } from './key-template.ts';
-import type { RowVersion } from './partition.ts';
+import { isBefore, type RowVersion } from './row-version.ts';
 import { editHash, editJson, type Walk } from './reshape.ts';
 import { CHUNK_BYTES, encodeArgument } from './resp/command-buffer.ts';
 import type { Reply } from './resp/reply-reader.ts';
 import { writeUnlink } from './row-writer.ts';
-import type { RowTarget } from './row-target.ts';
+import type { RowTarget, Span } from './row-target.ts';
 import { accepted, arrayOf, bytesOf } from './server-error.ts';
 import type { Store } from './store.ts';
 import type { TableLayout } from './table-layout.ts';
@@ -43,14 +42,13 @@ export class KeyWalker {
     }
   }
 
-  /** Removes every row. A target that does not want the table's rows keeps them: it is past this. */
-  async empty(layout: TableLayout, to: Offset, signal: AbortSignal): Promise<number> {
-    const { tableId, version } = layout.schema;
+  /** Removes every row of the targets that `takes` names: others are past this. */
+  async empty(layout: TableLayout, takes: (target: RowTarget) => boolean, signal: AbortSignal): Promise<number> {
     let removed = 0;
     for await (const keys of this.keysOf(layout, signal)) {
       for (const key of keys) {
         const target = this.#store.targetOf(key);
-        if (!target.wants(tableId, version, to)) continue;
+        if (!takes(target)) continue;
         await this.remove(target, layout, key);
         removed++;
       }
@@ -75,11 +73,11 @@ export class KeyWalker {
    * @param before how rows stand now
    * @param done the version that the rows have afterwards
    */
-  async reshape(before: TableLayout, walk: Walk, done: RowVersion, to: Offset, signal: AbortSignal): Promise<number> {
+  async reshape(before: TableLayout, walk: Walk, done: RowVersion, span: Span, signal: AbortSignal): Promise<number> {
     let rows = 0;
     for await (const keys of this.keysOf(before, signal)) {
       // A stale row is not part of the table as the replay has it: it is written anew later, or swept.
-      const wanted = await this.#store.current(keys.filter((key) => this.#isBefore(key, walk.layout, done, to)));
+      const wanted = await this.#store.current(keys.filter((key) => this.#isBefore(key, walk.layout, done, span)));
       for (let at = 0; at < wanted.length; at += PIECE) {
         const piece = wanted.slice(at, at + PIECE);
         const values = await this.#store.read(piece, readCommand(before));
@@ -92,9 +90,9 @@ export class KeyWalker {
     return rows;
   }
 
-  #isBefore(key: Buffer, { schema }: TableLayout, done: RowVersion, to: Offset): boolean {
+  #isBefore(key: Buffer, { schema }: TableLayout, done: RowVersion, span: Span): boolean {
     const target = this.#store.targetOf(key);
-    if (!target.wants(schema.tableId, schema.version, to)) return false;
+    if (!target.wants(schema.tableId, schema.version, span)) return false;
     return isBefore(this.#store.versionsFor(target).versionOf(schema.tableId), done);
   }
 
@@ -140,12 +138,6 @@ export class KeyWalker {
     else scratch.append(own, 0, own.length);
     return this.#store.place(scratch);
   }
-}
-
-/** True when rows of version `now` have still to become `done`. */
-export function isBefore(now: RowVersion, done: RowVersion): boolean {
-  if (now.version !== done.version) return now.version < done.version;
-  return now.half && !done.half;
 }
 
 function readCommand(layout: TableLayout): readonly (string | null)[] {

@@ -55,6 +55,11 @@ export class Lane implements RowTarget {
     return this.#host.replaces;
   }
 
+  /** What is applied is known for the store as a whole, not for a node. */
+  isAhead(): boolean {
+    return false;
+  }
+
   wants(tableId: number, version: number): boolean {
     return this.#host.wants(tableId, version);
   }

@@ -7,7 +7,8 @@ import type { KeyScratch } from './key-scratch.ts';
 import { CommandBuffer, encodeArgument, type CommandChunk } from './resp/command-buffer.ts';
 import type { Connection, ExecResult, Failure } from './resp/connection.ts';
 import type { Reply } from './resp/reply-reader.ts';
-import type { RowTarget } from './row-target.ts';
+import type { RowTarget, Span } from './row-target.ts';
+import { UNKNOWN_VERSION, type RowVersion } from './row-version.ts';
 import { accepted, arrayOf, bytesOf, serverError } from './server-error.ts';
 
 export interface TransactionLimits {
@@ -27,14 +28,6 @@ export interface PartitionOptions {
   readonly versionsKey: string;
   readonly limits: TransactionLimits;
 }
-
-/** `half`: rows have the names in between of a change in two walks; see reshape.ts. */
-export interface RowVersion {
-  readonly version: number;
-  readonly half: boolean;
-}
-
-const UNKNOWN: RowVersion = { version: 0, half: false };
 
 /** A Redis transaction that is being sent. */
 interface OpenTransaction {
@@ -110,13 +103,17 @@ export class Partition implements RowTarget {
     return this.#stale;
   }
 
-  wants(tableId: number, version: number, to: Offset): boolean {
-    return to > this.offset && version >= this.versionOf(tableId).version;
+  isAhead({ after, to }: Span): boolean {
+    return this.offset > after && this.offset >= to;
+  }
+
+  wants(tableId: number, version: number, span: Span): boolean {
+    return !this.isAhead(span) && version >= this.versionOf(tableId).version;
   }
 
   /** The schema version of the table's rows here; 0: not known. */
   versionOf(tableId: number): RowVersion {
-    return this.#versions.get(tableId) ?? UNKNOWN;
+    return this.#versions.get(tableId) ?? UNKNOWN_VERSION;
   }
 
   /** Rows of the table are of this version from now on, and rows of an older one are not wanted any more; null: forget it. */

@@ -1,5 +1,5 @@
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
-import { checkedOffset, MAX_OFFSET, type Offset } from '../../contracts/offset.ts';
+import { MAX_OFFSET, type Offset } from '../../contracts/offset.ts';
 import type { Clock } from '../../contracts/runtime.ts';
 import type { Progress, StoredCheckpoint } from './checkpoint.ts';
 import { NO_OWNER, type Discovery, type Topology } from './discovery.ts';
@@ -8,12 +8,13 @@ import { AT_START } from './fenced-store.ts';
 import type { KeyScratch } from './key-scratch.ts';
 import { scanKeys, scanSet } from './keyspace.ts';
 import { Lane, type LaneHost, type Refused } from './lane.ts';
+import { parseMark, printMark } from './mark.ts';
 import type { Partition } from './partition.ts';
 import { CommandBuffer } from './resp/command-buffer.ts';
 import type { Failure } from './resp/connection.ts';
 import type { Reply } from './resp/reply-reader.ts';
 import { slotOf, tagOf } from './resp/slot.ts';
-import type { RowTarget } from './row-target.ts';
+import { reachOf, type RowTarget, type Span } from './row-target.ts';
 import { accepted, arrayOf, bytesOf, serverError } from './server-error.ts';
 import type { Store } from './store.ts';
 
@@ -151,8 +152,8 @@ export class PlainStore implements Store, LaneHost {
   }
 
   /** Says in the checkpoint that data is coming, which also shows whether this hub still is the owner. */
-  async beginBatch(to: Offset): Promise<void> {
-    this.control.reaches(to);
+  async beginBatch(span: Span): Promise<void> {
+    this.control.reaches(reachOf(span));
     await this.control.commit();
     await this.control.settle();
   }
@@ -280,7 +281,7 @@ export class PlainStore implements Store, LaneHost {
     this.#marks.push(...fresh);
     await this.#execute(this.#marks.map((slot) => {
       const key = this.#markKey(slot);
-      return this.#command(key, 'SET', key, printMark(progress, this.#shape));
+      return this.#command(key, 'SET', key, printMark({ progress, shape: this.#shape }));
     }));
     if (fresh.length > 0) {
       await this.control.commit({ marks: this.#marks.join(',') });
@@ -377,16 +378,6 @@ export class PlainStore implements Store, LaneHost {
     if (kind === 'MOVED') this.#ownerOf[slot] = index;
     return this.#lanes[index] ?? lane;
   }
-}
-
-/** `offset epoch position shape` */
-function printMark({ offset, epoch, position }: Progress, shape: string): string {
-  return `${offset} ${epoch} ${Buffer.from(position).toString('hex')} ${shape}`;
-}
-
-function parseMark(text: string): { readonly progress: Progress; readonly shape: string } {
-  const [offset = '', epoch = '', position = '', shape = ''] = text.split(' ');
-  return { progress: { offset: checkedOffset(Number(offset)), epoch, position: Buffer.from(position, 'hex') }, shape };
 }
 
 const ASKING = Buffer.from('*1\r\n$6\r\nASKING\r\n', 'latin1');

@@ -112,7 +112,7 @@ export class RedisSink implements Sink {
     const { applied, lostPart, rebuild } = opened;
     if (rebuild === 'marking') return 'a rebuild had begun to list the keys';
     if (applied === null) return lostPart ? 'a part of the server has lost its own, or went back too far' : 'there is none';
-    return whyOutdated(stored, start.catalog, this.#config, applied.offset, tables);
+    return whyOutdated(stored, start.catalog, this.#config, tables);
   }
 
   async #begin(start: SinkStart, signal: AbortSignal): Promise<Checkpoint> {

@@ -1,9 +1,8 @@
-import type { Offset } from '../../contracts/offset.ts';
 import type { Progress } from './checkpoint.ts';
 import type { KeyScratch } from './key-scratch.ts';
 import type { Partition } from './partition.ts';
 import type { Reply } from './resp/reply-reader.ts';
-import type { RowTarget } from './row-target.ts';
+import type { RowTarget, Span } from './row-target.ts';
 
 /**
  * Where a sink's keys are: one server, or a cluster in one of two ways. Opened for one owner; after a failure it is
@@ -25,8 +24,8 @@ export interface Store extends AsyncDisposable {
   /** Where the commands for a key go that was found in Redis. */
   targetOf(key: Buffer): RowTarget;
 
-  /** Data up to `to` may be applied in part from now on. @throws TidemarkError `SINK_FENCED` at the latest when it is confirmed */
-  beginBatch(to: Offset): Promise<void>;
+  /** Data of the batch may be applied in part from now on. @throws TidemarkError `SINK_FENCED` at the latest when it is confirmed */
+  beginBatch(span: Span): Promise<void>;
   /** Everything written so far has been executed and can be read. @throws TidemarkError */
   settle(): Promise<void>;
   /** All of a batch has been written. Resolves when it was sent; `durable` when data and checkpoint are there. */

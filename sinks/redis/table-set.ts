@@ -111,6 +111,16 @@ export class TableSet {
     return [...this.#versions.values()].flat().map((schema) => this.of(schema).layout);
   }
 
+  /** Every layout that rows of one table may have had. @throws TidemarkError */
+  layoutsOf(tableId: number): TableLayout[] {
+    const distinct = new Map<string, TableLayout>();
+    for (const schema of this.#versions.get(tableId) ?? []) {
+      const { layout } = this.of(schema);
+      distinct.set(`${layout.template.fingerprint} ${layout.index}`, layout);
+    }
+    return [...distinct.values()];
+  }
+
   #versionsOf(schema: TableSchema): readonly TableSchema[] {
     let versions = this.#versions.get(schema.tableId);
     if (versions === undefined) {
@@ -163,10 +173,11 @@ function isStoredTable(value: unknown): value is StoredTable {
 
 /**
  * Why what is in Redis does not fit the configuration any more, so that the sink must be rebuilt; null when it fits.
- * A table that the log has removed meanwhile is none: its removal is still to come.
+ * A table that the log has removed meanwhile is no reason: its removal is still to come. Nor is one that is mirrored
+ * newly: the hub brings it in at the checkpoint.
  */
 export function whyOutdated(
-  stored: ReadonlyMap<number, StoredTable>, catalog: Catalog, config: SinkConfig, at: Offset, tables: TableSet,
+  stored: ReadonlyMap<number, StoredTable>, catalog: Catalog, config: SinkConfig, tables: TableSet,
 ): string | null {
   for (const [tableId, was] of stored) {
     const table = catalog.table(tableId);
@@ -176,9 +187,6 @@ export function whyOutdated(
     }
     const schema = table.versions[was.version - 1]?.schema;
     if (schema === undefined || tables.of(schema).layout.fingerprint !== was.fingerprint) return `${tableName(was)} is to be kept in another way`;
-  }
-  for (const layout of tables.live()) {
-    if (!stored.has(layout.schema.tableId)) return `${tableName(layout.schema)} was not mirrored before offset ${at}`;
   }
   return null;
 }

@@ -228,6 +228,69 @@ describe('the data', () => {
   });
 });
 
+/** What the hub applies while the checkpoint stands still: rows that are tried, and the past of a table that joins. */
+describe('a batch that ends where it begins', () => {
+  test('is applied and durable, also where data may be there in part; what it wrote is not taken for new later', async () => {
+    await using cache = await stand();
+    await cache.open();
+    const things = cache.table();
+    await cache.apply();
+    things.putRow(['1', 'one', '5', null, 't']);
+    const batch = cache.batch();
+    for (const reopen of [false, true]) {
+      if (reopen) expect((await cache.open())?.offset).toBe(batch.after);
+      await cache.apply({ ...batch, to: batch.after });
+      expect(await cache.client.redis.hget('kit.things:1', 'amount'), `opened again: ${reopen}`).toBe('5');
+      await cache.client.redis.hdel('kit.things:1', 'amount');
+    }
+    await cache.apply({ ...batch, to: batch.after });
+    await cache.sink[Symbol.asyncDispose]();
+    await using again = await stand();
+    const same = again.table();
+    again.batch();
+    same.putRow(['1', 'one', '5', null, 't']);
+    same.putRow(['1', null, null, null, 'f']);
+    const other = again.batch();
+    expect((await again.open())?.offset).toBe(other.after);
+    await again.apply(other);
+    await again.compare();
+  });
+
+  test('a table joins, is cut short and joins again: rows of its older shapes are there', async () => {
+    await using cache = await stand();
+    await cache.open();
+    cache.model.skip(1000);
+    await cache.apply();
+    const at = cache.model.offset;
+    const joining = cache.table('joins');
+    for (let id = 1; id <= 50; id++) joining.insert(id, 'first shape');
+    const first = cache.batch();
+    const [id, name, amount, ...rest] = joining.table.schema.columns;
+    if (id === undefined || name === undefined || amount === undefined) throw new Error('the table of the kit has other columns');
+    cache.model.alterTable(joining.table, { name: 'joined', columns: [id, { ...name, name: 'amount' }, { ...amount, name: 'name' }, ...rest] });
+    for (let n = 40; n <= 60; n++) joining.put(n, 'second shape');
+    const second = cache.batch();
+    for (let round = 0; round < 2; round++) {
+      for (const batch of [first, second]) await cache.apply({ ...batch, after: at, to: at });
+      await cache.compare();
+      expect((await cache.client.redis.keys('kit.*')).length).toBe(60);
+    }
+    expect((await cache.open())?.offset).toBe(at);
+  });
+
+  test('is refused by what cannot be applied, and the checkpoint stays', async () => {
+    await using cache = await stand();
+    await cache.open();
+    const things = cache.table();
+    await cache.apply();
+    await cache.client.redis.set('kit.things:1', 'somebody else');
+    things.insert(1, 'one');
+    const batch = cache.batch();
+    expect(await cache.refusal({ ...batch, to: batch.after })).toMatchObject({ code: 'REDIS_KEY_TYPE' });
+    expect((await cache.open())?.offset).toBe(batch.after);
+  });
+});
+
 describe('cut in the middle, again and again', () => {
   test.each([1, 2, Date.now() % 1_000_000])('random changes, seed %i', async (seed) => {
     const next = randomNumbers(seed);

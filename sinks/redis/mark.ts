@@ -1,0 +1,19 @@
+import { checkedOffset } from '../../contracts/offset.ts';
+import type { Progress } from './checkpoint.ts';
+
+/** What a primary of a plain cluster keeps beside its rows. */
+export interface Mark {
+  readonly progress: Progress;
+  /** The shape of the rows that it had last heard of. */
+  readonly shape: string;
+}
+
+/** `offset epoch position shape` */
+export function printMark({ progress: { offset, epoch, position }, shape }: Mark): string {
+  return `${offset} ${epoch} ${Buffer.from(position).toString('hex')} ${shape}`;
+}
+
+export function parseMark(text: string): Mark {
+  const [offset = '', epoch = '', position = '', shape = ''] = text.split(' ');
+  return { progress: { offset: checkedOffset(Number(offset)), epoch, position: Buffer.from(position, 'hex') }, shape };
+}
