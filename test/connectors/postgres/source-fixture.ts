@@ -94,8 +94,13 @@ export class TestSource implements KitSource {
     return row?.lsn ?? '';
   }
 
+  /** Waits for the stream: it may be about to connect. */
   async cut(): Promise<void> {
-    await this.query(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '${this.slot}' AND active`);
+    for (;;) {
+      const rows = await this.query(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '${this.slot}' AND active`);
+      if (rows.length > 0) return;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
