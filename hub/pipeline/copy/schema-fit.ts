@@ -1,5 +1,4 @@
-import type { CatalogTable } from '../../../contracts/catalog.ts';
-import type { Catalog } from '../../../contracts/catalog.ts';
+import type { Catalog, CatalogTable } from '../../../contracts/catalog.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName, type Column, type TableSchema } from '../../../contracts/schema.ts';
 import { stillCopying, type CopySession } from './session.ts';
@@ -23,6 +22,21 @@ export function sameShape(a: TableSchema, b: TableSchema): boolean {
   return a.columns.length === b.columns.length && a.columns.every((column, index) => sameColumn(column, b.columns[index] as Column));
 }
 
+/** Columns of the key by number. */
+function keyNumbers(schema: TableSchema): string {
+  return schema.key.map((index) => schema.columns[index]?.number).join();
+}
+
+/**
+ * A table with another key is another generation of it, which the stream begins.
+ * @throws TidemarkError `COPY_SUPERSEDED`
+ */
+function checkKey(rows: TableSchema, table: CatalogTable): void {
+  const newest = table.versions.at(-1)?.schema;
+  if (newest === undefined || keyNumbers(newest) === keyNumbers(rows)) return;
+  throw new TidemarkError('COPY_SUPERSEDED', 'the key of the table is another one than in the log', { where: { table: tableName(newest) } });
+}
+
 /** Numbers only grow: one that the log has never seen is newer than the log, one that it has seen and lacks was dropped. */
 export function fitOf(rows: TableSchema, table: CatalogTable): Fit {
   if (table.versions.some(({ schema }) => sameShape(rows, schema))) return 'older-or-same';
@@ -43,7 +57,11 @@ export function fitOf(rows: TableSchema, table: CatalogTable): Fit {
  */
 export async function awaitSchema(session: CopySession, tableId: number, since: number, rows: TableSchema, signal: AbortSignal): Promise<void> {
   for (;;) {
-    const fit = await session.turns.turn((turn) => Promise.resolve(fitOf(rows, stillCopying(turn, tableId, since).table)));
+    const fit = await session.turns.turn((turn) => {
+      const { table } = stillCopying(turn, tableId, since);
+      checkKey(rows, table);
+      return Promise.resolve(fitOf(rows, table));
+    });
     if (fit === 'older-or-same') return;
     const now = (await session.tables(signal)).find((table) => table.sourceTableId === rows.sourceTableId);
     if (now === undefined) {
