@@ -5,7 +5,7 @@ import type { Offset } from '../../contracts/offset.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import type { Sink, SinkBatch } from '../../contracts/sink.ts';
-import type { DeadLetters } from '../dead-letters/dead-letters.ts';
+import type { DeadLetter, DeadLetters } from '../dead-letters/dead-letters.ts';
 import { keysOf } from './batch-keys.ts';
 import { Delivery } from './delivery.ts';
 import { openSink, type DeliveryStart } from './delivery-plan.ts';
@@ -54,6 +54,8 @@ export class Deliver implements Work {
   #offset: Offset = 0;
   #rebuilding = false;
   #errand: Errand | null = null;
+  /** Letters that the batch ending at an offset settles once it is durable. */
+  readonly #settling = new Map<Offset, readonly DeadLetter[]>();
   #again = new AbortController();
 
   constructor(parts: DeliverParts) {
@@ -112,6 +114,7 @@ export class Deliver implements Work {
     const errand = this.#errand;
     this.#errand = null;
     if (errand !== null) return this.#run(errand, start, signal);
+    this.#settling.clear();
     const delivery = this.#newDelivery(start, healthy);
     this.#delivery = delivery;
     this.#rebuilding = start.sweepAt !== null;
@@ -137,11 +140,14 @@ export class Deliver implements Work {
   #newDelivery(start: DeliveryStart, healthy: () => void): Delivery {
     const { sink, log, config, bytes, runtime } = this.#parts;
     const delivery = new Delivery({ sink, log, selects: config.tables, clock: runtime.clock, bytes }, start, {
-      onHanded: () => this.#parts.onJoined(delivery.tables.takeJoined()),
+      onHanded: (batch) => {
+        this.#parts.onJoined(delivery.tables.takeJoined());
+        this.#noteLetters(batch);
+      },
       onDurable: (batch, ms) => {
         healthy();
         this.#count(batch, ms);
-        this.#closeLetters(batch);
+        this.#closeLetters(batch.to);
       },
       onProgress: (offset) => {
         if (start.sweepAt !== null && offset >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
@@ -174,12 +180,21 @@ export class Deliver implements Work {
     runtime.logger.log('info', 'dead-letters', { sink: config.name, open: letters.count });
   }
 
-  /** A later success of a key closes its letter. */
-  #closeLetters(batch: SinkBatch): void {
-    const { letters, runtime, config } = this.#parts;
+  /** Notes which open letters a batch settles, while its rows are at hand. */
+  #noteLetters(batch: SinkBatch): void {
+    const { letters } = this.#parts;
     if (letters.count === 0) return;
-    const closed = letters.list().filter(keysOf(batch));
-    letters.close(closed).catch((failure: unknown) => {
+    const settled = letters.list().filter(keysOf(batch));
+    if (settled.length > 0) this.#settling.set(batch.to, settled);
+  }
+
+  /** A later success of a key closes its letter. */
+  #closeLetters(to: Offset): void {
+    const { letters, runtime, config } = this.#parts;
+    const settled = this.#settling.get(to);
+    if (settled === undefined) return;
+    this.#settling.delete(to);
+    letters.close(settled).catch((failure: unknown) => {
       runtime.logger.log('warn', 'dead-letters-not-saved', { sink: config.name, what: String(failure) });
     });
   }

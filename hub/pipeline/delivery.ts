@@ -26,18 +26,22 @@ export interface DeliveryParts {
 }
 
 export interface DeliveryEvents {
-  /** Before a batch is handed over; what it must not contain is to be durable elsewhere when this resolves. */
+  /** A batch is handed over. */
   onHanded(batch: SinkBatch): void;
-  /** The sink has made the batch durable. */
+  /** The sink has made the batch durable. The rows of a part of a transaction are not in it any more. */
   onDurable(batch: SinkBatch, ms: number): void;
-  /** The sink equals the source as of `offset` (its tables at least); `caughtUp`: the log has nothing more. */
+  /** The sink equals the source as of `offset`, in the tables that it mirrors. */
   onProgress(offset: Offset): void;
   /** The sink has failed; `batch` is the first one that it rejected. */
   onFailed(batch: SinkBatch, failure: unknown): void;
 }
 
 interface Flight {
-  readonly batch: SinkBatch;
+  /**
+   * Without its rows once the sink has accepted a part of a transaction: the parts of one larger than memory all become
+   * durable with the last of them, and must not be held until then.
+   */
+  batch: SinkBatch;
   /** Commit time of its first transaction, microseconds since 1970. */
   readonly oldest: number;
 }
@@ -146,12 +150,21 @@ export class Delivery {
     this.#budget.take(batch.bytes);
     this.#events.onHanded(batch);
     const { accepted, durable } = sink.apply(batch, this.#cut.signal);
-    const fail = (failure: unknown): void => this.#fail(failure, batch);
+    this.#follow(flight, begun, accepted, durable);
+  }
+
+  /** What follows a hand-over. It holds the batch through its flight alone. */
+  #follow(flight: Flight, begun: number, accepted: Promise<void>, durable: Promise<Offset>): void {
+    const { clock } = this.#parts;
+    const fail = (failure: unknown): void => this.#fail(failure, flight.batch);
     this.#accepted = accepted.then(() => {
-      if (batch.endsOpen) this.#give(batch.bytes);
+      if (!flight.batch.endsOpen) return;
+      this.#give(flight.batch.bytes);
+      flight.batch = { ...flight.batch, steps: [] };
     });
     this.#accepted.catch(fail);
     const settled = durable.then((offset) => {
+      const { batch } = flight;
       if (offset < batch.to) throw new TidemarkError('INTERNAL', `the sink calls ${offset} durable for a batch that ends at ${batch.to}`);
       this.#flights.delete(flight);
       if (!batch.endsOpen) this.#give(batch.bytes);

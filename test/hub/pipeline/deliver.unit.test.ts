@@ -10,6 +10,7 @@ import { selectTables } from '../../../hub/config/table-patterns.ts';
 import { DeadLetters } from '../../../hub/dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { Deliver } from '../../../hub/pipeline/deliver.ts';
+import { Delivery } from '../../../hub/pipeline/delivery.ts';
 import { Part } from '../../../hub/pipeline/part.ts';
 import { SinkTables } from '../../../hub/pipeline/sink-tables.ts';
 import { createTestRuntime, seededRandom } from '../../fixtures/runtime.ts';
@@ -181,6 +182,29 @@ describe('Deliver', () => {
     test.part.start();
     await test.deliver.reached(offset, patience());
     expect(sink.applied.length).toBeLessThanOrEqual(10);
+    expect(sink.rows).toEqual(test.source.rows);
+  });
+
+  it('lets go of the parts of a large transaction as soon as the sink has accepted them', async () => {
+    const sink = new MemorySink({ wholeTransactions: true, maxKeys: 4 });
+    await using test = await delivering(sink);
+    const changes = Array.from({ length: 60_000 }, (_, key) => ({ table: 1, key, value: key }));
+    const offset = await test.source.commit(changes, 1000);
+    const durable: { endsOpen: boolean; steps: number; records: number }[] = [];
+    const stop = new AbortController();
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null };
+    const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock: test.runtime.clock, bytes: 1 << 20 }, start, {
+      onHanded: () => undefined,
+      onDurable: ({ endsOpen, steps, records }) => void durable.push({ endsOpen, steps: steps.length, records }),
+      onProgress: (at) => {
+        if (at >= offset) stop.abort(new Error('done'));
+      },
+      onFailed: (_batch, failure) => stop.abort(failure),
+    });
+    await delivery.run(stop.signal);
+    const parts = durable.filter(({ endsOpen }) => endsOpen);
+    expect(parts.length).toBeGreaterThan(1);
+    expect(parts.every(({ steps, records }) => steps === 0 && records > 0)).toBe(true);
     expect(sink.rows).toEqual(test.source.rows);
   });
 
