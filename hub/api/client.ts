@@ -91,7 +91,10 @@ export class ApiClient {
         const text = `${rest}${String(part)}`;
         const end = text.lastIndexOf('\n') + 1;
         rest = text.slice(end);
-        if (end > 0) yield withoutFault(text.slice(0, end));
+        if (end === 0) continue;
+        const { lines, fault } = splitFault(text.slice(0, end));
+        if (lines !== '') yield lines;
+        if (fault !== null) throw fault;
       }
     } catch (cause) {
       throw this.#failure(cause, signal);
@@ -168,13 +171,16 @@ export class ApiClient {
 
 const FAULT = '{"error":';
 
-/** The lines as they are. @throws TidemarkError what the last of them tells, when it is no record but a fault */
-function withoutFault(lines: string): string {
-  const last = lines.slice(lines.lastIndexOf('\n', lines.length - 2) + 1);
-  if (!last.startsWith(FAULT)) return lines;
+/** The lines that are records, and what the last one tells when it is a fault instead. */
+function splitFault(text: string): { lines: string; fault: TidemarkError | null } {
+  const at = text.lastIndexOf('\n', text.length - 2) + 1;
+  const last = text.slice(at);
+  if (!last.startsWith(FAULT)) return { lines: text, fault: null };
   const value = parseJson(last);
-  if (!Check(STREAM_FAULT, value)) throw new TidemarkError('API_ANSWER', 'the end of the changelog is not understood');
-  throw errorOf(value.error);
+  const fault = Check(STREAM_FAULT, value)
+    ? errorOf(value.error)
+    : new TidemarkError('API_ANSWER', 'the end of the changelog is not understood');
+  return { lines: text.slice(0, at), fault };
 }
 
 /** True for the failure of a call to a place where nobody listens; false when somebody may, and cannot be reached. */

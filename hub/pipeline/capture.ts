@@ -109,6 +109,15 @@ export class Capture implements Work {
     }
   }
 
+  /** The position that is durable in the log, as soon as there is one. @throws TidemarkError `ABORTED` */
+  async position(signal: AbortSignal): Promise<Position> {
+    const known = ({ position }: DurableProgress): boolean => position !== null;
+    const now = this.#parts.log.state();
+    const { position } = known(now) ? now : await this.#durable.wait(known, signal);
+    if (position === null) throw new TidemarkError('INTERNAL', 'a wait for a position has ended without one');
+    return position;
+  }
+
   /** Resolves with the high watermark once everything up to that source position is durable in the log. */
   async passed(position: Position, signal: AbortSignal): Promise<Offset> {
     const { connector, log, runtime } = this.#parts;

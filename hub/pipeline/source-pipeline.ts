@@ -101,9 +101,8 @@ export class SourcePipeline implements Supervised {
   }
 
   /** Resolves with the high watermark once everything up to that position is durable in the log. */
-  passed(position: string, signal: AbortSignal): Promise<Offset> {
-    const like = this.log.state().position;
-    if (like === null) throw new TidemarkError('POSITION_SYNTAX', 'the log has no position of its source yet', { where: { source: this.config.name } });
+  async passed(position: string, signal: AbortSignal): Promise<Offset> {
+    const like = await this.#capture.position(signal);
     return this.#capture.passed(this.connector.positions.parse(position, like), signal);
   }
 
