@@ -8,7 +8,8 @@ import type { Clock } from '../../contracts/runtime.ts';
 import { protocolError } from './errors.ts';
 import { lingerMs, nextRate } from './flush-policy.ts';
 import { FrameReader } from './frames.ts';
-import { lsnAt, PgoutputDecoder, timeAt, type DecoderHost, type PendingRecord, type Route } from './pgoutput.ts';
+import { lsnAt, PgoutputDecoder, timeAt, type DecoderHost } from './pgoutput.ts';
+import type { PendingRecord, Route } from './route.ts';
 import type { Lsn, PositionWriter } from './position.ts';
 import type { Relation } from './relation.ts';
 

@@ -4,38 +4,13 @@
  */
 import type { BatchBuilder } from '../../contracts/change-batch.ts';
 import { encodeMessage } from '../../contracts/message.ts';
-import { Flag, Op } from '../../contracts/op.ts';
-import { readU32, writeU32 } from '../../contracts/record.ts';
-import { Cell } from '../../contracts/row-image.ts';
+import { Op } from '../../contracts/op.ts';
+import { readU32 } from '../../contracts/record.ts';
 import { protocolError } from './errors.ts';
 import { lsnOf, type Lsn, type PositionWriter } from './position.ts';
 import { decodeRelation, FieldReader, type Relation } from './relation.ts';
-import { ImageBuilder, type RowPlan } from './row-plan.ts';
-import type { RowWidth } from './row-width.ts';
-import { TupleSpans } from './tuple.ts';
-
-/** Where the rows of a relation go. */
-export interface Route {
-  readonly relation: Relation;
-  /** False: the table is not captured, its rows are passed over. */
-  readonly captured: boolean;
-  readonly tableId: number;
-  readonly version: number;
-  /** Indexes into the image's columns, in key order; empty: keyless. */
-  readonly key: readonly number[];
-  readonly plan: RowPlan;
-  /** Bounds for tuples as they come; null: no row needs to be remembered as wide. */
-  readonly width: RowWidth | null;
-  /** Schema and control records that stand before the route's next record; emptied when written. */
-  readonly before: PendingRecord[];
-}
-
-export interface PendingRecord {
-  readonly op: typeof Op.schema | typeof Op.control;
-  readonly tableId: number;
-  readonly version: number;
-  readonly payload: Buffer;
-}
+import type { PendingRecord, Route } from './route.ts';
+import { RowMessage, RowWriter } from './row-writer.ts';
 
 /** What the decoder asks of the stream around it. */
 export interface DecoderHost {
@@ -54,22 +29,15 @@ export interface DecoderHost {
 const EPOCH_2000 = 946_684_800_000_000;
 const TWO_32 = 0x1_0000_0000;
 const EMPTY = Buffer.alloc(0);
-/** Up to this many bytes a loop is quicker than a call. */
-const SHORT_COPY = 32;
-
 const Kind = {
-  begin: 0x42, commit: 0x43, origin: 0x4f, relation: 0x52, type: 0x59, insert: 0x49, update: 0x55, delete: 0x44,
-  truncate: 0x54, message: 0x4d, keyTuple: 0x4b, oldTuple: 0x4f, newTuple: 0x4e,
+  begin: 0x42, commit: 0x43, origin: 0x4f, relation: 0x52, type: 0x59, truncate: 0x54, message: 0x4d,
 } as const;
 
 export class PgoutputDecoder {
   readonly #host: DecoderHost;
   readonly #builder: BatchBuilder;
   readonly #routes = new Map<number, Route>();
-  readonly #new = new TupleSpans();
-  readonly #old = new TupleSpans();
-  readonly #newImage = new ImageBuilder();
-  readonly #oldImage = new ImageBuilder();
+  readonly #rows: RowWriter;
   /** Transactions that committed below this are in the log already. */
   readonly #skipBelow: Lsn;
   #lastRoute: Route | null = null;
@@ -84,6 +52,7 @@ export class PgoutputDecoder {
   constructor(host: DecoderHost, skipBelow: Lsn) {
     this.#host = host;
     this.#builder = host.builder;
+    this.#rows = new RowWriter(host.builder);
     this.#skipBelow = skipBelow;
   }
 
@@ -115,14 +84,8 @@ export class PgoutputDecoder {
     const kind = bytes[start] as number;
     const at = start + 1;
     switch (kind) {
-      case Kind.insert:
-        this.#insert(bytes, at, end);
-        return null;
-      case Kind.update:
-        this.#update(bytes, at, end);
-        return null;
-      case Kind.delete:
-        this.#delete(bytes, at, end);
+      case RowMessage.insert: case RowMessage.update: case RowMessage.delete:
+        this.#row(kind, bytes, at, end);
         return null;
       case Kind.begin:
         this.#begin(new FieldReader(bytes, at, end));
@@ -256,108 +219,17 @@ export class PgoutputDecoder {
     this.#host.committed(at + 1, sentAt, !own);
   }
 
-  #insert(bytes: Buffer, start: number, end: number): void {
-    const route = this.#rowRoute(bytes, start, end);
-    const tuple = this.#new;
-    if (bytes[start + 4] !== Kind.newTuple) throw protocolError('an insert without its row');
-    endsAt(tuple.walk(bytes, start + 5, end, route.relation.columns.length), end);
+  #row(kind: number, bytes: Buffer, at: number, end: number): void {
+    const route = this.#rowRoute(bytes, at, end);
+    const tuples = this.#rows;
+    if (kind === RowMessage.insert) tuples.readInsert(route, bytes, at + 4, end);
+    else if (kind === RowMessage.update) tuples.readUpdate(route, bytes, at + 4, end);
+    else tuples.readDelete(route, bytes, at + 4, end);
     if (!route.captured || this.#skipping) return;
     this.#open(route);
-    const image = route.plan.isIdentity ? tuple : this.#newImage.build(route.plan, tuple, null);
-    this.#row(Op.create, this.#flags(route, tuple, image), route, image, null, image);
-  }
-
-  #update(bytes: Buffer, start: number, end: number): void {
-    const route = this.#rowRoute(bytes, start, end);
-    const columns = route.relation.columns.length;
-    const tuple = this.#new;
-    const old = this.#old;
-    let kind = bytes[start + 4] as number;
-    let at = start + 5;
-    const oldKind = kind;
-    if (kind === Kind.keyTuple || kind === Kind.oldTuple) {
-      at = old.walk(bytes, at, end, columns);
-      kind = at < end ? (bytes[at] as number) : 0;
-      at++;
-    }
-    if (kind !== Kind.newTuple) throw protocolError('an update without its new row');
-    endsAt(tuple.walk(bytes, at, end, columns), end);
-    if (!route.captured || this.#skipping) return;
-    this.#open(route);
-    this.#updated(route, tuple, old, oldKind === Kind.newTuple ? 'none' : oldKind === Kind.keyTuple ? 'key' : 'full');
-  }
-
-  #updated(route: Route, tuple: TupleSpans, old: TupleSpans, has: 'none' | 'key' | 'full'): void {
-    const { plan, key } = route;
-    const filled = has === 'full' ? old : null;
-    const asIs = plan.isIdentity && (filled === null || tuple.placeholders === 0);
-    const image = asIs ? tuple : this.#newImage.build(plan, tuple, filled);
-    const flags = this.#flags(route, tuple, image);
-    if (has === 'none') {
-      if (key.length === 0) throw protocolError('an update of a table without key has no old row');
-      this.#row(Op.update, flags, route, image, null, image);
-      return;
-    }
-    const before = plan.isIdentity ? old : this.#oldImage.build(plan, old, null);
-    const beforeImage = has === 'full' ? before : null;
-    if (key.length === 0) {
-      if (beforeImage === null) throw protocolError('an update of a table without key has no old row');
-      this.#row(Op.delete, 0, route, before, beforeImage, null);
-      this.#row(Op.create, flags, route, image, null, image);
-    } else if (keyChanged(key, before, image)) {
-      this.#row(Op.delete, Flag.keyChange, route, before, beforeImage, null);
-      this.#row(Op.create, flags | Flag.keyChange, route, image, null, image);
-    } else this.#row(Op.update, flags, route, before, beforeImage, image);
-  }
-
-  #delete(bytes: Buffer, start: number, end: number): void {
-    const route = this.#rowRoute(bytes, start, end);
-    const old = this.#old;
-    const kind = bytes[start + 4] as number;
-    if (kind !== Kind.keyTuple && kind !== Kind.oldTuple) throw protocolError('a delete without its old row');
-    endsAt(old.walk(bytes, start + 5, end, route.relation.columns.length), end);
-    if (!route.captured || this.#skipping) return;
-    if (route.key.length === 0 && kind === Kind.keyTuple) throw protocolError('a delete of a table without key has no old row');
-    this.#open(route);
-    const before = route.plan.isIdentity ? old : this.#oldImage.build(route.plan, old, null);
-    this.#row(Op.delete, 0, route, before, kind === Kind.oldTuple ? before : null, null);
-  }
-
-  /** `incomplete` and `wide`, from the tuple as it came and the image that is written. */
-  #flags(route: Route, tuple: TupleSpans, image: TupleSpans): number {
-    let flags = 0;
-    if (image.placeholders > 0) flags = Flag.incomplete | Flag.wide;
-    else if (route.width !== null && route.width.isWide(tuple.bytes, tuple.start, tuple.end)) flags = Flag.wide;
-    return flags;
-  }
-
-  #row(op: number, flags: number, route: Route, keyOf: TupleSpans, before: TupleSpans | null, after: TupleSpans | null): void {
-    const { key, tableId, version } = route;
-    let keyLength = 0;
-    for (let place = 0; place < key.length; place++) {
-      const column = key[place] as number;
-      const kind = keyOf.kinds[column];
-      if (kind !== Cell.text && kind !== Cell.binary) throw protocolError(`key column ${column} of a row has no value`);
-      keyLength += 4 + (keyOf.ends[column] as number) - (keyOf.starts[column] as number);
-    }
-    const beforeLength = before === null ? 0 : before.end - before.start;
-    const afterLength = after === null ? 0 : after.end - after.start;
-    let at = this.#builder.reserve(op, flags, tableId, version, keyLength, beforeLength, afterLength);
-    const into = this.#builder.buffer;
-    for (let place = 0; place < key.length; place++) {
-      const column = key[place] as number;
-      const start = keyOf.starts[column] as number;
-      const length = (keyOf.ends[column] as number) - start;
-      writeU32(into, at, length);
-      at += 4;
-      copyBytes(keyOf.bytes, into, at, start, start + length);
-      at += length;
-    }
-    if (before !== null) {
-      before.bytes.copy(into, at, before.start, before.end);
-      at += beforeLength;
-    }
-    if (after !== null) after.bytes.copy(into, at, after.start, after.end);
+    if (kind === RowMessage.insert) tuples.writeInsert(route);
+    else if (kind === RowMessage.update) tuples.writeUpdate(route);
+    else tuples.writeDelete(route);
   }
 
   /** Before the first record of a route in this place: its transaction, and what must stand before it. */
@@ -384,33 +256,6 @@ export class PgoutputDecoder {
   #requireTransaction(what: string): void {
     if (!this.#inTransaction) throw protocolError(`${what} outside a transaction`);
   }
-}
-
-function endsAt(at: number, end: number): void {
-  if (at !== end) throw protocolError(`a row message has ${end - at} bytes too many`);
-}
-
-/** Compared by canonical bytes. A placeholder in the new row is an unchanged value. */
-function keyChanged(key: readonly number[], before: TupleSpans, after: TupleSpans): boolean {
-  for (const column of key) {
-    if (after.kinds[column] === Cell.placeholder) continue;
-    const start = before.starts[column] as number;
-    const end = before.ends[column] as number;
-    const other = after.starts[column] as number;
-    if (end - start !== (after.ends[column] as number) - other) return true;
-    for (let at = start, to = other; at < end; at++, to++) {
-      if (before.bytes[at] !== after.bytes[to]) return true;
-    }
-  }
-  return false;
-}
-
-function copyBytes(from: Buffer, into: Buffer, at: number, start: number, end: number): void {
-  if (end - start > SHORT_COPY) {
-    from.copy(into, at, start, end);
-    return;
-  }
-  for (let next = start; next < end; next++) into[at++] = from[next] as number;
 }
 
 function lsn(reader: FieldReader): Lsn {

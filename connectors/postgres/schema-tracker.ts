@@ -8,7 +8,7 @@ import type { Offset } from '../../contracts/offset.ts';
 import { Op } from '../../contracts/op.ts';
 import type { Logger } from '../../contracts/runtime.ts';
 import { encodeSchema, tableName, type TableSchema } from '../../contracts/schema.ts';
-import type { PendingRecord, Route } from './pgoutput.ts';
+import type { PendingRecord, Route } from './route.ts';
 import type { Relation } from './relation.ts';
 import { rewriteReason } from './rewrite.ts';
 import { RowPlan } from './row-plan.ts';

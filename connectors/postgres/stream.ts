@@ -18,7 +18,7 @@ import { HEARTBEAT_PREFIX, heartbeatStatement } from './heartbeat.ts';
 import { Intake, type IntakeHost } from './intake.ts';
 import { livenessAction } from './liveness.ts';
 import type { PostgresOptions } from './options.ts';
-import type { PendingRecord, Route } from './pgoutput.ts';
+import type { PendingRecord, Route } from './route.ts';
 import { formatLsn, lsnOfPosition, PositionWriter, type Lsn } from './position.ts';
 import type { Relation } from './relation.ts';
 import { ReplicationConnection } from './replication.ts';
