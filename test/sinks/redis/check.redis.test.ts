@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Catalog } from '../../../contracts/catalog.ts';
 import { modelColumn } from '../../../contracts/kit/sink-model.ts';
@@ -98,6 +100,35 @@ describe('logging in', () => {
     for (const user of ['hub:wrong', 'reader:r', '']) {
       await using other = cacheSink({ options: { url: user === '' ? closed.url : at(user) } });
       await expect(other.open(cache.model.start(), never), user).rejects.toMatchObject({ code: 'REDIS_DENIED', retry: 'operator' });
+    }
+  });
+
+  test('the commands that the documentation lists are enough', async () => {
+    const page = await readFile(join(import.meta.dirname, '../../../docs/sink-redis.md'), 'utf8');
+    const listed = /The user needs: `([A-Z ]+)`/.exec(page)?.[1]?.split(' ') ?? [];
+    expect(listed.length).toBeGreaterThan(20);
+    await using closed = await startRedis();
+    await using client = closed.client();
+    const commands = [...listed, 'PUBLISH'].map((name) => `+${name.toLowerCase()}`);
+    await client.call('ACL', 'SETUSER', 'hub', 'on', '>pw', '&*', '~kit.*', '~tidemark:*', '-@all', ...commands);
+    for (const value of ['hash', 'json'] as const) {
+      const settings = { options: { url: `redis://hub:pw@127.0.0.1:${closed.port}/1` }, table: { value, index: true, publish: 'x', ttl: 60_000 } };
+      await using cache = await CacheStand.at(settings, [closed.port]);
+      await cache.client.redis.select(1);
+      expect((await cache.sink.check([], never)).filter(({ severity }) => severity === 'error')).toEqual([]);
+      await cache.open();
+      const things = cache.table();
+      for (let id = 1; id <= 20; id++) things.insert(id, 'one');
+      await cache.apply();
+      cache.model.alterTable(things.table, { name: 'stuff', columns: things.table.schema.columns.map((column) => (column.number === 2 ? { ...column, name: 'title' } : column)) });
+      await cache.apply();
+      await cache.open();
+      await cache.rebuild();
+      await cache.compare();
+      cache.model.truncate(things.table);
+      await cache.apply();
+      await cache.compare();
+      await client.flushall();
     }
   });
 
