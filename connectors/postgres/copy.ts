@@ -46,7 +46,19 @@ export class PostgresCopier implements TableCopier {
     return [...this.#waiting.values()].find((what) => what !== '') ?? '';
   }
 
-  async plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
+  plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
+    return unlessAborted(signal, () => this.#plan(table, resume, signal));
+  }
+
+  chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
+    return unlessAborted(signal, () => this.#chunk(plan, range, signal));
+  }
+
+  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
+    return unlessAborted(signal, () => this.#keyedRows(table, keys, signal));
+  }
+
+  async #plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
     await using session = await this.#deps.open(signal);
     const mode = modeOf(table, session);
     try {
@@ -73,7 +85,7 @@ export class PostgresCopier implements TableCopier {
     };
   }
 
-  async chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
+  async #chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
     const state = parseCopyState(plan.copyState);
     if (range === WHOLE_RANGE) return new WholeCopier(this.#deps).copy(plan.table, state, signal);
     const tids = parseTidRange(range);
@@ -83,7 +95,7 @@ export class PostgresCopier implements TableCopier {
     throw new TidemarkError('RECORD_CORRUPT', `'${range}' is not a range of a copy`);
   }
 
-  async rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
+  async #keyedRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
     await using session = await this.#deps.open(signal);
     const mode = modeOf(table, session);
     const { state } = await describe(this.#deps, session, table, mode);
@@ -188,6 +200,16 @@ export class PostgresCopier implements TableCopier {
     const pace = new RangePace(10_000);
     this.#paces.set(table.sourceTableId, pace);
     return pace;
+  }
+}
+
+/** What fails because it was asked to stop says so, whatever the cut session says. */
+async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (signal.aborted) throw new TidemarkError('ABORTED', 'the copy was asked to stop', { cause });
+    throw cause;
   }
 }
 

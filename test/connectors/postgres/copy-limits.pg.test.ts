@@ -125,7 +125,7 @@ describe('a chunk', () => {
     await holder.query('BEGIN; LOCK TABLE locked');
     const chunk = copier.chunk(plan, plan.ranges[0] ?? '', stop.signal);
     stop.abort();
-    await expect(chunk).rejects.toThrow();
+    await expect(chunk).rejects.toMatchObject({ code: 'ABORTED' });
     await holder.query('ROLLBACK');
   });
 
