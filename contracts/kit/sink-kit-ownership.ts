@@ -175,7 +175,19 @@ export async function parts(stand: Stand): Promise<void> {
   const last = await stand.apply();
   deepStrictEqual(await Promise.all(waits), waits.map(() => last.to));
   await stand.compare('the whole transaction');
+  await endWithoutRecords(stand, things);
   await cutBetweenParts(stand, things, before);
+}
+
+/** The last part held the transaction's last record: what ends it holds nothing and stands at the same offset. */
+async function endWithoutRecords(stand: Stand, things: ModelChanges): Promise<void> {
+  things.put(2, 'all of it');
+  const part = stand.model.batch(true);
+  const first = stand.sink.apply(part, stand.signal);
+  await first.accepted;
+  const end = stand.sink.apply({ ...part, after: part.to, endsOpen: false, steps: [], records: 0, bytes: 0 }, stand.signal);
+  deepStrictEqual(await Promise.all([first.durable, end.durable]), [part.to, part.to]);
+  await stand.compare('a transaction whose end holds no record');
 }
 
 /** The hub goes away between two parts: nothing of the transaction stays. */

@@ -119,6 +119,7 @@ export class Delivery {
     fold.feed(batch);
     while (!fold.run()) await this.#hand(signal);
     const { highWatermark } = log.state();
+    fold.reached(highWatermark);
     const folded = fold.records + 1;
     if (!fold.isIdle && isReady({ folded, ahead: highWatermark - fold.to, full: fold.isFull, mayEnd: fold.mayEnd })) {
       await this.#hand(signal);

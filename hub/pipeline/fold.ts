@@ -79,6 +79,8 @@ export class Fold {
   #records = 0;
   #bytes = 0;
   #endsOpen = false;
+  /** The batch that was taken last ended inside the transaction. */
+  #takenOpen = false;
 
   constructor(tables: MirroredTables, limits: FoldLimits, start: FoldStart) {
     this.#tables = tables;
@@ -105,12 +107,17 @@ export class Fold {
 
   /** True when the sink would have nothing to do but to move its checkpoint. */
   get isIdle(): boolean {
-    return this.#records === 0 && this.#steps.length === 0;
+    return this.#records === 0 && this.#steps.length === 0 && !this.#closes;
   }
 
-  /** True when nothing at all was read since `take`. */
+  /** True when there is nothing to hand to the sink. */
   get isEmpty(): boolean {
-    return this.#to === this.#after;
+    return this.#to === this.#after && !this.#closes;
+  }
+
+  /** The sink holds a transaction open, and it has ended: it must be told, even if no record is left. */
+  get #closes(): boolean {
+    return this.#takenOpen && !this.#endsOpen;
   }
 
   /** True when the fold ends inside a transaction. */
@@ -125,6 +132,14 @@ export class Fold {
   /** True when `take` may be called: at a transaction's end, or where that does not matter, or when it is full. */
   get mayEnd(): boolean {
     return !this.#endsOpen || !this.#limits.wholeTransactions || this.isFull;
+  }
+
+  /**
+   * The log's high watermark, which ends a transaction: where the fold has come to it, no transaction is open. The entry
+   * that commits may hold no record, and so may not be read as a batch.
+   */
+  reached(highWatermark: Offset): void {
+    if (this.#to >= highWatermark) this.#endsOpen = false;
   }
 
   /** The next batch of the log. The one before must be used up. */
@@ -147,6 +162,7 @@ export class Fold {
     while (this.#entry < batch.transactions.length) {
       const entry = batch.transactions[this.#entry];
       if (entry === undefined) break;
+      if (entry.begins) this.#endsOpen = false;
       if (!this.#foldRecords(batch, entry.first + entry.count)) return false;
       this.#entry++;
       this.#endsOpen = !entry.commits;
@@ -163,10 +179,11 @@ export class Fold {
   /** What was folded since the last `take`. @param epochAt the log's: the epoch of the record at an offset */
   take(epochAt: (offset: Offset) => EpochId): SinkBatch {
     this.#closeRows();
+    this.#takenOpen = this.#endsOpen && this.#limits.wholeTransactions;
     const batch: SinkBatch = {
       after: this.#after,
       to: this.#to,
-      endsOpen: this.#endsOpen && this.#limits.wholeTransactions,
+      endsOpen: this.#takenOpen,
       epoch: epochAt(this.#to),
       position: this.#position,
       commitTime: this.#commitTime,

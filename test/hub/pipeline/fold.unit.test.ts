@@ -245,6 +245,34 @@ describe('Fold', () => {
     expect(take(fold)).toMatchObject({ after: offset + 11, to: offset + 12, endsOpen: false, commitTime: 4 });
   });
 
+  it('ends a transaction for the sink although its end holds no record, or is not seen at all', () => {
+    const limits = { wholeTransactions: true, maxKeys: 1, maxBytes: 1 << 30 };
+    for (const end of ['entry', 'next begins', 'high watermark'] as const) {
+      const { builder, catalog, offset } = begun();
+      const fold = foldOf(catalog, offset, limits);
+      builder.begin('source', 1, 1);
+      addChange(builder, { op: 'c', table: 1, key: 1, value: 1 });
+      fold.feed(builder.take().placedAt(offset + 1));
+      fold.run();
+      expect(take(fold)).toMatchObject({ to: offset + 1, endsOpen: true });
+      expect([fold.isEmpty, fold.isIdle]).toEqual([true, true]);
+      builder.commit(POSITION);
+      const rest = builder.take();
+      if (end === 'entry') fold.feed(rest.placedAt(offset + 2));
+      if (end === 'high watermark') fold.reached(offset + 1);
+      if (end === 'next begins') {
+        builder.begin('source', 2, 2);
+        addChange(builder, { op: 'c', table: 1, key: 2, value: 1 });
+        builder.commit(POSITION);
+        fold.feed(builder.take().placedAt(offset + 2));
+      }
+      fold.run();
+      expect([fold.isEmpty, fold.isIdle, fold.endsOpen]).toEqual([false, false, false]);
+      expect(take(fold)).toMatchObject({ after: offset + 1, to: end === 'next begins' ? offset + 2 : offset + 1, endsOpen: false });
+      expect(fold.isEmpty).toBe(true);
+    }
+  });
+
   it('folds as the naive model does, whatever the transactions, batches and limits', () => {
     const change = fc.record({
       op: fc.constantFrom('put', 'put', 'put', 'delete', 'delete', 'truncate'),

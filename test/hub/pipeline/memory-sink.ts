@@ -32,6 +32,8 @@ export class MemorySink implements Sink {
   #broken: TidemarkError | null = null;
   #queue: Promise<unknown> = Promise.resolve();
   #staged: (() => void)[] = [];
+  /** Settles with the batch that ends the transaction under way. */
+  #whole = Promise.withResolvers<unknown>();
   #stagedFrom: Offset | null = null;
 
   constructor(limits: BatchLimits = { wholeTransactions: true, maxKeys: 100 }) {
@@ -46,6 +48,7 @@ export class MemorySink implements Sink {
     await this.#queue.catch(() => undefined);
     this.opened++;
     this.#broken = null;
+    this.#whole = Promise.withResolvers();
     this.#staged = [];
     this.#stagedFrom = null;
     this.#logId = start.logId;
@@ -55,9 +58,15 @@ export class MemorySink implements Sink {
 
   apply(batch: SinkBatch, _signal: AbortSignal): Applying {
     this.handed++;
-    const durable = this.#queue.then(() => this.#apply(batch));
-    this.#queue = durable.catch(() => undefined);
-    return { accepted: Promise.resolve(), durable };
+    const work = this.#queue.then(() => this.#apply(batch));
+    this.#queue = work.catch(() => undefined);
+    const durable = batch.endsOpen ? Promise.all([work, this.#whole.promise]).then(() => batch.to) : work;
+    if (!batch.endsOpen) {
+      work.then(this.#whole.resolve, this.#whole.reject);
+      this.#whole.promise.catch(() => undefined);
+      this.#whole = Promise.withResolvers();
+    }
+    return { accepted: work.then(() => undefined), durable };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -69,6 +78,8 @@ export class MemorySink implements Sink {
       return this.#applyNow(batch);
     } catch (failure) {
       this.#broken = failure instanceof TidemarkError ? failure : new TidemarkError('INTERNAL', String(failure));
+      this.#whole.promise.catch(() => undefined);
+      this.#whole.reject(this.#broken);
       throw this.#broken;
     }
   }
