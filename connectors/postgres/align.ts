@@ -64,10 +64,15 @@ function skipped(candidate: Candidate): number {
 }
 
 function likeness(column: RelationColumn, candidate: Candidate): number {
+  const isNamed = column.name === candidate.nameNow;
+  const isTyped = column.typeOid === candidate.typeOid;
   let score = 0;
-  if (column.name === candidate.nameNow) score += 8;
+  if (isNamed) score += 8;
   if (column.name === candidate.nameBefore) score += 6;
-  if (column.typeOid === candidate.typeOid) score += 2;
+  if (isTyped) score += 2;
   if (column.typmod === candidate.typmod) score += 1;
+  // Of a column that is gone nothing is known that could speak against it; of one that the log has, it is known to have been.
+  if (candidate.nameNow !== null && !isNamed && !isTyped) score -= 4;
+  if (candidate.nameBefore !== null) score += 2;
   return score;
 }

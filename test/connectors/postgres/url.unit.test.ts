@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { describeError, TidemarkError } from '../../../contracts/errors/error.ts';
+import { parseAddress } from '../../../connectors/postgres/url.ts';
+
+describe('addresses', () => {
+  it('have defaults', () => {
+    expect(parseAddress('postgres://me@db.example/shop')).toMatchObject({
+      hosts: [{ host: 'db.example', port: 5432 }], user: 'me', password: undefined, database: 'shop', sslMode: 'prefer', target: 'any',
+      applicationName: 'tidemark',
+    });
+    expect(parseAddress('postgresql://me@')).toMatchObject({ hosts: [{ host: 'localhost', port: 5432 }], database: 'me' });
+  });
+
+  it('have several hosts, each with its port', () => {
+    const url = 'postgres://u:p%40ss@one:5433,[2001:db8::1]:5434,three/db?target_session_attrs=primary&sslmode=verify-full&sslrootcert=/etc/ca.pem';
+    expect(parseAddress(url)).toMatchObject({
+      hosts: [{ host: 'one', port: 5433 }, { host: '2001:db8::1', port: 5434 }, { host: 'three', port: 5432 }],
+      password: 'p@ss', target: 'primary', sslMode: 'verify-full', rootCertificate: '/etc/ca.pem',
+    });
+  });
+
+  it('may have hosts and ports as parameters, and sockets', () => {
+    expect(parseAddress('postgres://u@/db?host=/run/postgresql,other&port=5433').hosts).toEqual([
+      { host: '/run/postgresql', port: 5433 }, { host: 'other', port: 5433 },
+    ]);
+    expect(parseAddress('postgres://u@/db?host=a,b&port=1,2').hosts).toEqual([{ host: 'a', port: 1 }, { host: 'b', port: 2 }]);
+  });
+
+  it.each([
+    'mysql://u@h/db', 'postgres://h/db', 'postgres://u@h:0/db', 'postgres://u@h:99999/db', 'postgres://u@h/db?sslmod=verify-full',
+    'postgres://u@h/db?sslmode=maybe', 'postgres://u@h/db?target_session_attrs=leader', 'postgres://u@h/%zz', 'postgres://u@h/db?connect_timeout=soon',
+  ])('%s is refused', (url) => {
+    expect(() => parseAddress(url)).toThrow(expect.objectContaining({ code: 'POSTGRES_URL' }));
+  });
+
+  it('are never repeated with their password', () => {
+    const urls = ['postgres://u:hunter2@h/db?sslmode=hunter3', 'postgres://u:hunter2@h:x/db', 'postgres://u:hunter2%@h/db'];
+    for (const url of urls) {
+      try {
+        parseAddress(url);
+        expect.unreachable();
+      } catch (error) {
+        expect(error).toBeInstanceOf(TidemarkError);
+        expect(describeError(error)).not.toContain('hunter2');
+      }
+    }
+  });
+});
