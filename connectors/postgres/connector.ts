@@ -68,7 +68,7 @@ export class PostgresConnector implements SourceConnector {
     const publication = await readPublication(session, options.publication);
     if (start.position !== null && publication === null) {
       throw new TidemarkError('POSTGRES_PUBLICATION', `the publication ${options.publication} is gone`, {
-        remedy: 'What was written without it cannot be read any more. Resynchronize: drop the slot, and the tables are copied again.',
+        remedy: 'What was written without it cannot be read any more. `tidemark source resync NAME` copies the tables again.',
       });
     }
     if (!session.inRecovery || publication === null) await ensurePublication(session, options.publication, tables.filter(isCapturable));

@@ -76,7 +76,7 @@ export function slotFault(slot: SlotState, database: string, position: Lsn | nul
   if (slot.walStatus === 'lost' || slot.invalidation !== null || slot.restart === null) {
     const why = slot.invalidation ?? 'WAL that it needs was removed';
     return new TidemarkError('POSTGRES_SLOT_LOST', `the slot ${name} was invalidated: ${why.replaceAll('_', ' ')}`, {
-      remedy: `Drop it (${drop}), then resynchronize: a \`gap\` is recorded and the tables are copied again.`,
+      remedy: `Drop it (${drop}), or let \`tidemark source resync NAME\` do that: a \`gap\` is recorded and the tables are copied again.`,
     });
   }
   if (position !== null && slot.confirmed !== null && slot.confirmed > position) {

@@ -57,12 +57,12 @@ export const POSTGRES_ERRORS = {
   },
   POSTGRES_SLOT_MISSING: {
     means: 'The replication slot is gone although the log has a position in it: changes may have been missed since.',
-    remedy: 'Resynchronize: a `gap` is recorded, a new slot is made, and the tables are copied again.',
+    remedy: '`tidemark source resync NAME`: a `gap` is recorded, a new slot is made, and the tables are copied again.',
     retry: 'operator',
   },
   POSTGRES_SLOT_LOST: {
     means: 'The server has invalidated the replication slot: WAL that was still needed has been removed.',
-    remedy: 'Drop the slot, then resynchronize: a `gap` is recorded and the tables are copied again. A larger `max_slot_wal_keep_size` avoids it.',
+    remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again. A larger `max_slot_wal_keep_size` avoids it.',
     retry: 'operator',
   },
   POSTGRES_SLOT_FOREIGN: {
@@ -77,7 +77,7 @@ export const POSTGRES_ERRORS = {
   },
   POSTGRES_SLOT_AHEAD: {
     means: 'The slot has been moved past the position of the log (by another program, or the hub\'s folder is an old copy): the changes between are lost.',
-    remedy: 'Resynchronize: a `gap` is recorded and the tables are copied again. See to it that nothing else reads from the slot.',
+    remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again. See to it that nothing else reads from the slot.',
     retry: 'operator',
   },
   POSTGRES_SLOT_LIMIT: {
@@ -87,17 +87,17 @@ export const POSTGRES_ERRORS = {
   },
   POSTGRES_SYSTEM_CHANGED: {
     means: 'The server is another database cluster than the one that the log was read from: the system identifier differs.',
-    remedy: 'Check the address. If the cluster was replaced on purpose, resynchronize: the tables are copied again.',
+    remedy: 'Check the address. If the cluster was replaced on purpose, `tidemark source resync NAME`: the tables are copied again.',
     retry: 'operator',
   },
   POSTGRES_TIMELINE_FORKED: {
     means: 'The server follows a timeline that branched off before the position of the log: the log has changes that this server never had.',
-    remedy: 'Resynchronize with this server, or go back to the one that was followed before.',
+    remedy: '`tidemark source resync NAME` to go on with this server, or go back to the one that was followed before.',
     retry: 'operator',
   },
   POSTGRES_REGRESSED: {
     means: 'The server is behind the position of the log on the same timeline: it was restored to an earlier moment, or lost its last WAL.',
-    remedy: 'Resynchronize: a `gap` is recorded and the tables are copied again.',
+    remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again.',
     retry: 'operator',
   },
   POSTGRES_NO_HOST: {

@@ -201,5 +201,10 @@ function addActions(app: FastifyInstance, parts: ApiParts): void {
   };
   tableAction('add-table', (source, table) => service.addTable(source, table), 'is captured, and copied first');
   tableAction('recopy', (source, table) => service.recopy(source, table), 'is copied again');
+  app.post<{ Params: Static<typeof SOURCE_PATH> }>('/v1/sources/:source/resync', { schema: { params: SOURCE_PATH } }, async ({ params: { source } }): Promise<Done> => {
+    await service.resync(source);
+    logger.log('info', 'source-resync', { source });
+    return { done: [`source ${source} begins again where it is now: a gap is recorded, and every table is copied again`] };
+  });
   app.post('/v1/reload', async (): Promise<Done> => ({ done: await parts.reload() }));
 }

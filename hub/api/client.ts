@@ -76,6 +76,11 @@ export class ApiClient {
   }
 
   /** Answers what was done, for people. */
+  async resync(source: string, signal: AbortSignal): Promise<string[]> {
+    return (await this.#ask(DONE, { method: 'POST', path: `/v1/sources/${encodeURIComponent(source)}/resync`, signal })).done;
+  }
+
+  /** Answers what was done, for people. */
   async reload(signal: AbortSignal): Promise<string[]> {
     return (await this.#ask(DONE, { method: 'POST', path: '/v1/reload', signal })).done;
   }

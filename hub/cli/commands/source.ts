@@ -9,7 +9,7 @@ const VERBS = [
 ] as const;
 
 export function addSourceCommands(program: Command, context: CliContext): void {
-  const group = program.command('source').description('Add or copy again a table of a source');
+  const group = program.command('source').description('Add or copy again a table of a source, or begin the whole source again');
   for (const { verb, does } of VERBS) {
     withHubOptions(group.command(verb))
       .description(does)
@@ -21,4 +21,11 @@ export function addSourceCommands(program: Command, context: CliContext): void {
         for (const line of await withHub(options, context, (client) => client.tableAction(source, verb, exact, context.signal))) await say(context, line);
       });
   }
+  withHubOptions(group.command('resync'))
+    .description('Begin a source again wherever it is now: its slot is given up, a gap is recorded, every table is copied again')
+    .argument('<source>', 'the source')
+    .addHelpText('after', examples('tidemark source resync shop'))
+    .action(async (source: string, options: HubOptions) => {
+      for (const line of await withHub(options, context, (client) => client.resync(source, context.signal))) await say(context, line);
+    });
 }

@@ -119,8 +119,9 @@ describe('the API', () => {
       'table public.order items of source shop is captured, and copied first',
     ]);
     await client.tableAction('shop', 'recopy', 'public.orders', SIGNAL);
+    await client.resync('shop', SIGNAL);
     expect(await client.reload(SIGNAL)).toEqual(['source shop added']);
-    expect(service.asked).toEqual(['pause replica', 'resume replica', 'retry replica', 'add-table shop public.order items', 'recopy shop public.orders']);
+    expect(service.asked).toEqual(['pause replica', 'resume replica', 'retry replica', 'add-table shop public.order items', 'recopy shop public.orders', 'resync shop']);
   });
 
   it('answers errors with code, what, where and remedy', async () => {

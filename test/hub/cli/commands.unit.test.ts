@@ -110,8 +110,9 @@ describe('asking a running hub', () => {
     await run('sink', 'retry', 'replica');
     await run('source', 'add-table', 'shop', 'public."order items"');
     await run('source', 'recopy', 'shop', 'public.orders');
+    await run('source', 'resync', 'shop');
     expect((await run('reload')).stdout).toBe('nothing has changed\n');
-    expect(service.asked).toEqual(['pause replica', 'resume replica', 'retry replica', 'add-table shop public.order items', 'recopy shop public.orders']);
+    expect(service.asked).toEqual(['pause replica', 'resume replica', 'retry replica', 'add-table shop public.order items', 'recopy shop public.orders', 'resync shop']);
   });
 
   it('waits for an offset', async () => {
