@@ -94,7 +94,7 @@ function perBatch(connector: SourceConnector, before: (batch: ChangeBatch, index
 }
 
 function wrapped(connector: SourceConnector, faults: Partial<SourceConnector>): SourceConnector {
-  const { release } = connector;
+  const release = connector.release === undefined ? {} : { release: async (signal: AbortSignal): Promise<void> => connector.release?.(signal) };
   return {
     positions: connector.positions,
     check: (signal) => connector.check(signal),
@@ -102,7 +102,7 @@ function wrapped(connector: SourceConnector, faults: Partial<SourceConnector>): 
     stream: (start, signal) => connector.stream(start, signal),
     tables: (signal) => connector.tables(signal),
     copier: () => connector.copier(),
-    ...(release === undefined ? {} : { release: (signal: AbortSignal) => release.call(connector, signal) }),
+    ...release,
     status: (signal) => connector.status(signal),
     [Symbol.asyncDispose]: () => connector[Symbol.asyncDispose](),
     ...faults,

@@ -56,7 +56,7 @@ export function resumeTests(makeSource: () => Promise<KitSource>): void {
           await test.run();
           for (const wishes of work) {
             await test.source.transact(model.possible(wishes));
-            const chance = dice.next().value;
+            const chance: unknown = dice.next().value;
             if (chance === 0) {
               await test.source.cut();
               await test.failure();

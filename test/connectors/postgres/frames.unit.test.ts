@@ -26,7 +26,7 @@ describe('messages out of chunks', () => {
       const seen: [number, string][] = [];
       const reader = new FrameReader((kind, from, start, end) => {
         seen.push([kind, from.toString('hex', start, end)]);
-        return pauses.next().value;
+        return pauses.next().value === true;
       }, ALL);
       for (const chunk of chunks(bytes, cuts)) reader.push(chunk);
       while (reader.paused) reader.resume();
