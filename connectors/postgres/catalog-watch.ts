@@ -101,7 +101,7 @@ export class CatalogWatch {
       const changed = new Set<number>();
       for (const [oid, print] of prints) {
         const remembered = this.#tracker.memory.get(oid);
-        if (remembered?.table.fingerprint === print && !also.has(oid)) same.push(oid);
+        if (remembered?.table?.fingerprint === print && !also.has(oid)) same.push(oid);
         else if (remembered !== undefined || also.has(oid) || this.#known.get(oid)?.reading.table?.fingerprint !== print) changed.add(oid);
       }
       const gone = tracked.filter((oid) => !prints.has(oid));
@@ -167,14 +167,19 @@ export class CatalogWatch {
   }
 
   async #withTypes(relation: Relation, reading: CatalogReading): Promise<CatalogReading> {
-    const now = new Set(reading.tables.flatMap((table) => table.columns.map((column) => `${column.typeOid}:${column.typmod}`)));
+    const { typeNames } = this.#tracker;
+    const now = new Set<string>();
+    for (const { typeOid, typmod, nativeType } of reading.tables.flatMap((table) => table.columns)) {
+      now.add(`${typeOid}:${typmod}`);
+      typeNames.set(`${typeOid}:${typmod}`, nativeType);
+    }
     const other = relation.columns.filter((column) => !now.has(`${column.typeOid}:${column.typmod}`));
     if (other.length === 0) return reading;
     const names = await formatTypes(this.#session, other.map((column) => ({ oid: column.typeOid, typmod: column.typmod })));
     other.forEach((column, index) => {
       const name = names[index];
       // '???' is a type that is gone; the stream has told its name.
-      if (name !== undefined && name !== '???') this.#tracker.typeNames.set(`${column.typeOid}:${column.typmod}`, name);
+      if (name !== undefined && name !== '???') typeNames.set(`${column.typeOid}:${column.typmod}`, name);
     });
     const types = await this.#catalog.types(this.#session, other.map((column) => column.typeOid));
     return { ...reading, types: new Map([...types, ...reading.types]) };

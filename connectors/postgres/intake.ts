@@ -71,6 +71,8 @@ export class Intake {
   #ended = false;
   /** What has come is to be handed on: scheduled, or waiting for the consumer to ask. */
   #flush: 'none' | 'armed' | 'due' = 'none';
+  /** A row message that waits for its relation. */
+  #again: Buffer | null = null;
   #rate = 0;
   #closedAt: number;
   /** Monotonic milliseconds of the last byte that came. */
@@ -200,8 +202,11 @@ export class Intake {
   }
 
   #data(bytes: Buffer, start: number, end: number): boolean {
-    const relation = this.decoder.decode(bytes, start + XLOG_HEADER, end, timeAt(bytes, start + 17));
+    const body = start + XLOG_HEADER;
+    const relation = this.decoder.decode(bytes, body, end, timeAt(bytes, start + 17));
     if (relation !== null) {
+      // A row that has to wait for its relation is kept: the buffer is not ours.
+      this.#again = ROW_KINDS.has(bytes[body] as number) ? Buffer.from(bytes.subarray(body, end)) : null;
       const route = this.#host.relation(relation);
       if (route === null) return this.#hold('relation');
       this.#route(route);
@@ -214,6 +219,9 @@ export class Intake {
   #route(route: Route): void {
     this.decoder.setRoute(route);
     if (route.captured || route.before.length > 0) this.decoder.writePending(route);
+    const again = this.#again;
+    this.#again = null;
+    if (again !== null) this.decoder.decode(again, 0, again.length, 0);
   }
 
   /** A row above the limit is dropped as it comes, and its table stopped. */

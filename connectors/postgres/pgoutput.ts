@@ -76,7 +76,8 @@ export class PgoutputDecoder {
 
   /**
    * One message. `sentAt`: the server's clock, microseconds since 1970. Answers a Relation that must be resolved, and
-   * its route set, before the next message; else null.
+   * its route set, before the next message; else null. For a row message the answer means that nothing was written: it
+   * is to be decoded once more when the relation is resolved.
    * @throws TidemarkError `POSTGRES_PROTOCOL` for anything that is not a message of this protocol in its place
    */
   decode(bytes: Buffer, start: number, end: number, sentAt: number): Relation | null {
@@ -85,8 +86,7 @@ export class PgoutputDecoder {
     const at = start + 1;
     switch (kind) {
       case RowMessage.insert: case RowMessage.update: case RowMessage.delete:
-        this.#row(kind, bytes, at, end);
-        return null;
+        return this.#row(kind, bytes, at, end);
       case Kind.begin:
         this.#begin(new FieldReader(bytes, at, end));
         return null;
@@ -219,17 +219,20 @@ export class PgoutputDecoder {
     this.#host.committed(at + 1, sentAt, !own);
   }
 
-  #row(kind: number, bytes: Buffer, at: number, end: number): void {
+  /** Answers the row's relation if it must be looked at again first: then the same message is to be decoded again. */
+  #row(kind: number, bytes: Buffer, at: number, end: number): Relation | null {
     const route = this.#rowRoute(bytes, at, end);
     const tuples = this.#rows;
     if (kind === RowMessage.insert) tuples.readInsert(route, bytes, at + 4, end);
     else if (kind === RowMessage.update) tuples.readUpdate(route, bytes, at + 4, end);
     else tuples.readDelete(route, bytes, at + 4, end);
-    if (!route.captured || this.#skipping) return;
+    if (!route.captured || this.#skipping) return null;
+    if (kind !== RowMessage.delete && tuples.hasUnknownLabel(route)) return route.relation;
     this.#open(route);
     if (kind === RowMessage.insert) tuples.writeInsert(route);
     else if (kind === RowMessage.update) tuples.writeUpdate(route);
     else tuples.writeDelete(route);
+    return null;
   }
 
   /** Before the first record of a route in this place: its transaction, and what must stand before it. */

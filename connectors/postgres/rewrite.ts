@@ -51,7 +51,8 @@ function addedReason({ logged, next, table, last }: RewriteWitnesses, column: Co
   // Gone again: what rows had in it does not matter any more. A fill value is known to be what older rows have.
   if (now === undefined || now.hasMissing) return null;
   const newest = logged.columns.reduce((most, one) => Math.max(most, one.number), 0);
-  const hidden = last?.columns.some((one) => one.number === column.number) === true;
+  const then = last?.columns.find((one) => one.number === column.number);
+  const hidden = then !== undefined && then.generated !== 'no';
   if (column.number < newest || hidden) return `column ${column.name} was there before, but was not sent`;
   const rewritten = last === null ? mayHaveValues(column, now.hasDefault) : last.storage !== table?.storage;
   return rewritten ? `column ${column.name} was added with a value that the catalog does not tell` : null;

@@ -1,4 +1,5 @@
 import type { Op } from '../../contracts/op.ts';
+import type { EnumLabels } from './enum-labels.ts';
 import type { Relation } from './relation.ts';
 import type { RowPlan } from './row-plan.ts';
 import type { RowWidth } from './row-width.ts';
@@ -15,6 +16,8 @@ export interface Route {
   readonly plan: RowPlan;
   /** Bounds for tuples as they come; null: no row needs to be remembered as wide. */
   readonly width: RowWidth | null;
+  /** Null: no column of it is of an enum. */
+  readonly enums: EnumLabels | null;
   /** Schema and control records that stand before the route's next record; emptied when written. */
   readonly before: PendingRecord[];
 }

@@ -55,6 +55,11 @@ export class RowWriter {
     if (route.captured && route.key.length === 0 && this.#had !== 'row') throw protocolError('a delete of a table without key has no old row');
   }
 
+  /** The new row has an enum's label that the log does not know yet. */
+  hasUnknownLabel(route: Route): boolean {
+    return route.enums !== null && route.enums.hasUnknown(this.#new);
+  }
+
   writeInsert(route: Route): void {
     const tuple = this.#new;
     const image = route.plan.isIdentity ? tuple : this.#newImage.build(route.plan, tuple, null);

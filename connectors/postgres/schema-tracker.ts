@@ -8,6 +8,7 @@ import type { Offset } from '../../contracts/offset.ts';
 import { Op } from '../../contracts/op.ts';
 import type { Logger } from '../../contracts/runtime.ts';
 import { encodeSchema, tableName, type TableSchema } from '../../contracts/schema.ts';
+import { EnumLabels, labelsIn, type EnumColumn } from './enum-labels.ts';
 import type { PendingRecord, Route } from './route.ts';
 import type { Relation } from './relation.ts';
 import { rewriteReason } from './rewrite.ts';
@@ -33,7 +34,8 @@ export interface TableReading {
  */
 export interface TableMemory {
   readonly goodUntil: Offset | null;
-  readonly table: SourceTable;
+  /** The catalog when the log's schema was last brought to it; null: not yet. Never one that is ahead of the log. */
+  readonly table: SourceTable | null;
   /** Columns that had the name of a rule once: a rename must not let them out. */
   readonly ruled: ReadonlyMap<number, 'exclude' | 'hash'>;
 }
@@ -51,6 +53,7 @@ export class SchemaTracker {
   readonly #logger: Logger;
   /** `format_type` by `oid:typmod`, of types that no present column has. */
   readonly typeNames = new Map<string, string>();
+  readonly #askedLabels = new Map<number, Set<string>>();
   /** Tables that were stopped and why, so that it is said once. */
   readonly #stopped = new Map<number, string>();
 
@@ -90,7 +93,7 @@ export class SchemaTracker {
         return { route: passedOver(relation), records: this.#stop(tracked, 'POSTGRES_TABLE_REWRITTEN', 'its columns cannot be told apart', true) };
       case 'rows': {
         const { schema, records } = this.#emit(shape, tracked, reading);
-        if (reading.table !== null) this.remember(reading.table);
+        if (reading.table !== null) this.#remember(reading.table, agrees(relation, reading.table, reading.reading.generated));
         return { route: this.#route(relation, schema, shape, reading), records };
       }
     }
@@ -110,7 +113,8 @@ export class SchemaTracker {
     if (known !== undefined && offset !== null) this.memory.set(oid, { ...known, goodUntil: offset });
   }
 
-  remember(table: SourceTable): void {
+  /** `reached`: the log's schema is that of the reading, which for a stream that is behind may be of the future. */
+  #remember(table: SourceTable, reached: boolean): void {
     const known = this.memory.get(table.oid);
     const rules = this.#catalog.rulesOf(table);
     const ruled = new Map(known?.ruled);
@@ -118,7 +122,7 @@ export class SchemaTracker {
       if (rules?.exclude.includes(column.name) === true) ruled.set(column.number, 'exclude');
       else if (rules?.hash.includes(column.name) === true) ruled.set(column.number, 'hash');
     }
-    this.memory.set(table.oid, { goodUntil: known?.goodUntil ?? null, table, ruled });
+    this.memory.set(table.oid, { goodUntil: known?.goodUntil ?? null, table: reached ? table : (known?.table ?? null), ruled });
   }
 
   #shape(relation: Relation, tracked: TrackedTable | null, { table, reading }: TableReading): Shape {
@@ -179,6 +183,14 @@ export class SchemaTracker {
     return Math.max(this.memory.get(oid)?.goodUntil ?? 0, this.tables.goodAtStart(oid));
   }
 
+  #enums(oid: number, schema: TableSchema, plan: RowPlan): EnumLabels | null {
+    const columns = enumColumns(schema, plan);
+    if (columns.length === 0) return null;
+    const asked = this.#askedLabels.get(oid) ?? new Set<string>();
+    this.#askedLabels.set(oid, asked);
+    return new EnumLabels(columns, asked);
+  }
+
   #route(relation: Relation, schema: TableSchema, shape: Shape & { kind: 'rows' }, { table, reading }: TableReading): Route {
     return {
       relation,
@@ -187,17 +199,29 @@ export class SchemaTracker {
       version: schema.version,
       key: schema.key,
       plan: shape.plan,
+      enums: this.#enums(relation.oid, schema, shape.plan),
       width: table === null ? null : tupleWidth(table, relation.columns.map((column) => column.typeOid), reading),
       before: [],
     };
   }
 }
 
+/** Columns whose values are kept as they come, and show labels. */
+function enumColumns(schema: TableSchema, plan: RowPlan): EnumColumn[] {
+  const found: EnumColumn[] = [];
+  schema.columns.forEach((column, index) => {
+    const planned = plan.columns[index];
+    const labels = labelsIn(column.type);
+    if (labels !== null && planned !== undefined && planned.source >= 0 && planned.action === 'keep') found.push({ ...labels, source: planned.source });
+  });
+  return found;
+}
+
 const NONE_LOGGED: ReadonlySet<number> = new Set();
 const NO_RULES: ReadonlyMap<number, 'exclude' | 'hash'> = new Map();
 
 function passedOver(relation: Relation): Route {
-  return { relation, captured: false, tableId: 0, version: 0, key: [], plan: new RowPlan([], 0, null), width: null, before: [] };
+  return { relation, captured: false, tableId: 0, version: 0, key: [], plan: new RowPlan([], 0, null), width: null, enums: null, before: [] };
 }
 
 function schemaRecord(schema: TableSchema): PendingRecord {

@@ -70,8 +70,39 @@ describe.each(CHANGES)('%s', (_name, change, expected) => {
     expect(it.schemas(mark).length).toBeLessThanOrEqual(change.includes('ADD gone') ? 2 : 1);
   }
 
-  it('is told before the next row', () => altered(true));
+  // The server says nothing of a type's labels with the rows: that is for polling.
+  if (!change.startsWith('ALTER TYPE')) it('is told before the next row', () => altered(true));
   it('is found without one', () => altered(false));
+});
+
+describe('labels of an enum', () => {
+  const ENUMS = `CREATE TYPE mood AS ENUM ('sad', 'o"k'); CREATE DOMAIN feeling AS mood;
+    CREATE TABLE t (id int PRIMARY KEY, m mood, list mood[], f feeling)`;
+  const never = { options: { catalog_poll: '1h' } };
+
+  it.each([
+    ['a column', `INSERT INTO t (id, m) VALUES (1, 'new')`],
+    ['an array', `INSERT INTO t (id, list) VALUES (1, '{sad,NULL,"o\\"k",new}')`],
+    ['a domain', `INSERT INTO t (id, f) VALUES (1, 'new')`],
+  ])('stand in the log before the first row that shows them in %s', async (_what, insert) => {
+    await using it = await Captured.begin(server, ENUMS, never);
+    await it.run(`INSERT INTO t VALUES (0, 'sad', '{o\\"k}', 'o"k')`);
+    const mark = it.mark;
+    await it.source.query(`ALTER TYPE mood ADD VALUE 'new'`);
+    await it.run(`${insert}; UPDATE t SET m = 'sad' WHERE id = 1`);
+    expect(it.raw(mark).map((record) => String.fromCharCode(record.op)).join('')).toBe('scu');
+    expect(it.schemas(mark)[0]?.columns[1]?.type).toMatchObject({ kind: 'enum', labels: ['sad', 'o"k', 'new'] });
+    expect(it.controls(mark)).toEqual([]);
+  });
+
+  it('that were renamed stop the table with the first row that shows one', async () => {
+    await using it = await Captured.begin(server, ENUMS, never);
+    await it.run(`INSERT INTO t VALUES (0, 'sad')`);
+    const mark = it.mark;
+    await it.source.query(`ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'`);
+    await it.run(`INSERT INTO t VALUES (1, 'blue')`);
+    expect(it.raw(mark).map((record) => String.fromCharCode(record.op)).join('')).toBe('hsc');
+  });
 });
 
 describe('identity', () => {
@@ -128,7 +159,7 @@ describe('while the stream was behind', () => {
     const last = it.schema('t');
     expect(last.columns.map((column) => [column.number, column.name, column.fill])).toEqual([[1, 'id', null], [2, 'x', null], [4, 'c', null], [5, 'd', '9']]);
     expect(it.rows().at(-1)?.after).toEqual({ id: '6', x: 'a6', c: 'c6', d: '7' });
-    expect(it.test.log.catalog().bySourceId(last.sourceTableId)?.state.state).toBe('new');
+    expect(it.controls()).toEqual([]);
   });
 
   it('a table announced with its newest shape takes older rows into it', async () => {
@@ -166,7 +197,8 @@ describe('partitions', () => {
 
   it('a new empty partition changes nothing', async () => {
     await using it = await Captured.begin(server, PARTITIONED, leave);
-    await it.run(`CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30); INSERT INTO p VALUES (3, 25, 'd')`);
+    await it.run(`CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30)`);
+    await it.run(`INSERT INTO p VALUES (3, 25, 'd')`);
     await it.until((catalog) => (catalog.byName('public.p')?.versions.length ?? 0) > 1, 'the new storage');
     expect(it.controls()).toEqual([]);
     expect(it.rows()).toMatchObject([{ op: 'c', key: ['3', '25'] }]);
@@ -255,7 +287,7 @@ describe('columns that are left out or hashed', () => {
     ]);
     const bytes = it.raw().map((record) => Buffer.from(record.before + record.after, 'hex').toString('latin1')).join('');
     expect(bytes).not.toContain('hunter');
-    expect(bytes).not.toContain('@');
+    expect(bytes).not.toContain('b.example');
     expect(it.schema('t').columns.map((column) => [column.name, column.nativeType])).toEqual([['id', 'integer'], ['email', 'text'], ['v', 'text']]);
   });
 
