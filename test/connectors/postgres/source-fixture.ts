@@ -58,6 +58,13 @@ export class TestSource implements KitSource {
     return hasRows<R>(last) ? last.rows : [];
   }
 
+  /** Ends the session that statements use; the next one opens another. */
+  async forget(): Promise<void> {
+    const session = this.#session;
+    this.#session = null;
+    await session?.end();
+  }
+
   async createTable(name: string): Promise<void> {
     await this.query(`CREATE TABLE ${name} (id integer PRIMARY KEY, v text)`);
   }
