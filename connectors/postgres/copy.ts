@@ -23,7 +23,7 @@ import { leavesOf, type LeafSize } from './table-size.ts';
 import type { Session } from './session.ts';
 
 /** A spool in memory never holds much more than this: one buffer, or one row. */
-const SPOOL_BYTES = 64 << 20;
+const SPOOL_BYTES = 24 << 20;
 /** What the plan aims at for a range, in bytes of the heap; as records it is some third more. */
 const RANGE_BYTES = 36 << 20;
 const TID_RANGE_SCAN = 140_000;
