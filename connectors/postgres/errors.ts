@@ -21,6 +21,9 @@ const STATES: Readonly<Record<string, ErrorCode>> = {
 
 const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|EPROTO)/;
 
+/** What `pg` says by itself when the server asks for a password that it does not have, or cannot prove that it knows it. */
+const REFUSED = /^SASL: /;
+
 /**
  * What `pg` or the socket threw, as a TidemarkError. An error of the server keeps its text and SQLSTATE; a lost
  * connection is `POSTGRES_UNREACHABLE` (retry: auto).
@@ -33,7 +36,7 @@ export function postgresError(error: unknown, where: ErrorWhere = {}): TidemarkE
     const code = STATES[state] ?? STATES[state.slice(0, 2)] ?? 'POSTGRES_QUERY';
     return new TidemarkError(code, `${text} (SQLSTATE ${state})`, { where, cause: error });
   }
-  const code = TLS_CODE.test(systemCode(error)) ? 'POSTGRES_TLS' : 'POSTGRES_UNREACHABLE';
+  const code = TLS_CODE.test(systemCode(error)) ? 'POSTGRES_TLS' : REFUSED.test(text) ? 'POSTGRES_ACCESS' : 'POSTGRES_UNREACHABLE';
   return new TidemarkError(code, text === '' ? systemCode(error) : text, { where, cause: error });
 }
 

@@ -10,6 +10,8 @@ export interface SourceSettings {
   readonly columns?: ReadonlyMap<string, ColumnRules>;
   readonly hashKey?: string;
   readonly tables?: SourceConfig['tables'];
+  /** The address of a database; default: the server's, plain. */
+  readonly url?: (database: string) => string;
 }
 
 let count = 0;
@@ -32,7 +34,7 @@ export class TestSource implements KitSource {
       tablePatterns: ['*.*'],
       columns: settings.columns ?? new Map(),
       hashKey: settings.hashKey ?? null,
-      options: { url: server.url(database), catalog_poll: '200ms', ...settings.options },
+      options: { url: settings.url?.(database) ?? server.url(database), catalog_poll: '200ms', ...settings.options },
     };
   }
 
