@@ -17,19 +17,12 @@ export interface EnumColumn {
 
 /** The labels that a type's values may show; null: it has no enum in it. */
 export function labelsIn(type: LogicalType): Pick<EnumColumn, 'labels' | 'nested'> | null {
-  switch (type.kind) {
-    case 'enum':
-      return { labels: new Set(type.labels), nested: false };
-    case 'domain':
-      return labelsIn(type.base);
-    case 'array': case 'range': case 'multirange': {
-      const inner = labelsIn(type.element);
-      return inner === null ? null : { labels: inner.labels, nested: true };
-    }
-    // Other fields of a composite look like labels: those of its enums are found by polling.
-    default:
-      return null;
-  }
+  if (type.kind === 'enum') return { labels: new Set(type.labels), nested: false };
+  if (type.kind === 'domain') return labelsIn(type.base);
+  // Other fields of a composite look like labels: those of its enums are found by polling.
+  if (type.kind !== 'array' && type.kind !== 'range' && type.kind !== 'multirange') return null;
+  const inner = labelsIn(type.element);
+  return inner === null ? null : { labels: inner.labels, nested: true };
 }
 
 /** Of one route. */

@@ -95,6 +95,6 @@ function boundOf(oid: number, types: NativeTypes, depth = 0): Bound {
 function arrayFactor(element: number, types: NativeTypes): number {
   const type = types.get(element);
   if (type === undefined || type.kind === 'c' || type.kind === 'd') return 16;
-  if (type.length > 0) return Math.max(2, (type.length + type.alignment) / 2);
+  if (type.length > 0) return Math.max(1, (Math.ceil(type.length / type.alignment) * type.alignment) / 2);
   return 6;
 }
