@@ -6,7 +6,8 @@ const MINUTE = 60 * SECOND;
 /**
  * One project per suffix, in this order, one after the other. The suffix names what a test needs: nothing (unit), an
  * embedded Postgres (pg), a redis-server on the PATH (redis), a Docker engine and the test images (docker), the packed and
- * installed package (package). `fault` tests kill, cut and fill up for minutes.
+ * installed package (package). `fault` tests kill, cut and fill up for minutes. `long` ones search for longer: `npm run test:long`
+ * alone runs them.
  */
 export default defineConfig({
   test: {
@@ -18,6 +19,7 @@ export default defineConfig({
       project('docker', 3, { testTimeout: 5 * MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
       project('package', 4, { testTimeout: MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
       project('fault', 5, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
+      project('long', 6, { testTimeout: 90 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
     ],
   },
 });
