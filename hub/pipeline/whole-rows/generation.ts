@@ -38,7 +38,7 @@ export class Generation {
   clearedAll = false;
   /** Tables of the entries that may have had incomplete rows before: their marks in the index are to be renewed. */
   readonly marked = new Set<number>();
-  /** Tables whose incomplete rows are settled. */
+  /** Tables whose incomplete rows from before the entries are settled. */
   readonly unmarked = new Set<number>();
   /** Tables whose schema or state this batch changed; with `gap`, all of them. */
   readonly changed = new Set<number>();
@@ -108,8 +108,17 @@ export class Generation {
     this.changed.add(view.tableId);
     if (control.type === 'copying' || control.type === 'removed') this.#clear(view.tableId);
     else if (control.type === 'copied') {
-      this.unmarked.add(view.tableId);
+      this.#settle(view.tableId);
       this.#watched.marked.delete(view.tableId);
+    }
+  }
+
+  /** No row of the table up to here is incomplete any more; one that comes later in this batch may be. */
+  #settle(tableId: number): void {
+    this.unmarked.add(tableId);
+    const prefix = rowName(rowId(tableId, new Uint8Array(0)));
+    for (const [name, entry] of this.entries) {
+      if (entry.kind === 'incomplete' && name.startsWith(prefix)) this.entries.set(name, { kind: 'none' });
     }
   }
 }

@@ -234,15 +234,13 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
       await store.clear('e', tableId);
       await store.clear('i', tableId);
     }
+    // Before the entries: a batch read from the log may hold a `copied` and what came after it.
+    for (const tableId of generation.unmarked) await store.clear('i', tableId);
     for (const [name, entry] of generation.entries) {
       const id = rowIdOfName(name);
       writeEntry(store, id, entry.kind === 'image' ? entry.offset : entry.kind, generation.marked.has(tableOf(id)));
       if (entry.kind === 'image' && entry.completed) this.#logged.remember(entry.offset, entry.image);
       if (store.isFull) await store.write();
-    }
-    for (const tableId of generation.unmarked) {
-      await store.write();
-      await store.clear('i', tableId);
     }
     await store.write();
   }

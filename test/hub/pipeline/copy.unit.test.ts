@@ -215,7 +215,9 @@ async function copyAgain({ seed, steps, delivery, faults }: Plan, keyless: boole
 
 describe('a copy of a table that the log has lost track of', () => {
   it('gives the state of the source, deletes included', { timeout: 120_000 }, async () => {
-    await fc.assert(fc.asyncProperty(plans, (plan) => copyAgain(plan, false)), BUDGET);
+    // The first: a restart reads the end of one copy and an incomplete row of the next in one batch.
+    const examples: [Plan][] = [[{ seed: 315662203, steps: 56, delivery: 0.9, faults: 0.02 }]];
+    await fc.assert(fc.asyncProperty(plans, (plan) => copyAgain(plan, false)), { ...BUDGET, examples });
   });
 
   it('of a keyless table, too', { timeout: 120_000 }, async () => {
