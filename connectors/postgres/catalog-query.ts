@@ -174,24 +174,24 @@ export function isLiteral(expression: string): boolean {
   return LITERAL.test(expression);
 }
 
+/** Literals in one statement at most: a result has at most 1,664 columns. */
+const LITERALS_PER_QUERY = 500;
+
 /** Replaces literals by the canonical text of their value as the column's type prints it. */
 async function withDefaults(session: Session, tables: readonly SourceTable[]): Promise<SourceTable[]> {
-  const done: SourceTable[] = [];
-  for (const table of tables) {
-    const literals = table.columns.filter((column) => column.constantDefault !== null);
-    if (literals.length === 0) {
-      done.push(table);
-      continue;
-    }
-    const list = literals.map((column, index) => `${column.constantDefault} AS "${index}"`);
-    const [row] = await session.query(`SELECT ${list.join(', ')}`);
-    const values = new Map(literals.map((column, index) => [column.number, row?.[String(index)] ?? null]));
-    done.push({
-      ...table,
-      columns: table.columns.map((column) => (values.has(column.number) ? { ...column, constantDefault: values.get(column.number) ?? null } : column)),
-    });
+  const literals = [...new Set(tables.flatMap((table) => table.columns.map((column) => column.constantDefault ?? [])).flat())];
+  const printed = new Map<string, string | null>();
+  for (let at = 0; at < literals.length; at += LITERALS_PER_QUERY) {
+    const some = literals.slice(at, at + LITERALS_PER_QUERY);
+    const [row] = await session.query(`SELECT ${some.map((literal, index) => `${literal} AS "${index}"`).join(', ')}`);
+    some.forEach((literal, index) => printed.set(literal, row?.[String(index)] ?? null));
   }
-  return done;
+  return tables.map((table) => {
+    if (table.columns.every((column) => column.constantDefault === null)) return table;
+    const columns = table.columns.map((column) =>
+      column.constantDefault === null ? column : { ...column, constantDefault: printed.get(column.constantDefault) ?? null });
+    return { ...table, columns };
+  });
 }
 
 /** The given types and all that they are made of. */

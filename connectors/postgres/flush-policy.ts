@@ -4,6 +4,10 @@
 export const FLUSH_LIMIT_MS = 5;
 /** Bytes per millisecond from which a source is busy: a few milliseconds of waiting make batches worth their cost. */
 const BUSY_RATE = 2_000;
+/** How long a busy source's bytes are left to gather in the socket, milliseconds. */
+export const BREATH_MS = 1;
+/** A socket that gave less than this is empty for the moment. */
+export const GULP_BYTES = 48 << 10;
 /** How much the newest batch counts. */
 const WEIGHT = 0.3;
 
@@ -19,5 +23,9 @@ export function nextRate(rate: number, bytes: number, elapsedMs: number): number
  * Somebody who waits for a single commit must not wait for a batch to fill.
  */
 export function lingerMs(rate: number): number {
-  return rate < BUSY_RATE ? 0 : FLUSH_LIMIT_MS;
+  return isBusy(rate) ? FLUSH_LIMIT_MS : 0;
+}
+
+export function isBusy(rate: number): boolean {
+  return rate >= BUSY_RATE;
 }

@@ -54,12 +54,12 @@ export class FrameReader {
     return this.#waitingBytes;
   }
 
-  /** Takes a chunk, which must not be changed afterwards. @throws TidemarkError `POSTGRES_PROTOCOL` and the handler's */
+  /** Takes a chunk; what is kept of it is copied. @throws TidemarkError `POSTGRES_PROTOCOL` and the handler's */
   push(chunk: Buffer): void {
     if (this.#paused) {
-      this.#waiting.push(chunk);
+      this.#waiting.push(Buffer.from(chunk));
       this.#waitingBytes += chunk.length;
-    } else this.#read(chunk);
+    } else this.#read(chunk, false);
   }
 
   /** Goes on after the handler has answered false. @throws as `push` */
@@ -67,12 +67,13 @@ export class FrameReader {
     this.#paused = false;
     for (let chunk = this.#waiting.shift(); chunk !== undefined; chunk = this.#waiting.shift()) {
       this.#waitingBytes -= chunk.length;
-      this.#read(chunk);
+      this.#read(chunk, true);
       if (this.#paused) return;
     }
   }
 
-  #read(chunk: Buffer): void {
+  /** `own`: the chunk is a copy already. */
+  #read(chunk: Buffer, own: boolean): void {
     let at = 0;
     while (at < chunk.length) {
       if (this.#skip > 0) {
@@ -84,7 +85,8 @@ export class FrameReader {
       if (this.#length > 0) at = this.#gather(chunk, at);
       else at = this.#inPlace(chunk, at);
       if (this.#paused) {
-        if (at < chunk.length) this.#putBack(chunk.subarray(at));
+        const rest = chunk.subarray(at);
+        if (rest.length > 0) this.#putBack(own ? rest : Buffer.from(rest));
         return;
       }
     }

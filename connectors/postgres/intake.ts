@@ -6,7 +6,7 @@ import { BATCH_BYTES, BatchBuilder, type ChangeBatch } from '../../contracts/cha
 import { readU32 } from '../../contracts/record.ts';
 import type { Clock } from '../../contracts/runtime.ts';
 import { protocolError } from './errors.ts';
-import { lingerMs, nextRate } from './flush-policy.ts';
+import { BREATH_MS, GULP_BYTES, isBusy, lingerMs, nextRate } from './flush-policy.ts';
 import { FrameReader } from './frames.ts';
 import { lsnAt, PgoutputDecoder, timeAt, type DecoderHost } from './pgoutput.ts';
 import type { PendingRecord, Route } from './route.ts';
@@ -33,6 +33,8 @@ export interface IntakeHost {
   forward(message: Buffer): void;
   pause(): void;
   resume(): void;
+  /** True when bytes that come while paused stay in the socket. */
+  gathers(): boolean;
 }
 
 export interface IntakeOptions {
@@ -74,6 +76,7 @@ export class Intake {
   /** A row message that waits for its relation. */
   #again: Buffer | null = null;
   #rate = 0;
+  #breathing = false;
   #closedAt: number;
   /** Monotonic milliseconds of the last byte that came. */
   #lastByteAt: number;
@@ -107,12 +110,28 @@ export class Intake {
     return this.#holds.size > 0;
   }
 
-  /** Bytes of the socket. A failure ends the stream through `next`. */
+  /** Bytes of the socket, used before this returns. A failure ends the stream through `next`. */
   take(chunk: Buffer): void {
     if (this.#failure !== null || this.#ended) return;
     this.#lastByteAt = this.#clock.monotonic();
     this.#guard(() => this.#frames.push(chunk));
     this.#scheduleFlush();
+    if (chunk.length < GULP_BYTES && isBusy(this.#rate)) this.#breathe();
+  }
+
+  /**
+   * A busy source sends in small pieces, and reading each as it comes costs both sides more than its content: once the
+   * socket is nearly empty, what comes within a moment is left to gather there.
+   */
+  #breathe(): void {
+    if (this.#breathing || this.#holds.size > 0 || this.#stop.signal.aborted || !this.#host.gathers()) return;
+    this.#breathing = true;
+    this.#host.pause();
+    const goOn = (): void => {
+      this.#breathing = false;
+      if (this.#holds.size === 0) this.#host.resume();
+    };
+    this.#clock.sleep(BREATH_MS, this.#stop.signal).then(goOn, () => undefined);
   }
 
   /** The route that `relation` had answered null for. */
@@ -233,7 +252,7 @@ export class Intake {
   }
 
   #hold(reason: Hold): false {
-    if (this.#holds.size === 0) this.#host.pause();
+    if (this.#holds.size === 0 && !this.#breathing) this.#host.pause();
     this.#holds.add(reason);
     return false;
   }
@@ -242,7 +261,7 @@ export class Intake {
     if (!this.#holds.delete(reason) || this.#holds.size > 0 || this.#failure !== null) return;
     this.#guard(() => this.#frames.resume());
     this.#scheduleFlush();
-    if (this.#holds.size === 0) this.#host.resume();
+    if (this.#holds.size === 0 && !this.#breathing) this.#host.resume();
   }
 
   #scheduleFlush(): void {

@@ -110,6 +110,11 @@ export class ReplicationConnection {
     this.#wire.socket.resumeWire();
   }
 
+  /** True when bytes that come while paused stay in the socket. */
+  get gathers(): boolean {
+    return this.#wire.socket.readsDirectly;
+  }
+
   /**
    * A standby status update: everything below `durable` is durable here, the only position that is ever named.
    * @param reply the server shall answer at once

@@ -308,6 +308,10 @@ class LiveStream implements IntakeHost {
     this.#connection?.resume();
   }
 
+  gathers(): boolean {
+    return this.#connection?.gathers === true;
+  }
+
   // The rest.
 
   #routed(route: Route, records: readonly PendingRecord[]): Route {

@@ -23,6 +23,8 @@ export interface TlsPlan {
 }
 
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
+/** Every read of a connection without TLS goes into one buffer of this size. */
+const READ_BYTES = 256 << 10;
 const ANSWER_YES = 0x53;
 const ANSWER_NO = 0x4e;
 
@@ -31,6 +33,8 @@ export class WireSocket extends Duplex {
   #socket: net.Socket | null = null;
   #divert: ((chunk: Buffer) => void) | null = null;
   #established = false;
+  /** Takes the server's answer to the request for TLS. */
+  #onAnswer: ((answer: Buffer) => void) | null = null;
 
   constructor(tlsPlan: TlsPlan) {
     super({ allowHalfOpen: false });
@@ -45,7 +49,14 @@ export class WireSocket extends Duplex {
   /** Called by `pg`: to a port of a host, or to the path of a unix socket. Emits `connect` when TLS is done. */
   connect(portOrPath: number | string, host = 'localhost'): this {
     const unix = typeof portOrPath === 'string';
-    const socket = unix ? net.connect(portOrPath) : net.connect(portOrPath, host);
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+      callback: (length: number, buffer: Uint8Array): boolean => {
+        this.#received(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+        return true;
+      },
+    };
+    const socket = net.connect(unix ? { path: portOrPath, onread } : { port: portOrPath, host, onread });
     this.#socket = socket;
     socket.setNoDelay(true);
     // A server that is gone without a word is noticed, whatever the settings of the machine.
@@ -118,16 +129,30 @@ export class WireSocket extends Duplex {
     done(error);
   }
 
+  /** True when paused bytes stay in the socket: there is no TLS in between. */
+  get readsDirectly(): boolean {
+    return this.#established && !(this.#socket instanceof tls.TLSSocket);
+  }
+
+  /** Bytes of the connection itself; the buffer is used again after this returns. */
+  #received(bytes: Buffer): void {
+    const answer = this.#onAnswer;
+    if (answer !== null) {
+      this.#onAnswer = null;
+      answer(bytes);
+    } else if (this.#divert !== null) this.#divert(bytes);
+    else if (!this.push(Buffer.from(bytes))) this.#socket?.pause();
+  }
+
   #askForTls(socket: net.Socket, host: string): void {
-    socket.once('data', (answer: Buffer) => {
-      socket.pause();
+    this.#onAnswer = (answer) => {
       // More than the one byte would be plain text from somebody in between, taken for part of the protected stream.
       if (answer.length !== 1) this.destroy(new TidemarkError('POSTGRES_TLS', 'the server sent bytes before the TLS handshake'));
       else if (answer[0] === ANSWER_YES) this.#handshake(socket, host);
       else if (answer[0] !== ANSWER_NO) this.destroy(new TidemarkError('POSTGRES_TLS', 'the answer to the request for TLS is not understood'));
       else if (this.#tls.use === 'try') this.#begin(socket);
       else this.destroy(new TidemarkError('POSTGRES_TLS', 'the server does not offer TLS'));
-    });
+    };
     socket.write(SSL_REQUEST);
   }
 
@@ -155,7 +180,8 @@ export class WireSocket extends Duplex {
     // An error after the handshake is of the connection, not of TLS.
     socket.removeAllListeners('error');
     socket.on('error', (error: Error) => this.destroy(error));
-    socket.on('data', (chunk: Buffer) => this.#take(socket, chunk));
+    // Without TLS its bytes come through `onread`.
+    if (socket instanceof tls.TLSSocket) socket.on('data', (chunk: Buffer) => this.#take(socket, chunk));
     socket.once('end', () => this.push(null));
     socket.resume();
     this.emit('connect');

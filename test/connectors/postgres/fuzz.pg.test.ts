@@ -93,6 +93,7 @@ function stub(): { -readonly [K in keyof IntakeHost]: (...args: Parameters<Intak
     forward: () => undefined,
     pause: () => undefined,
     resume: () => undefined,
+    gathers: () => true,
   };
 }
 
