@@ -2,7 +2,7 @@ import type { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { MetricName } from '../observability/metric-names.ts';
 import { backOff, type FailureAction } from './error-policy.ts';
-import { Waiters } from './waiters.ts';
+import { Waiters } from '../waiters.ts';
 
 /** What a part is doing, as it is reported. */
 export type PartState = 'starting' | 'running' | 'retrying' | 'paused' | 'stopped' | 'failed';

@@ -9,7 +9,7 @@ import type { SegmentEntry } from './manifest.ts';
 import { SegmentCursor } from './segment-cursor.ts';
 import { SEGMENT_HEADER } from './segment.ts';
 import type { EmbeddedSourceLog } from './source-log.ts';
-import { aborted } from './waiters.ts';
+import { aborted } from '../../waiters.ts';
 
 export interface FindOptions {
   /** The lowest offset that counts: records below it are not looked at. */

@@ -10,7 +10,7 @@ import type { Boundary, CatalogChange, LogCore } from './log-core.ts';
 import { sealSegments } from './sealing.ts';
 import { SegmentFile } from './segment-file.ts';
 import { SEGMENT_HEADER } from './segment.ts';
-import { Waiters } from './waiters.ts';
+import { Waiters } from '../../waiters.ts';
 
 /** An accepted batch on its way to the disk. */
 export interface Part {
@@ -260,7 +260,7 @@ export class GroupCommit {
     this.#durableOffset = done.at(-1)?.part.batch.lastOffset ?? this.#durableOffset;
     const before = this.#core.view.end;
     if (end !== before) this.#core.publish(end, changes);
-    this.#waiters.changed(this);
+    this.#waiters.test(this);
     if (end.offset !== before.offset || end.sourcePosition !== before.sourcePosition) this.#onDurable(this.#core.progress());
   }
 
@@ -269,7 +269,7 @@ export class GroupCommit {
     this.#failure = diskError(error, what, { source: this.#core.source, offset: this.#durableOffset });
     this.#queue = [];
     this.#core.runtime.logger.log('error', 'log.write-failed', { source: this.#core.source, durable: this.#durableOffset });
-    this.#waiters.fail(this.#failure);
+    this.#waiters.failAll(this.#failure);
   }
 }
 

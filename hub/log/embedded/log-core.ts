@@ -11,7 +11,7 @@ import { encodeManifest, MANIFEST_FILE, type Manifest, type SegmentEntry } from 
 import { RecentBatches } from './recent-batches.ts';
 import { decodeIndex, type SegmentIndex, type SegmentIndexBuilder } from './segment-index.ts';
 import { indexFile, segmentFile } from './segment.ts';
-import { Waiters } from './waiters.ts';
+import { Waiters } from '../../waiters.ts';
 
 /** The end of a committed transaction: where it is in the files, and what it means. */
 export interface Boundary {
@@ -175,7 +175,7 @@ export class LogCore {
     if (end.offset < this.#view.end.offset) throw new TidemarkError('INTERNAL', 'the high watermark moves back');
     for (const change of changes) for (const table of change.tables) this.catalog.put(table);
     this.#view = { ...this.#view, end };
-    this.#waiters.changed(this.#view);
+    this.#waiters.test(this.#view);
   }
 
   /** Resolves when the view satisfies the condition. @throws TidemarkError `ABORTED`, `LOG_CLOSED` */
@@ -223,7 +223,7 @@ export class LogCore {
   close(): void {
     this.#closed = true;
     this.recent.clear();
-    this.#waiters.fail(this.closedError());
+    this.#waiters.failAll(this.closedError());
   }
 }
 

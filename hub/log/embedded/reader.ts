@@ -9,7 +9,7 @@ import type { LogCore, LogView } from './log-core.ts';
 import type { SegmentEntry } from './manifest.ts';
 import { SegmentCursor, type Damage, type StoredBatch } from './segment-cursor.ts';
 import { SEGMENT_HEADER } from './segment.ts';
-import { aborted } from './waiters.ts';
+import { aborted } from '../../waiters.ts';
 
 /** Small batches are given to a reader as one of about this size; one of this size or more is given as it is. */
 const JOIN_BYTES = 128 * 1024;

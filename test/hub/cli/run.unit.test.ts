@@ -9,8 +9,8 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Registry } from '../../../hub/hub.ts';
 import type { HubStatus } from '../../../hub/service.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
-import { MemorySink } from '../pipeline/memory-sink.ts';
-import { ScriptedSource } from '../pipeline/scripted-source.ts';
+import { MemorySink } from '../pipeline/sink/memory-sink.ts';
+import { ScriptedSource } from '../pipeline/source/scripted-source.ts';
 import { tidemark, type CliResult } from './run-cli.ts';
 
 const SIGNAL = new AbortController().signal;

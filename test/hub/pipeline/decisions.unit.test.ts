@@ -4,12 +4,12 @@ import { BatchBuilder } from '../../../contracts/change-batch.ts';
 import type { Checkpoint } from '../../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { Op } from '../../../contracts/op.ts';
-import { Budget, isReady } from '../../../hub/pipeline/budget.ts';
-import { openingOf } from '../../../hub/pipeline/delivery-plan.ts';
+import { Budget, isReady } from '../../../hub/pipeline/sink/budget.ts';
+import { openingOf } from '../../../hub/pipeline/sink/delivery-plan.ts';
 import { backOff, sinkFailure, sourceFailure } from '../../../hub/pipeline/error-policy.ts';
 import { Rate } from '../../../hub/pipeline/rate.ts';
-import { isAlmostFull, retainedWalAction } from '../../../hub/pipeline/source-watch.ts';
-import { splitAtLastCommit } from '../../../hub/pipeline/split.ts';
+import { isAlmostFull, retainedWalAction } from '../../../hub/pipeline/source/source-watch.ts';
+import { splitAtLastCommit } from '../../../hub/pipeline/source/split.ts';
 import { SimulatedClock } from '../../fixtures/runtime.ts';
 
 describe('what follows a failure', () => {

@@ -1,0 +1,216 @@
+import type { SinkConfig } from '../../../contracts/config.ts';
+import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
+import type { SourceLog } from '../../../contracts/log-engine.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import type { Runtime } from '../../../contracts/runtime.ts';
+import type { TableSchema } from '../../../contracts/schema.ts';
+import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
+import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts';
+import { keysOf } from './batch-keys.ts';
+import { Delivery } from './delivery.ts';
+import { openSink, type DeliveryStart } from './delivery-plan.ts';
+import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts';
+import type { Work } from '../part.ts';
+import { Sift } from './sift.ts';
+import { joinTables, type SinkTables } from './sink-tables.ts';
+import { Waiters } from '../../waiters.ts';
+
+export interface DeliverParts {
+  readonly config: SinkConfig;
+  readonly sink: Sink;
+  readonly log: SourceLog;
+  readonly letters: DeadLetters;
+  readonly tables: SinkTables;
+  readonly runtime: Runtime;
+  /** Bytes that this pipeline may hold in flight. */
+  readonly bytes: number;
+  /** So many records of the log were applied. */
+  readonly onApplied: (records: number) => void;
+  /** Tables came under the sink's selection without their older rows: they must be copied again. */
+  readonly onJoined: (tables: readonly TableSchema[]) => void;
+}
+
+/** Where a sink stands, for status. */
+export interface SinkProgress {
+  readonly offset: Offset;
+  readonly caughtUp: boolean;
+  readonly rebuilding: boolean;
+  /** Commit time of the oldest transaction not applied yet, microseconds since 1970; 0: none. */
+  readonly oldestPending: number;
+}
+
+/** What a life does after the sink is open, and then ends to open it again. */
+type Errand = { readonly kind: 'sift'; readonly batch: SinkBatch } | { readonly kind: 'retry-letters' };
+
+/**
+ * Log to sink. One life: take the sink over, find where to go on, deliver until it fails or is stopped. The sink is the
+ * caller's; only this part applies to it. Rows that the sink refuses become dead letters where the configuration says so.
+ */
+export class Deliver implements Work {
+  readonly retries: Work['retries'];
+  readonly #parts: DeliverParts;
+  readonly #reached = new Waiters<Offset>();
+  #delivery: Delivery | null = null;
+  #offset: Offset = 0;
+  #rebuilding = false;
+  #errand: Errand | null = null;
+  /** Letters that the batch ending at an offset settles once it is durable. */
+  readonly #settling = new Map<Offset, readonly DeadLetter[]>();
+  #again = new AbortController();
+
+  constructor(parts: DeliverParts) {
+    this.#parts = parts;
+    this.retries = { metric: 'tidemark_sink_retries_total', labels: { sink: parts.config.name } };
+  }
+
+  judge(failure: unknown): FailureAction {
+    return sinkFailure(failure, this.#parts.config.onError);
+  }
+
+  get progress(): SinkProgress {
+    const { highWatermark } = this.#parts.log.state();
+    return {
+      offset: this.#offset,
+      caughtUp: this.#offset >= highWatermark && !this.#rebuilding,
+      rebuilding: this.#rebuilding,
+      oldestPending: this.#delivery?.oldestPending ?? 0,
+    };
+  }
+
+  /** Resolves with the sink's offset once it is at or beyond `offset`, and no rebuild hides it. @throws `ABORTED` */
+  async reached(offset: Offset, signal: AbortSignal): Promise<Offset> {
+    if (this.#offset >= offset && !this.#rebuilding && this.#delivery !== null) return this.#offset;
+    return this.#reached.wait((at) => at >= offset, signal);
+  }
+
+  /** Tries the open dead letters again with what their keys are now: at once, or when the sink is delivered to again. */
+  retryLetters(): void {
+    if (this.#parts.letters.count === 0) return;
+    this.#errand ??= { kind: 'retry-letters' };
+    this.#again.abort(new Error('dead letters are tried again'));
+  }
+
+  async live(signal: AbortSignal, healthy: () => void): Promise<void> {
+    const { config } = this.#parts;
+    try {
+      while (!signal.aborted) {
+        this.#again = new AbortController();
+        await this.#openOnce(signal, AbortSignal.any([signal, this.#again.signal]), healthy);
+      }
+    } catch (failure) {
+      if (signal.aborted) return;
+      throw asTidemarkError(failure, 'INTERNAL', { sink: config.name, source: config.from });
+    } finally {
+      this.#delivery = null;
+    }
+  }
+
+  /** One opening of the sink, until `either` aborts: `signal`, or to open it again at once. */
+  async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void): Promise<void> {
+    const { sink, log, config, runtime } = this.#parts;
+    const start = await openSink(sink, log, config.tables, signal);
+    runtime.logger.log('info', 'sink-opened', { sink: config.name, offset: start.after, sweepAt: start.sweepAt });
+    await this.#join(start, signal);
+    const errand = this.#errand;
+    this.#errand = null;
+    if (errand !== null) return this.#run(errand, start, signal);
+    this.#settling.clear();
+    const delivery = this.#newDelivery(start, healthy);
+    this.#delivery = delivery;
+    this.#rebuilding = start.sweepAt !== null;
+    this.#moveTo(start.after);
+    healthy();
+    if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
+    await delivery.run(either);
+    if (start.sweepAt !== null && delivery.progress >= start.sweepAt) await this.#sweep(delivery.progress, signal);
+  }
+
+  /** Gives the sink the tables that its configuration has come to select. */
+  async #join(start: DeliveryStart, signal: AbortSignal): Promise<void> {
+    const { sink, log, config, tables, runtime } = this.#parts;
+    const change = await tables.change();
+    if (change === null) return;
+    if (change.joins !== null) {
+      runtime.logger.log('info', 'tables-join', { sink: config.name, offset: start.after });
+      await joinTables(sink, log, change.joins, start, signal);
+    }
+    await tables.settled();
+  }
+
+  #newDelivery(start: DeliveryStart, healthy: () => void): Delivery {
+    const { sink, log, config, bytes, runtime } = this.#parts;
+    const delivery = new Delivery({ sink, log, selects: config.tables, clock: runtime.clock, bytes }, start, {
+      onHanded: (batch) => {
+        this.#parts.onJoined(delivery.tables.takeJoined());
+        this.#noteLetters(batch);
+      },
+      onDurable: (batch, ms) => {
+        healthy();
+        this.#count(batch, ms);
+        this.#closeLetters(batch.to);
+      },
+      onProgress: (offset) => {
+        if (start.sweepAt !== null && offset >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
+        else this.#moveTo(offset);
+      },
+      onFailed: (batch, failure) => {
+        const refused = failure instanceof TidemarkError && isDataError(failure);
+        if (refused && config.onError === 'dead-letter') this.#errand = { kind: 'sift', batch };
+      },
+    });
+    return delivery;
+  }
+
+  /** A rebuild in place has been replayed to the end that the log had: removes what the replay did not write. */
+  async #sweep(offset: Offset, signal: AbortSignal): Promise<void> {
+    const { sink, config, runtime } = this.#parts;
+    if (sink.inPlace === null) throw new TidemarkError('INTERNAL', 'a rebuild in place of a sink that has none');
+    await sink.inPlace.sweep(signal);
+    runtime.logger.log('info', 'sink-rebuilt', { sink: config.name, offset });
+    this.#rebuilding = false;
+  }
+
+  async #run(errand: Errand, start: DeliveryStart, signal: AbortSignal): Promise<void> {
+    const { sink, log, config, letters, runtime } = this.#parts;
+    const sift = new Sift({ sink, log, letters, selects: config.tables, clock: runtime.clock }, signal);
+    if (errand.kind === 'retry-letters') await sift.retry(start);
+    else if (errand.batch.endsOpen) {
+      throw new TidemarkError('DEAD_LETTER_IMPOSSIBLE', 'the sink refuses a row in a transaction larger than memory', { where: { offset: errand.batch.to } });
+    } else if (start.after < errand.batch.to) await sift.over(start, errand.batch.to);
+    runtime.logger.log('info', 'dead-letters', { sink: config.name, open: letters.count });
+  }
+
+  /** Notes which open letters a batch settles, while its rows are at hand. */
+  #noteLetters(batch: SinkBatch): void {
+    const { letters } = this.#parts;
+    if (letters.count === 0) return;
+    const settled = letters.list().filter(keysOf(batch));
+    if (settled.length > 0) this.#settling.set(batch.to, settled);
+  }
+
+  /** A later success of a key closes its letter. */
+  #closeLetters(to: Offset): void {
+    const { letters, runtime, config } = this.#parts;
+    const settled = this.#settling.get(to);
+    if (settled === undefined) return;
+    this.#settling.delete(to);
+    letters.close(settled).catch((failure: unknown) => {
+      runtime.logger.log('warn', 'dead-letters-not-saved', { sink: config.name, what: String(failure) });
+    });
+  }
+
+  #moveTo(offset: Offset): void {
+    this.#offset = offset;
+    if (!this.#rebuilding) this.#reached.test(offset);
+  }
+
+  #count(batch: SinkBatch, ms: number): void {
+    const { metrics } = this.#parts.runtime;
+    const labels = { sink: this.#parts.config.name };
+    this.#parts.onApplied(batch.records);
+    metrics.add('tidemark_sink_records_total', batch.records, labels);
+    metrics.add('tidemark_sink_bytes_total', batch.bytes, labels);
+    metrics.add('tidemark_sink_batches_total', 1, labels);
+    metrics.observe('tidemark_sink_apply_seconds', ms / 1000, labels);
+  }
+}

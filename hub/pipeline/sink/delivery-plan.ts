@@ -1,0 +1,68 @@
+import { Catalog } from '../../../contracts/catalog.ts';
+import type { Checkpoint } from '../../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { ReadPlan, SourceLog } from '../../../contracts/log-engine.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import type { Sink, SinkStart, TableSelector } from '../../../contracts/sink.ts';
+import type { FoldStart } from './fold.ts';
+
+/** How a sink's delivery begins. */
+export interface DeliveryStart extends FoldStart {
+  /** The offset at which a rebuild in place is complete and is swept; null: none is under way. */
+  readonly sweepAt: Offset | null;
+}
+
+/** What must happen before records can be applied. A pure decision. */
+export type Opening =
+  | { readonly kind: 'resume' }
+  | { readonly kind: 'resume-rebuild' }
+  | { readonly kind: 'rebuild-in-place'; readonly why: string }
+  | { readonly kind: 'refuse'; readonly error: TidemarkError };
+
+/**
+ * @param rebuildPending a rebuild in place was begun earlier and not swept
+ * @param canRebuild the sink rebuilds in place
+ */
+export function openingOf(plan: ReadPlan, checkpoint: Checkpoint | null, canRebuild: boolean, rebuildPending: boolean): Opening {
+  switch (plan.kind) {
+    case 'resume':
+      if (checkpoint === null && canRebuild) return { kind: 'rebuild-in-place', why: 'the sink has no checkpoint' };
+      return { kind: rebuildPending ? 'resume-rebuild' : 'resume' };
+    case 'diverged':
+      if (canRebuild) return { kind: 'rebuild-in-place', why: plan.why };
+      return { kind: 'refuse', error: new TidemarkError('SINK_DIVERGED', plan.why) };
+    case 'load':
+      return {
+        kind: 'refuse',
+        error: new TidemarkError('SINK_BEHIND', `the sink stands below the horizon ${plan.horizon}`, { where: { offset: plan.horizon } }),
+      };
+  }
+}
+
+/** The tables now in the log that the sink mirrors. */
+export function sinkStart(log: SourceLog, selects: TableSelector): SinkStart {
+  const mirrored = log.catalog().tables().filter((table) => {
+    const schema = table.versions.at(-1)?.schema;
+    return schema !== undefined && table.state.state !== 'removed' && selects(schema);
+  });
+  return { logId: log.state().logId, catalog: Catalog.from(mirrored) };
+}
+
+/** Takes the sink over and finds where its delivery begins. @throws TidemarkError what the sink throws, or what refuses */
+export async function openSink(sink: Sink, log: SourceLog, selects: TableSelector, signal: AbortSignal): Promise<DeliveryStart> {
+  const start = sinkStart(log, selects);
+  const checkpoint = await sink.open(start, signal);
+  const { inPlace } = sink;
+  const pending = inPlace !== null && checkpoint !== null && (await inPlace.pending(signal));
+  const opening = openingOf(log.plan(checkpoint), checkpoint, inPlace !== null, pending);
+  if (opening.kind === 'refuse') throw opening.error;
+  const target = log.state().highWatermark;
+  if (opening.kind === 'rebuild-in-place' && inPlace !== null) {
+    return { ...placeOf(await inPlace.begin(start, signal)), sweepAt: target };
+  }
+  return { ...placeOf(checkpoint), sweepAt: opening.kind === 'resume-rebuild' ? target : null };
+}
+
+function placeOf(checkpoint: Checkpoint | null): FoldStart {
+  return { after: checkpoint?.offset ?? 0, position: checkpoint?.position ?? new Uint8Array(0), commitTime: 0 };
+}

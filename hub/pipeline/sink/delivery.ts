@@ -1,0 +1,226 @@
+import type { ChangeBatch } from '../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { SourceLog } from '../../../contracts/log-engine.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import type { Clock } from '../../../contracts/runtime.ts';
+import { DEFAULT_LIMITS, type Sink, type SinkBatch, type TableSelector } from '../../../contracts/sink.ts';
+import { Budget, isReady } from './budget.ts';
+import type { DeliveryStart } from './delivery-plan.ts';
+import { Fold } from './fold.ts';
+import { MirroredTables } from './mirrored-tables.ts';
+
+/** A batch refers to at most this many bytes of the log. */
+const FOLD_BYTES = 16 << 20;
+/** How often the checkpoint of a sink moves while only tables of others change, in milliseconds. */
+const IDLE_CHECKPOINT_MS = 1000;
+/** How long batches in flight may take to end when the delivery is asked to stop, in milliseconds. */
+const DRAIN_MS = 4000;
+
+export interface DeliveryParts {
+  readonly sink: Sink;
+  readonly log: SourceLog;
+  readonly selects: TableSelector;
+  readonly clock: Clock;
+  /** Bytes that this delivery may hold in flight. */
+  readonly bytes: number;
+}
+
+export interface DeliveryEvents {
+  /** A batch is handed over. */
+  onHanded(batch: SinkBatch): void;
+  /** The sink has made the batch durable. The rows of a part of a transaction are not in it any more. */
+  onDurable(batch: SinkBatch, ms: number): void;
+  /** The sink equals the source as of `offset`, in the tables that it mirrors. */
+  onProgress(offset: Offset): void;
+  /** The sink has failed; `batch` is the first one that it rejected. */
+  onFailed(batch: SinkBatch, failure: unknown): void;
+}
+
+interface Flight {
+  /**
+   * Without its rows once the sink has accepted a part of a transaction: the parts of one larger than memory all become
+   * durable with the last of them, and must not be held until then.
+   */
+  batch: SinkBatch;
+  /** Commit time of its first transaction, microseconds since 1970. */
+  readonly oldest: number;
+}
+
+/**
+ * Log to sink, from one opening of the sink to its failure or stop: reads, folds, hands over, keeps several batches in
+ * flight within a budget. Progress moves on what the sink calls durable alone; over records that the sink does not
+ * mirror it moves at once, and the checkpoint follows each second.
+ */
+export class Delivery {
+  readonly #parts: DeliveryParts;
+  readonly #events: DeliveryEvents;
+  readonly #fold: Fold;
+  readonly #budget: Budget;
+  readonly #life = new AbortController();
+  /** Aborts what is in flight; only when draining takes too long. */
+  readonly #cut = new AbortController();
+  readonly #flights = new Set<Flight>();
+  readonly #settling = new Set<Promise<void>>();
+  readonly tables: MirroredTables;
+  #accepted: Promise<void> = Promise.resolve();
+  #durable: Offset;
+  #progress: Offset;
+  #oldest = 0;
+  #reading = false;
+  #spaceFreed: () => void = () => undefined;
+
+  constructor(parts: DeliveryParts, start: DeliveryStart, events: DeliveryEvents) {
+    this.#parts = parts;
+    this.#events = events;
+    const { limits = DEFAULT_LIMITS } = parts.sink;
+    this.#budget = new Budget(parts.bytes);
+    this.tables = new MirroredTables(parts.log.catalog(), start.after, parts.selects);
+    this.#fold = new Fold(this.tables, { ...limits, maxBytes: Math.min(FOLD_BYTES, parts.bytes / 2) }, start);
+    this.#durable = this.#progress = start.after;
+  }
+
+  /** The sink equals the source as of this offset. */
+  get progress(): Offset {
+    return this.#progress;
+  }
+
+  /** Commit time of the oldest transaction that is not durable at the sink, microseconds since 1970; 0: none is known. */
+  get oldestPending(): number {
+    for (const flight of this.#flights) return flight.oldest;
+    return this.#fold.isIdle ? 0 : this.#oldest;
+  }
+
+  /** Delivers until `signal` aborts; what is in flight then ends first. @throws TidemarkError the sink's or log's failure */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log, clock } = this.#parts;
+    const either = AbortSignal.any([signal, this.#life.signal]);
+    using _checkpoints = clock.every(IDLE_CHECKPOINT_MS, () => this.#checkpointIdle());
+    try {
+      this.#reading = true;
+      for await (const batch of log.read({ after: this.#fold.to, follow: true, signal: either })) {
+        this.#reading = false;
+        await this.#deliver(batch, either);
+        this.#reading = true;
+      }
+      throw new TidemarkError('INTERNAL', 'the log ended although it was followed');
+    } catch (failure) {
+      if (this.#life.signal.aborted) throw reasonOf(this.#life.signal);
+      if (!signal.aborted) throw failure;
+    } finally {
+      this.#reading = false;
+      await this.#drain();
+    }
+  }
+
+  async #deliver(batch: ChangeBatch, signal: AbortSignal): Promise<void> {
+    const { log } = this.#parts;
+    const fold = this.#fold;
+    if (fold.isIdle) this.#oldest = batch.transactions[0]?.commitTime ?? 0;
+    fold.feed(batch);
+    while (!fold.run()) await this.#hand(signal);
+    const { highWatermark } = log.state();
+    fold.reached(highWatermark);
+    const folded = fold.records + 1;
+    if (!fold.isIdle && isReady({ folded, ahead: highWatermark - fold.to, full: fold.isFull, mayEnd: fold.mayEnd })) {
+      await this.#hand(signal);
+    }
+    this.#moved();
+  }
+
+  /** Waits until the sink takes another batch, and hands it what is folded. */
+  async #hand(signal: AbortSignal): Promise<void> {
+    await this.#accepted;
+    while (!this.#budget.allows(this.#fold.bytes)) {
+      signal.throwIfAborted();
+      await new Promise<void>((resolve) => {
+        this.#spaceFreed = resolve;
+        if (signal.aborted) resolve();
+      });
+    }
+    signal.throwIfAborted();
+    this.#send();
+  }
+
+  #send(): void {
+    const { sink, log, clock } = this.#parts;
+    const batch = this.#fold.take((offset) => log.epochAt(offset));
+    const flight: Flight = { batch, oldest: this.#oldest };
+    const begun = clock.monotonic();
+    this.#oldest = batch.commitTime;
+    this.#flights.add(flight);
+    this.#budget.take(batch.bytes);
+    this.#events.onHanded(batch);
+    const { accepted, durable } = sink.apply(batch, this.#cut.signal);
+    this.#follow(flight, begun, accepted, durable);
+  }
+
+  /** What follows a hand-over. It holds the batch through its flight alone. */
+  #follow(flight: Flight, begun: number, accepted: Promise<void>, durable: Promise<Offset>): void {
+    const { clock } = this.#parts;
+    const fail = (failure: unknown): void => this.#fail(failure, flight.batch);
+    this.#accepted = accepted.then(() => {
+      if (!flight.batch.endsOpen) return;
+      this.#give(flight.batch.bytes);
+      flight.batch = { ...flight.batch, steps: [] };
+    });
+    this.#accepted.catch(fail);
+    const settled = durable.then((offset) => {
+      const { batch } = flight;
+      if (offset < batch.to) throw new TidemarkError('INTERNAL', `the sink calls ${offset} durable for a batch that ends at ${batch.to}`);
+      this.#flights.delete(flight);
+      if (!batch.endsOpen) this.#give(batch.bytes);
+      this.#durable = Math.max(this.#durable, batch.to);
+      this.#events.onDurable(batch, clock.monotonic() - begun);
+      this.#moved();
+    }).catch(fail).finally(() => this.#settling.delete(settled));
+    this.#settling.add(settled);
+  }
+
+  #give(bytes: number): void {
+    this.#budget.give(bytes);
+    this.#spaceFreed();
+  }
+
+  #fail(failure: unknown, batch: SinkBatch): void {
+    if (!this.#life.signal.aborted) this.#events.onFailed(batch, failure);
+    this.#life.abort(failure);
+    this.#spaceFreed();
+  }
+
+  /** Tells progress: what is durable, and beyond it what the sink has nothing to do for. */
+  #moved(): void {
+    const fold = this.#fold;
+    const idle = this.#flights.size === 0 && fold.isIdle && !fold.endsOpen;
+    const progress = idle ? Math.max(this.#durable, fold.to) : this.#durable;
+    if (progress <= this.#progress) return;
+    this.#progress = progress;
+    this.#events.onProgress(progress);
+  }
+
+  /** Moves the sink's checkpoint over records of tables that it does not mirror. */
+  #checkpointIdle(): void {
+    const fold = this.#fold;
+    if (!this.#reading || this.#flights.size > 0 || fold.isEmpty || !fold.isIdle || fold.endsOpen) return;
+    if (!this.#life.signal.aborted) this.#send();
+  }
+
+  /** Lets what is in flight end, for a bounded time; a part of a transaction whose rest will not come is cut at once. */
+  async #drain(): Promise<void> {
+    const last = [...this.#flights].at(-1);
+    if (last?.batch.endsOpen === true) this.#cut.abort(new TidemarkError('ABORTED', 'the delivery stops inside a transaction'));
+    const all = Promise.allSettled(this.#settling);
+    const ended = new AbortController();
+    const deadline = this.#parts.clock.sleep(DRAIN_MS, ended.signal).then(
+      () => this.#cut.abort(new TidemarkError('ABORTED', 'the delivery did not end in time')),
+      () => undefined,
+    );
+    await all;
+    ended.abort();
+    await deadline;
+  }
+}
+
+function reasonOf(signal: AbortSignal): Error {
+  const reason: unknown = signal.reason;
+  return reason instanceof Error ? reason : new Error(String(reason));
+}

@@ -1,0 +1,156 @@
+import { asTidemarkError, describeError, type TidemarkError } from '../../../../contracts/errors/error.ts';
+import { RetryDelay } from './retry-delay.ts';
+import { candidates, departed } from './schedule.ts';
+import { appendControl } from './hub-transaction.ts';
+import { DEFAULT_COPY_SETTINGS, type CopyProgress, type CopySession, type CopySettings } from './session.ts';
+import { Slots } from './slots.ts';
+import { TableCopy, type CopyReason } from './table-copy.ts';
+
+interface Failure {
+  readonly error: TidemarkError;
+  readonly delay: RetryDelay;
+  /** Monotonic milliseconds; not tried again before. */
+  readonly until: number;
+}
+
+/**
+ * Copies the tables of one source: those that are new, those whose copy is under way, those that were stopped and want
+ * one, and those asked for. Lives as long as the source's pipeline; `run` is called once for each stream. A table that
+ * fails is tried again later, ever more seldom; the others go on.
+ */
+export class Copies {
+  readonly #settings: CopySettings;
+  readonly #requests = new Set<number>();
+  readonly #failures = new Map<number, Failure>();
+  readonly #running = new Map<number, TableCopy>();
+  #ring: (() => void) | null = null;
+  #refresh = false;
+
+  constructor(settings: CopySettings = DEFAULT_COPY_SETTINGS) {
+    this.#settings = settings;
+  }
+
+  /** Asks for a table to be copied again, now or as soon as its source streams. Forgets an earlier failure. */
+  recopy(tableId: number): void {
+    this.#requests.add(tableId);
+    this.#failures.delete(tableId);
+    this.#ring?.();
+  }
+
+  /** Looks at the source's catalog again for tables that were added or are gone. */
+  refresh(): void {
+    this.#refresh = true;
+    this.#ring?.();
+  }
+
+  /** The copies under way. */
+  progress(): CopyProgress[] {
+    return [...this.#running.values()].map((copy) => copy.progress());
+  }
+
+  /** Why a table's last copy failed; null when it did not. It is tried again by itself. */
+  failure(tableId: number): TidemarkError | null {
+    return this.#failures.get(tableId)?.error ?? null;
+  }
+
+  /**
+   * Copies what there is to copy until the signal, which is to abort when the stream ends. Resolves then.
+   * @throws TidemarkError what reading the source's catalog or taking a turn throws; copies under way have ended by then
+   */
+  async run(session: CopySession, signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const either = AbortSignal.any([signal, stop.signal]);
+    const slots = new Slots(this.#settings.parallel);
+    const tasks = new Map<number, Promise<void>>();
+    this.#refresh = true;
+    try {
+      while (!signal.aborted) {
+        if (this.#refresh) await this.#look(session, either);
+        const free = this.#settings.parallel - tasks.size;
+        for (const { tableId, reason } of free > 0 ? await this.#todo(session, free) : []) {
+          const task = this.#copy(session, tableId, reason, slots, either).finally(() => tasks.delete(tableId));
+          tasks.set(tableId, task);
+        }
+        await this.#wait(session, [...tasks.values()], either);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      stop.abort();
+      await Promise.allSettled(tasks.values());
+    }
+  }
+
+  /** Announces the tables that the source has, and notes those that it has not any more. */
+  async #look(session: CopySession, signal: AbortSignal): Promise<void> {
+    this.#refresh = false;
+    const present = await session.tables(signal);
+    // A hub transaction carries a position: the stream must have said where it stands.
+    await session.turns.waitPassed(() => true, signal);
+    await session.turns.turn(async (turn) => {
+      for (const tableId of departed(turn.catalog, present)) await appendControl(turn, tableId, { type: 'removed' });
+    });
+    session.announce(present);
+  }
+
+  async #todo(session: CopySession, free: number): Promise<{ tableId: number; reason: CopyReason }[]> {
+    return session.turns.turn((turn) => Promise.resolve(candidates(turn.catalog, this.#requests, this.#notNow(session)).slice(0, free)));
+  }
+
+  #notNow(session: CopySession): (tableId: number) => boolean {
+    const now = session.runtime.clock.monotonic();
+    return (tableId) => this.#running.has(tableId) || (this.#failures.get(tableId)?.until ?? 0) > now;
+  }
+
+  async #copy(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, signal: AbortSignal): Promise<void> {
+    const copy = new TableCopy(session, tableId, reason, slots, this.#settings.parallel);
+    this.#running.set(tableId, copy);
+    const log = (event: string, fields: object) => session.runtime.logger.log('info', event, { source: session.source, tableId, ...fields });
+    try {
+      log('copy-started', { reason });
+      await copy.run(signal);
+      this.#requests.delete(tableId);
+      this.#failures.delete(tableId);
+      log('copy-finished', { rows: copy.progress().rows });
+    } catch (failure) {
+      if (signal.aborted) return;
+      this.#failed(session, tableId, asTidemarkError(failure, 'INTERNAL'));
+    } finally {
+      this.#running.delete(tableId);
+    }
+  }
+
+  #failed(session: CopySession, tableId: number, error: TidemarkError): void {
+    const delay = this.#failures.get(tableId)?.delay ?? new RetryDelay(session.runtime);
+    const until = session.runtime.clock.monotonic() + delay.next();
+    this.#failures.set(tableId, { error, delay, until });
+    session.runtime.logger.log('warn', 'copy-failed', { source: session.source, tableId, what: describeError(error) });
+  }
+
+  /** Until there may be something to do: a copy ended, a table wants one, somebody asks, a failure is old enough. */
+  async #wait(session: CopySession, tasks: readonly Promise<void>[], signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const either = AbortSignal.any([signal, stop.signal]);
+    if (either.aborted) return;
+    const rung = new Promise<void>((resolve) => {
+      this.#ring = resolve;
+      either.addEventListener('abort', () => resolve(), { once: true });
+    });
+    const waits: Promise<unknown>[] = [rung];
+    if (tasks.length < this.#settings.parallel) {
+      const notNow = this.#notNow(session);
+      waits.push(session.turns.waitCatalog((catalog) => candidates(catalog, this.#requests, notNow).length > 0, either));
+      const soonest = Math.min(...[...this.#failures.values()].map(({ until }) => until));
+      if (Number.isFinite(soonest)) {
+        waits.push(session.runtime.clock.sleep(Math.max(1, soonest - session.runtime.clock.monotonic()), either));
+      }
+    }
+    try {
+      if (!this.#refresh) await Promise.race([...waits, ...tasks]);
+    } finally {
+      this.#ring = null;
+      stop.abort();
+      await Promise.allSettled(waits);
+    }
+  }
+}

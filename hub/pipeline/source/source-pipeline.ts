@@ -1,0 +1,221 @@
+import type { Catalog, CatalogTable } from '../../../contracts/catalog.ts';
+import type { HubLimits, SourceConfig } from '../../../contracts/config.ts';
+import type { SourceConnector } from '../../../contracts/connector.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { SourceLog } from '../../../contracts/log-engine.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import type { Runtime } from '../../../contracts/runtime.ts';
+import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import { errorView } from '../../error-view.ts';
+import type { SourceStatusView, TableStatus } from '../../service.ts';
+import { Capture } from './capture.ts';
+import { CopyCompanion } from './copy/companion.ts';
+import type { Copies } from './copy/copies.ts';
+import type { CopyProgress } from './copy/session.ts';
+import { backOff } from '../error-policy.ts';
+import { Part } from '../part.ts';
+import { Rate } from '../rate.ts';
+import type { RowCompletion } from './row-completion.ts';
+import { SourceWatch } from './source-watch.ts';
+import type { Supervised } from '../supervisor.ts';
+
+export interface SourcePipelineParts {
+  readonly config: SourceConfig;
+  readonly limits: HubLimits;
+  /** Owned by the pipeline from here. */
+  readonly connector: SourceConnector;
+  readonly log: SourceLog;
+  /** Owned by the pipeline from here. */
+  readonly rows: RowCompletion;
+  readonly copies: Copies;
+  /** A directory that this source alone uses. */
+  readonly directory: string;
+  readonly runtime: Runtime;
+}
+
+/** One source: its connector, its log's writer, its copies, and what is known of it. */
+export class SourcePipeline implements Supervised {
+  readonly name: string;
+  readonly config: SourceConfig;
+  readonly log: SourceLog;
+  readonly connector: SourceConnector;
+  readonly #parts: SourcePipelineParts;
+  readonly #capture: Capture;
+  readonly #part: Part;
+  readonly #watch: SourceWatch;
+  readonly #rate: Rate;
+
+  constructor(parts: SourcePipelineParts) {
+    const { config, connector, log, rows, copies, directory, runtime, limits } = parts;
+    this.#parts = parts;
+    this.name = `source ${config.name}`;
+    this.config = config;
+    this.log = log;
+    this.connector = connector;
+    this.#rate = new Rate(runtime.clock);
+    this.#capture = new Capture({
+      config, connector, log, runtime,
+      completer: rows,
+      companion: new CopyCompanion({ copies, repair: rows, directory, runtime }),
+      onAppended: (records) => this.#rate.add(records),
+    });
+    this.#part = new Part(this.name, this.#capture, runtime);
+    this.#watch = new SourceWatch({
+      name: config.name, data: directory, connector, runtime, limits,
+      onLimit: (action, error) => {
+        if (action === 'stop') this.#capture.fail(error);
+        else this.resync(error.message).catch((failure: unknown) => this.#capture.fail(failure));
+      },
+    });
+  }
+
+  start(): void {
+    this.#part.start();
+    this.#watch.start();
+  }
+
+  /** Tries again now, after a failure. */
+  retry(): void {
+    this.#part.retry();
+  }
+
+  /**
+   * Begins again wherever the source is now: what it holds back is given up, a gap is recorded, every table is copied
+   * again. The remedy for a lost slot, and for a source that was restored or replaced.
+   */
+  async resync(why: string): Promise<void> {
+    await this.#part.stop();
+    this.#capture.beginAfterGap(why);
+    this.#part.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#watch.stop(), this.#part.stop()]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { rows, connector } = this.#parts;
+    await this.#capture.close();
+    await rows[Symbol.asyncDispose]();
+    await connector[Symbol.asyncDispose]();
+  }
+
+  /** Resolves with the high watermark once everything up to that position is durable in the log. */
+  async passed(position: string, signal: AbortSignal): Promise<Offset> {
+    const like = await this.#capture.position(signal);
+    return this.#capture.passed(this.connector.positions.parse(position, like), signal);
+  }
+
+  /**
+   * Resolves when every table that the source has now is in the log, copied as far as it can be, and the log has come to
+   * where the source was at the call. @throws TidemarkError what the source has failed on, `ABORTED`
+   */
+  caughtUp(signal: AbortSignal): Promise<Offset> {
+    return this.#part.unlessFailed((either) => this.#caughtUp(either), signal);
+  }
+
+  async #caughtUp(signal: AbortSignal): Promise<Offset> {
+    const { connector, runtime } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
+      signal.throwIfAborted();
+      const turns = await this.#capture.streaming(signal);
+      try {
+        const tables = await connector.tables(signal);
+        await turns.waitCatalog(allSettled(tables), signal);
+        const { head } = await connector.status(signal);
+        if (head !== null) return await this.#capture.passed(head, signal);
+      } catch (failure) {
+        if (signal.aborted || !(failure instanceof TidemarkError) || failure.retry !== 'auto') throw failure;
+      }
+      await runtime.clock.sleep(backOff(attempt, runtime.random.unit()), signal);
+    }
+  }
+
+  /** Looks for tables that the source has and the log has not. @throws TidemarkError `TABLE_UNKNOWN` */
+  async addTable(table: string, signal: AbortSignal): Promise<void> {
+    const present = await this.connector.tables(signal);
+    if (!present.some((schema) => tableName(schema) === table)) throw this.#unknown(table);
+    this.#parts.copies.refresh();
+  }
+
+  /** @throws TidemarkError `TABLE_UNKNOWN` */
+  recopy(table: string): void {
+    const found = this.log.catalog().byName(table);
+    if (found === undefined) throw this.#unknown(table);
+    this.#parts.copies.recopy(found.tableId);
+  }
+
+  recopyIds(tableIds: readonly number[]): void {
+    for (const tableId of tableIds) this.#parts.copies.recopy(tableId);
+  }
+
+  #unknown(table: string): TidemarkError {
+    return new TidemarkError('TABLE_UNKNOWN', `source ${this.config.name} has no table ${table}`, { where: { source: this.config.name, table } });
+  }
+
+  status(): SourceStatusView {
+    const { config, connector, runtime, copies } = this.#parts;
+    const { state, error, failedAt } = this.#part;
+    const log = this.log.state();
+    const copying = new Map(copies.progress().map((progress) => [progress.tableId, progress]));
+    const { source } = this.#watch;
+    const head = source?.head ?? null;
+    const behind = head !== null && log.position !== null && connector.positions.compare(head, log.position) > 0;
+    const age = Math.max(0, runtime.clock.now() / 1000 - log.commitTime / 1e6);
+    return {
+      name: config.name,
+      type: config.type,
+      state: state === 'running' ? 'streaming' : state === 'paused' ? 'stopped' : state,
+      highWatermark: log.highWatermark,
+      horizon: log.horizon,
+      position: log.position === null ? null : connector.positions.format(log.position),
+      commitTime: log.commitTime,
+      lag: { bytes: null, seconds: behind && log.commitTime > 0 ? Math.round(age * 1000) / 1000 : 0 },
+      retainedWalBytes: source?.retainedBytes ?? null,
+      logBytes: log.bytes,
+      recordsPerSecond: this.#rate.perSecond(),
+      waitingFor: this.#watch.warning ?? source?.waitingFor ?? '',
+      tables: this.log.catalog().tables().map((table) => tableStatus(table, copying.get(table.tableId), copies)),
+      error: error === null ? null : errorView(error, failedAt),
+    };
+  }
+}
+
+/**
+ * True of a catalog that has all of the tables, with nothing left to copy. Asked again and again while many tables are
+ * copied: looks at the first that was not settled when it was asked last, and at all of them only when that one is.
+ */
+function allSettled(tables: readonly TableSchema[]): (catalog: Catalog) => boolean {
+  let waitsFor: string | null = null;
+  return (catalog) => {
+    if (waitsFor !== null && !isSettled(catalog.bySourceId(waitsFor))) return false;
+    const settled = new Set<string>();
+    for (const table of catalog.tables()) {
+      const sourceId = table.versions.at(-1)?.schema.sourceTableId;
+      if (sourceId === undefined || table.state.state === 'removed') continue;
+      if (isSettled(table)) settled.add(sourceId);
+      else settled.delete(sourceId);
+    }
+    waitsFor = tables.find((table) => !settled.has(table.sourceTableId))?.sourceTableId ?? null;
+    return waitsFor === null;
+  };
+}
+
+/** True when there is nothing left to copy of the table. */
+function isSettled(table: CatalogTable | undefined): boolean {
+  const state = table?.state;
+  return state?.state === 'consistent' || (state?.state === 'stopped' && !state.recopy);
+}
+
+function tableStatus({ tableId, versions, state, consistent }: CatalogTable, copy: CopyProgress | undefined, copies: Copies): TableStatus {
+  const schema = versions.at(-1)?.schema;
+  return {
+    table: schema === undefined ? `id ${tableId}` : tableName(schema),
+    tableId,
+    state: state.state,
+    since: 'since' in state ? state.since : 'at' in state ? state.at : (versions[0]?.offset ?? 0),
+    consistent,
+    copy: copy === undefined ? null : { rows: copy.rows, estimatedRows: copy.estimatedRows, etaSeconds: copy.etaSeconds, waitingFor: copy.waitingFor },
+    stoppedBecause: state.state === 'stopped' ? `${state.code}: ${state.why}` : (copies.failure(tableId)?.message ?? null),
+  };
+}

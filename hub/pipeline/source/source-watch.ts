@@ -1,0 +1,118 @@
+import type { HubLimits } from '../../../contracts/config.ts';
+import type { SourceConnector, SourceStatus } from '../../../contracts/connector.ts';
+import { describeError, TidemarkError } from '../../../contracts/errors/error.ts';
+import type { Runtime } from '../../../contracts/runtime.ts';
+
+/** How often a source is asked how it is, in milliseconds. */
+const INTERVAL_MS = 5000;
+
+/** A disk with less room than this, and less than a twentieth of its size, is almost full. */
+const LOW_BYTES = 2 ** 30;
+
+export interface WatchParts {
+  readonly name: string;
+  /** The folder that holds the log. */
+  readonly data: string;
+  readonly connector: SourceConnector;
+  readonly runtime: Runtime;
+  readonly limits: HubLimits;
+  /** The source holds back more than it may, and the configuration says what is to be done. */
+  readonly onLimit: (action: 'stop' | 'drop-slot-and-recopy', error: TidemarkError) => void;
+}
+
+/** True when the log should have more room soon. A pure decision. */
+export function isAlmostFull({ free, total }: { readonly free: number; readonly total: number }): boolean {
+  return free < Math.min(LOW_BYTES, total / 20);
+}
+
+/** What the limit on retained WAL asks for. A pure decision. */
+export function retainedWalAction(retained: number | null, limits: HubLimits): 'none' | HubLimits['onRetainedWal'] {
+  if (retained === null || limits.retainedWal === null || retained <= limits.retainedWal) return 'none';
+  return limits.onRetainedWal;
+}
+
+/**
+ * Asks a source every few seconds how it is, whether or not it streams, so that status answers at once, a source that
+ * holds back too much WAL for this hub is never left to fill its disk unnoticed, and neither is the hub's own disk.
+ */
+export class SourceWatch {
+  readonly #parts: WatchParts;
+  #source: SourceStatus | null = null;
+  #retainedWarning: string | null = null;
+  #diskWarning: string | null = null;
+  #stop: AbortController | null = null;
+  #done: Promise<void> = Promise.resolve();
+
+  constructor(parts: WatchParts) {
+    this.#parts = parts;
+  }
+
+  /** The last answer; null before the first. */
+  get source(): SourceStatus | null {
+    return this.#source;
+  }
+
+  /** What is wrong with what the source retains, or with the hub's disk, for people. */
+  get warning(): string | null {
+    return this.#retainedWarning ?? this.#diskWarning;
+  }
+
+  start(): void {
+    if (this.#stop !== null) return;
+    this.#stop = new AbortController();
+    this.#done = this.#run(this.#stop.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop?.abort(new Error('the source is stopped'));
+    this.#stop = null;
+    await this.#done;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { connector, runtime, name } = this.#parts;
+    while (!signal.aborted) {
+      try {
+        this.#source = await connector.status(signal);
+        this.#judgeRetained(this.#source.retainedBytes);
+      } catch (failure) {
+        if (signal.aborted) return;
+        this.#source = { head: null, retainedBytes: null, connected: false, waitingFor: describeError(failure) };
+        runtime.logger.log('debug', 'source-status-failed', { source: name, what: describeError(failure) });
+      }
+      await this.#judgeDisk();
+      await runtime.clock.sleep(INTERVAL_MS, signal).catch((reason: unknown) => {
+        if (!signal.aborted) throw reason;
+      });
+    }
+  }
+
+  #judgeRetained(retained: number | null): void {
+    const { limits, name, runtime, onLimit } = this.#parts;
+    const action = retainedWalAction(retained, limits);
+    if (action === 'none') {
+      this.#retainedWarning = null;
+      return;
+    }
+    const isNew = this.#retainedWarning === null;
+    const what = `the source holds back ${retained} bytes of WAL for this hub, above hub.limits.retainedWal`;
+    this.#retainedWarning = what;
+    if (isNew) runtime.logger.log('warn', 'retained-wal', { source: name, bytes: retained, limit: limits.retainedWal });
+    if (isNew && action !== 'warn') onLimit(action, new TidemarkError('RETAINED_WAL', what, { where: { source: name } }));
+  }
+
+  async #judgeDisk(): Promise<void> {
+    const { runtime, data, name } = this.#parts;
+    try {
+      const space = await runtime.files.space?.(data);
+      if (space === undefined || !isAlmostFull(space)) {
+        this.#diskWarning = null;
+        return;
+      }
+      if (this.#diskWarning === null) runtime.logger.log('warn', 'disk-almost-full', { source: name, free: space.free, total: space.total });
+      this.#diskWarning = `the disk of the data folder is almost full: ${space.free} bytes are left`;
+    } catch (failure) {
+      runtime.logger.log('debug', 'disk-space-unknown', { source: name, what: String(failure) });
+    }
+  }
+}

@@ -1,0 +1,283 @@
+import type { Catalog } from '../../../../contracts/catalog.ts';
+import { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
+import { Projectors } from '../../../../contracts/projection.ts';
+import { readU32, RecordView } from '../../../../contracts/record.ts';
+import { decodeSchema, tableName, type TableSchema } from '../../../../contracts/schema.ts';
+import { afterOf, filledRecord, type Image } from './fill.ts';
+import type { Generation } from './generation.ts';
+import { rowId, rowName, type RowId } from './row-id.ts';
+
+/** Where whole images of rows come from. */
+export interface Images {
+  /** The newest whole images, as of everything appended; null: not known. In whatever shape they are stored. */
+  newest(ids: readonly RowId[]): Promise<(Image | null)[]>;
+  /** False when no row of the table has ever needed an image: there is nothing to look for. */
+  mayHave(tableId: number): boolean;
+}
+
+const NO_INDEXES: ReadonlySet<number> = new Set();
+
+/** What a batch needs, found by one pass over its flags. */
+interface Need {
+  readonly incomplete: boolean;
+  readonly held: boolean;
+  /** It ends between the two halves of a change of key. */
+  readonly endsInKeyChange: boolean;
+}
+
+/** What is known while the records of one batch are walked in order. */
+interface Walk {
+  readonly batch: ChangeBatch;
+  readonly catalog: Catalog;
+  /** Schemas that stand in this batch. */
+  readonly schemas: Map<string, TableSchema>;
+  /** Images as of the record walked, where this batch said something of the row; null: gone or not known. */
+  readonly local: Map<string, Image | null>;
+  /** Images as of the beginning of the batch. */
+  readonly before: ReadonlyMap<string, Image | null>;
+  readonly completedAt: Set<number>;
+  readonly pieces: Buffer[];
+  /** The image of the row that the record before this one deleted, as the first half of a change of key. */
+  changedFrom: Image | null;
+}
+
+/**
+ * Completes the batches of one log, in the order in which they are appended. An update is completed from the newest
+ * image of its key, the second half of a change of key from that of the old key. A record that the batch itself holds
+ * counts as soon as it has been walked.
+ */
+export class BatchCompletion {
+  readonly #images: Images;
+  readonly #view = new RecordView();
+  readonly #projectors = new Projectors();
+  /** Keyless tables that are not consistent: their source records are held back. */
+  readonly #held = new Set<number>();
+  #changed: Set<number> | 'all' = 'all';
+  /** From the batch before: see {@link Walk.changedFrom}. */
+  #changedFrom: Image | null = null;
+  #completedAt: ReadonlySet<number> = NO_INDEXES;
+
+  constructor(images: Images) {
+    this.#images = images;
+  }
+
+  /** Indexes of the records that were filled in in the last batch. */
+  get completedAt(): ReadonlySet<number> {
+    return this.#completedAt;
+  }
+
+  /** The last batch has been appended. */
+  appended(generation: Generation): void {
+    if (generation.allChanged) this.#changed = 'all';
+    else if (this.#changed !== 'all') for (const tableId of generation.changed) this.#changed.add(tableId);
+  }
+
+  async complete(batch: ChangeBatch, catalog: Catalog): Promise<ChangeBatch> {
+    this.#completedAt = NO_INDEXES;
+    if (this.#changed === 'all' || this.#changed.size > 0) this.#lookAtTables(catalog);
+    const need = this.#needOf(batch);
+    if (!need.incomplete && !need.held && !need.endsInKeyChange) {
+      if (batch.count > 0) this.#changedFrom = null;
+      return batch;
+    }
+    const walk: Walk = {
+      batch, catalog,
+      schemas: new Map(),
+      local: new Map(),
+      before: await this.#fetch(batch, need),
+      completedAt: new Set(),
+      pieces: [],
+      changedFrom: this.#changedFrom,
+    };
+    const records = this.#walk(walk);
+    this.#changedFrom = need.endsInKeyChange ? walk.changedFrom : null;
+    this.#completedAt = walk.completedAt;
+    const { baseOffset, count, transactions, progress } = batch;
+    return new ChangeBatch({ baseOffset, count, records, transactions, progress });
+  }
+
+  #lookAtTables(catalog: Catalog): void {
+    const all = this.#changed === 'all';
+    if (all) this.#held.clear();
+    const ids = this.#changed === 'all' ? catalog.tables().map(({ tableId }) => tableId) : this.#changed;
+    for (const tableId of ids) {
+      const table = catalog.table(tableId);
+      const held = table?.versions.at(-1)?.schema.keyKind === 'none' && table.state.state !== 'consistent';
+      if (held) this.#held.add(tableId);
+      else this.#held.delete(tableId);
+    }
+    this.#changed = new Set();
+  }
+
+  /** One pass over ops and flags; what the narrow rows of a batch cost. */
+  #needOf(batch: ChangeBatch): Need {
+    const bytes = batch.records;
+    const held = this.#held;
+    let incomplete = 0;
+    let anyHeld = false;
+    let last = 0;
+    // A schema may be of a keyless table that the log does not know yet.
+    for (let at = 0; at < bytes.length; at += 4 + readU32(bytes, at)) {
+      incomplete |= bytes[at + 5] as number;
+      if (bytes[at + 4] === Op.schema || (held.size > 0 && held.has(readU32(bytes, at + 8)))) anyHeld = true;
+      last = at;
+    }
+    const keyChange = batch.endsOpen && bytes.length > 0 && bytes[last + 4] === Op.delete && ((bytes[last + 5] as number) & Flag.keyChange) !== 0;
+    return {
+      incomplete: (incomplete & Flag.incomplete) !== 0,
+      held: anyHeld,
+      endsInKeyChange: keyChange && this.#images.mayHave(readU32(bytes, last + 8)),
+    };
+  }
+
+  /** The images, as of the beginning of the batch, of every row that may have to be completed from them. */
+  async #fetch(batch: ChangeBatch, need: Need): Promise<Map<string, Image | null>> {
+    const ids = new Map<string, RowId>();
+    if (need.incomplete || need.endsInKeyChange) {
+      const view = this.#view;
+      let deleted: RowId | null = null;
+      for (view.reset(batch.records); view.next(); ) {
+        if (!isRowOp(view.op)) continue;
+        if ((view.flags & Flag.incomplete) !== 0) {
+          if (isSecondHalf(view) && deleted !== null) add(ids, deleted);
+          if (!isSecondHalf(view) || isReplayed(view)) add(ids, rowId(view.tableId, view.key()));
+        }
+        deleted = isFirstHalf(view) ? rowId(view.tableId, view.key()) : null;
+      }
+      if (need.endsInKeyChange && deleted !== null) add(ids, deleted);
+    }
+    const images = ids.size === 0 ? [] : await this.#images.newest([...ids.values()]);
+    return new Map([...ids.keys()].map((name, index) => [name, images[index] ?? null]));
+  }
+
+  #walk(walk: Walk): Buffer {
+    const { batch } = walk;
+    const view = this.#view;
+    let copied = 0;
+    let entry = 0;
+    for (view.reset(batch.records); view.next(); ) {
+      for (; view.index >= entryEnd(batch, entry); entry++);
+      const record = this.#record(walk, view, batch.transactions[entry]?.kind === 'source');
+      if (record === null) continue;
+      if (view.at > copied) walk.pieces.push(batch.records.subarray(copied, view.at));
+      walk.pieces.push(record);
+      copied = view.afterEnd;
+    }
+    if (copied === 0) return batch.records;
+    walk.pieces.push(batch.records.subarray(copied));
+    return Buffer.concat(walk.pieces);
+  }
+
+  /** The record as it is to be appended; null: as it is. */
+  #record(walk: Walk, view: RecordView, fromSource: boolean): Buffer | null {
+    if (view.op === Op.schema) {
+      const schema = decodeSchema(view.after());
+      walk.schemas.set(`${schema.tableId}/${schema.version}`, schema);
+      if (schema.keyKind === 'none' && walk.catalog.table(schema.tableId) === undefined) this.#held.add(schema.tableId);
+      return null;
+    }
+    if (view.op === Op.truncate) forget(walk, view.tableId);
+    if (fromSource && this.#held.has(view.tableId) && (isRowOp(view.op) || view.op === Op.truncate)) {
+      return flagged(view, view.flags | Flag.notApplied);
+    }
+    if (!isRowOp(view.op)) return null;
+    if ((view.flags & Flag.incomplete) !== 0) return this.#completed(walk, view);
+    const name = rowName(rowId(view.tableId, view.key()));
+    walk.changedFrom = isFirstHalf(view) ? imageBefore(walk, name) : null;
+    const wide = view.op !== Op.delete && (view.flags & Flag.wide) !== 0;
+    const { bytes, afterStart: start, afterEnd: end, schemaVersion } = view;
+    walk.local.set(name, wide ? { bytes, start, end, schemaVersion } : null);
+    return null;
+  }
+
+  #completed(walk: Walk, view: RecordView): Buffer {
+    const name = rowName(rowId(view.tableId, view.key()));
+    const base = baseOf(walk, view, name);
+    walk.changedFrom = null;
+    if (base === null) {
+      const table = walk.catalog.table(view.tableId);
+      if (table?.state.state === 'consistent') throw missing(this.#schema(walk, view.tableId, view.schemaVersion));
+      walk.local.set(name, null);
+      return flagged(view, view.flags | Flag.notApplied);
+    }
+    const flags = (view.flags & ~(Flag.incomplete | Flag.notApplied)) | Flag.wide;
+    const record = filledRecord(view, this.#shaped(walk, view, base), flags);
+    walk.local.set(name, afterOf(record, view.keyEnd - view.keyStart, view.beforeEnd - view.beforeStart, view.schemaVersion));
+    walk.completedAt.add(view.index);
+    return record;
+  }
+
+  /** The image in the shape of the record that it completes. */
+  #shaped(walk: Walk, view: RecordView, image: Image): Image {
+    if (image.schemaVersion === view.schemaVersion) return image;
+    const schema = this.#schema(walk, view.tableId, view.schemaVersion);
+    const projector = this.#projectors.get(this.#schema(walk, view.tableId, image.schemaVersion), schema);
+    if (projector.identical) return image;
+    const bytes = projector.image(image.bytes, image.start, image.end);
+    return { bytes, start: 0, end: bytes.length, schemaVersion: schema.version };
+  }
+
+  #schema(walk: Walk, tableId: number, version: number): TableSchema {
+    return walk.schemas.get(`${tableId}/${version}`) ?? walk.catalog.schemaOf(tableId, version);
+  }
+}
+
+/** The first half of a change of key: the old key goes. */
+function isFirstHalf(view: RecordView): boolean {
+  return view.op === Op.delete && (view.flags & Flag.keyChange) !== 0;
+}
+
+/** The second half: the row comes under its new key. */
+function isSecondHalf(view: RecordView): boolean {
+  return view.op === Op.create && (view.flags & Flag.keyChange) !== 0;
+}
+
+function isReplayed(view: RecordView): boolean {
+  return (view.flags & Flag.replayed) !== 0;
+}
+
+/**
+ * What completes the record. A change of key is completed from the row under its old key. When it is replayed over a
+ * chunk whose snapshot has seen it, the old key is gone and the chunk has the row under its new one: as of that change
+ * or later, and what is later follows.
+ */
+function baseOf(walk: Walk, view: RecordView, name: string): Image | null {
+  if (!isSecondHalf(view)) return imageBefore(walk, name);
+  return walk.changedFrom ?? (isReplayed(view) ? imageBefore(walk, name) : null);
+}
+
+function imageBefore(walk: Walk, name: string): Image | null {
+  const local = walk.local.get(name);
+  return local === undefined ? (walk.before.get(name) ?? null) : local;
+}
+
+function forget(walk: Walk, tableId: number): void {
+  const prefix = rowName(rowId(tableId, new Uint8Array(0)));
+  for (const names of [walk.local, walk.before]) {
+    for (const name of names.keys()) if (name.startsWith(prefix)) walk.local.set(name, null);
+  }
+}
+
+function add(ids: Map<string, RowId>, id: RowId): void {
+  ids.set(rowName(id), id);
+}
+
+function flagged(view: RecordView, flags: number): Buffer {
+  const record = Buffer.from(view.record());
+  record[5] = flags;
+  return record;
+}
+
+function entryEnd(batch: ChangeBatch, entry: number): number {
+  const transaction = batch.transactions[entry];
+  return transaction === undefined ? Infinity : transaction.first + transaction.count;
+}
+
+/** A row that cannot be completed in a table that has to be whole. */
+function missing(schema: TableSchema): TidemarkError {
+  return new TidemarkError('WHOLE_ROW_MISSING', 'a row came without a large column that did not change, and no earlier image of the row is in the log', {
+    where: { table: tableName(schema) },
+  });
+}

@@ -1,0 +1,111 @@
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { SourceLog } from '../../../../contracts/log-engine.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { RecordView } from '../../../../contracts/record.ts';
+import type { Image } from './fill.ts';
+import { keyOf, tableOf, type RowId } from './row-id.ts';
+
+/** Where the index says that an image stands. */
+export interface Wanted {
+  readonly id: RowId;
+  readonly offset: Offset;
+}
+
+/** Images kept in memory, in bytes. */
+const CACHE_BYTES = 16 << 20;
+/** Records further apart than this are read on their own. */
+const NEAR = 256;
+/** Readings of the log side by side. */
+const PARALLEL = 4;
+
+/** Row images of the log by offset, durable ones only; the last used ones are kept. */
+export class LoggedImages {
+  readonly #log: SourceLog;
+  readonly #cache = new Map<Offset, Image>();
+  #cached = 0;
+
+  constructor(log: SourceLog) {
+    this.#log = log;
+  }
+
+  /** Keeps a copy of an image that stands at `offset` and is likely to be asked for. */
+  remember(offset: Offset, image: Image): void {
+    const size = image.end - image.start;
+    if (size > CACHE_BYTES / 8 || this.#cache.has(offset)) return;
+    const bytes = Buffer.from(image.bytes.subarray(image.start, image.end));
+    this.#cache.set(offset, { bytes, start: 0, end: size, schemaVersion: image.schemaVersion });
+    this.#cached += size;
+    for (const [oldest, kept] of this.#cache) {
+      if (this.#cached <= CACHE_BYTES) break;
+      this.#cache.delete(oldest);
+      this.#cached -= kept.end;
+    }
+  }
+
+  /** The images, in the order asked for. @throws TidemarkError `RECORD_CORRUPT` when another row stands there */
+  async read(wanted: readonly Wanted[], signal: AbortSignal): Promise<Image[]> {
+    const images = new Array<Image | undefined>(wanted.length);
+    const missing: number[] = [];
+    wanted.forEach(({ offset }, index) => {
+      const kept = this.#cache.get(offset);
+      if (kept === undefined) missing.push(index);
+      else {
+        // The last used stands last.
+        this.#cache.delete(offset);
+        this.#cache.set(offset, kept);
+        images[index] = kept;
+      }
+    });
+    missing.sort((a, b) => (wanted[a] as Wanted).offset - (wanted[b] as Wanted).offset);
+    const groups = grouped(missing, wanted);
+    const worker = async () => {
+      for (let group = groups.shift(); group !== undefined; group = groups.shift()) await this.#readGroup(group, wanted, images, signal);
+    };
+    await Promise.all(Array.from({ length: Math.min(PARALLEL, groups.length) }, worker));
+    return images.map((image, index) => image ?? missingAt(wanted[index] as Wanted));
+  }
+
+  async #readGroup(group: readonly number[], wanted: readonly Wanted[], images: (Image | undefined)[], signal: AbortSignal): Promise<void> {
+    const first = (wanted[group[0] as number] as Wanted).offset;
+    const last = (wanted[group.at(-1) as number] as Wanted).offset;
+    const view = new RecordView();
+    let next = 0;
+    for await (const batch of this.#log.read({ after: first - 1, to: last, follow: false, signal })) {
+      for (view.reset(batch.records); view.next() && next < group.length; ) {
+        const offset = batch.baseOffset + view.index;
+        while (next < group.length && (wanted[group[next] as number] as Wanted).offset === offset) {
+          const index = group[next++] as number;
+          images[index] = this.#taken(view, wanted[index] as Wanted);
+        }
+      }
+    }
+  }
+
+  #taken(view: RecordView, { id, offset }: Wanted): Image {
+    if (view.tableId !== tableOf(id) || !view.key().equals(keyOf(id)) || !view.hasAfter) return missingAt({ id, offset });
+    this.remember(offset, { bytes: view.bytes, start: view.afterStart, end: view.afterEnd, schemaVersion: view.schemaVersion });
+    // A copy of its own: the batch that was read is not kept for the sake of one row.
+    return this.#cache.get(offset) ?? { bytes: Buffer.from(view.after()), start: 0, end: view.afterEnd - view.afterStart, schemaVersion: view.schemaVersion };
+  }
+}
+
+/** Neighbours, by offset, that are read at once. */
+function grouped(sorted: readonly number[], wanted: readonly Wanted[]): number[][] {
+  const groups: number[][] = [];
+  let last = -Infinity;
+  for (const index of sorted) {
+    const { offset } = wanted[index] as Wanted;
+    const group = groups.at(-1);
+    if (group !== undefined && offset - last <= NEAR) group.push(index);
+    else groups.push([index]);
+    last = offset;
+  }
+  return groups;
+}
+
+function missingAt({ id, offset }: Wanted): never {
+  throw new TidemarkError('RECORD_CORRUPT', `the index of large rows names offset ${offset} for a row of table id ${tableOf(id)} that is not there`, {
+    where: { offset },
+    remedy: 'Delete the index (the folder `whole-rows` of the source in the data folder) while the hub is stopped: it is built again from the log.',
+  });
+}

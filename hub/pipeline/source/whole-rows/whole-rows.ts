@@ -1,0 +1,271 @@
+/**
+ * Whole rows (docs/protocol-copy.md, "Whole rows"): fills in what a source left out before a record enters the log.
+ *
+ * Three places know the newest whole image of a row, newest first: the generations (one for each appended batch that is
+ * not in the index yet), the spill (generations of a large unfinished transaction, on disk), and the index on disk, which
+ * holds durable offsets only. So whatever is cut from the log was never in the index, and after a cut it is enough to
+ * forget the rest and read the log on from the index's mark.
+ *
+ * Narrow rows cost one look at their flags.
+ */
+import type { Catalog } from '../../../../contracts/catalog.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { SourceLog } from '../../../../contracts/log-engine.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import type { Logger } from '../../../../contracts/runtime.ts';
+import type { RepairSet } from '../copy/session.ts';
+import type { RowCompleter } from '../stream-feed.ts';
+import { BatchCompletion, type Images } from './batch-completion.ts';
+import type { Image } from './fill.ts';
+import { Generation, type RowEntry, type Watched } from './generation.ts';
+import { IndexStore, writeEntry } from './index-store.ts';
+import { LoggedImages, type Wanted } from './logged-images.ts';
+import { keyOf, rowIdOfName, rowName, tableOf, type RowId } from './row-id.ts';
+import { Spill } from './spill.ts';
+
+/** Generations are written to the index once they hold this much, as far as they are durable. */
+const FLUSH_BYTES = 4 << 20;
+const FLUSH_ENTRIES = 4_096;
+/** A transaction that is not durable yet is spilled once its generations hold this much. */
+const SPILL_BYTES = 64 << 20;
+const SPILL_ENTRIES = 100_000;
+/** The index's mark follows the log at this distance, so that little is read after a crash. */
+const MARK_BYTES = 64 << 20;
+
+export interface WholeRowsOptions {
+  /** Of this source's index alone; made if it is not there. */
+  readonly directory: string;
+  readonly log: SourceLog;
+  readonly logger: Logger;
+}
+
+export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposable {
+  readonly #store: IndexStore;
+  readonly #log: SourceLog;
+  readonly #logger: Logger;
+  readonly #logged: LoggedImages;
+  readonly #spill: Spill;
+  readonly #watched: Watched = { indexed: new Set(), marked: new Set() };
+  readonly #stop = new AbortController();
+  #completion: BatchCompletion;
+  #generations: Generation[] = [];
+  #held = { bytes: 0, entries: 0 };
+  #unmarkedBytes = 0;
+  #marked: Offset = 0;
+
+  private constructor(options: WholeRowsOptions, store: IndexStore) {
+    this.#store = store;
+    this.#log = options.log;
+    this.#logger = options.logger;
+    this.#logged = new LoggedImages(options.log);
+    this.#spill = new Spill(store);
+    this.#completion = new BatchCompletion(this);
+  }
+
+  /**
+   * Opens the index. It is brought to the log's end by the first {@link rolledBack}, which comes when the log's writer is
+   * opened. @throws TidemarkError `WHOLE_ROW_INDEX`
+   */
+  static async open(options: WholeRowsOptions): Promise<WholeRows> {
+    return new WholeRows(options, await IndexStore.open(options.directory));
+  }
+
+  /**
+   * The batch with its placeholders filled in: itself when there are none. In a table that is not consistent yet, a row
+   * that nothing is known of stays incomplete and is not applied; its key joins the repair set. The records of a keyless
+   * table that is not consistent yet are held back (not applied). Each batch is to be appended before the next one comes.
+   * @throws TidemarkError `WHOLE_ROW_MISSING` in a consistent table
+   */
+  async complete(batch: ChangeBatch, catalog: Catalog): Promise<ChangeBatch> {
+    await this.#makeRoom();
+    return this.#completion.complete(batch, catalog);
+  }
+
+  appended(batch: ChangeBatch): void {
+    const generation = new Generation(batch, this.#watched, this.#completion.completedAt);
+    this.#completion.appended(generation);
+    this.#unmarkedBytes += batch.records.length;
+    if (generation.isEmpty) return;
+    this.#generations.push(generation);
+    this.#held.bytes += generation.bytes;
+    this.#held.entries += generation.entries.size;
+  }
+
+  /** Everything after `offset` was cut; the rest becomes durable by itself. Also called once at the beginning. */
+  async rolledBack(offset: Offset): Promise<void> {
+    this.#forget();
+    await this.#spill.clear();
+    await this.#log.reached(offset, this.#stop.signal);
+    const mark = await this.#store.mark();
+    if (mark === null || !this.#belongs(mark, offset)) await this.#startOver(mark === null ? 'new' : 'of another log');
+    else this.#marked = mark.offset;
+    this.#watched.indexed.clear();
+    this.#watched.marked.clear();
+    for (const tableId of await this.#store.tables('e')) this.#watched.indexed.add(tableId);
+    for (const tableId of await this.#store.tables('i')) {
+      this.#watched.indexed.add(tableId);
+      this.#watched.marked.add(tableId);
+    }
+    if (offset > this.#marked) await this.#catchUp(offset);
+    this.#completion = new BatchCompletion(this);
+  }
+
+  async repairKeys(tableId: number, limit: number): Promise<Buffer[]> {
+    await this.#flush();
+    if (this.#generations.length > 0 || !this.#spill.isEmpty) {
+      throw new TidemarkError('INTERNAL', 'the repair set was asked for before everything was durable');
+    }
+    return (await this.#store.rows('i', tableId, limit)).map(keyOf);
+  }
+
+  mayHave(tableId: number): boolean {
+    return this.#watched.indexed.has(tableId);
+  }
+
+  async newest(ids: readonly RowId[]): Promise<(Image | null)[]> {
+    const found = new Array<Image | null>(ids.length).fill(null);
+    let left: number[] = [];
+    ids.forEach((id, index) => {
+      const entry = this.#inMemory(id);
+      if (entry === undefined) left.push(index);
+      else if (entry.kind === 'image') found[index] = entry.image;
+    });
+    if (left.length > 0 && !this.#spill.isEmpty) left = await this.#fromSpill(ids, left, found);
+    if (left.length > 0) await this.#fromIndex(ids, left, found);
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    try {
+      await this.#flush();
+    } finally {
+      await this.#store[Symbol.asyncDispose]();
+    }
+  }
+
+  #inMemory(id: RowId): RowEntry | undefined {
+    const name = rowName(id);
+    const tableId = tableOf(id);
+    for (let index = this.#generations.length - 1; index >= 0; index--) {
+      const generation = this.#generations[index] as Generation;
+      const entry = generation.entries.get(name);
+      if (entry !== undefined) return entry;
+      if (generation.clearedAll || generation.cleared.has(tableId)) return { kind: 'none' };
+    }
+    return undefined;
+  }
+
+  /** Fills in what the spill knows; answers the indexes that it does not know. */
+  async #fromSpill(ids: readonly RowId[], indexes: readonly number[], found: (Image | null)[]): Promise<number[]> {
+    const spilled = await this.#spill.get(indexes.map((index) => ids[index] as RowId));
+    return indexes.filter((index, place) => {
+      const image = spilled[place];
+      if (image !== undefined) found[index] = image;
+      return image === undefined;
+    });
+  }
+
+  async #fromIndex(ids: readonly RowId[], indexes: readonly number[], found: (Image | null)[]): Promise<void> {
+    const entries = await this.#store.getMany('e', indexes.map((index) => ids[index] as RowId));
+    const wanted: Wanted[] = [];
+    const places: number[] = [];
+    entries.forEach((entry, place) => {
+      if (entry === undefined) return;
+      const index = indexes[place] as number;
+      wanted.push({ id: ids[index] as RowId, offset: Number(entry.readBigUInt64BE(0)) });
+      places.push(index);
+    });
+    const images = await this.#logged.read(wanted, this.#stop.signal);
+    places.forEach((index, place) => {
+      found[index] = images[place] as Image;
+    });
+  }
+
+  async #makeRoom(): Promise<void> {
+    const { bytes, entries } = this.#held;
+    if (bytes >= FLUSH_BYTES || entries >= FLUSH_ENTRIES || this.#unmarkedBytes >= MARK_BYTES) await this.#flush();
+    if (this.#held.bytes < SPILL_BYTES && this.#held.entries < SPILL_ENTRIES) return;
+    for (const generation of this.#generations) await this.#spill.add(generation);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#generations = [];
+    this.#held = { bytes: 0, entries: 0 };
+  }
+
+  /** Writes what is durable to the index, and how far the index is. */
+  async #flush(): Promise<void> {
+    const durable = this.#log.state().highWatermark;
+    if (durable <= this.#marked) return;
+    if (!this.#spill.isEmpty) {
+      if (this.#spill.lastOffset > durable) return;
+      await this.#spill.moveToIndex();
+    }
+    let first = this.#generations[0];
+    while (first !== undefined && first.lastOffset <= durable) {
+      await this.#write(first);
+      this.#generations.shift();
+      this.#held.bytes -= first.bytes;
+      this.#held.entries -= first.entries.size;
+      first = this.#generations[0];
+    }
+    // A generation that reaches beyond what is durable is not in the index, whole as it is: the mark stays before it.
+    const offset = first === undefined ? durable : Math.min(durable, first.firstOffset - 1);
+    await this.#setMark(offset);
+    if (first === undefined) this.#unmarkedBytes = 0;
+  }
+
+  async #setMark(offset: Offset): Promise<void> {
+    const { logId } = this.#log.state();
+    await this.#store.write({ logId, epoch: offset === 0 ? '' : this.#log.epochAt(offset), offset });
+    this.#marked = offset;
+  }
+
+  async #write(generation: Generation): Promise<void> {
+    const store = this.#store;
+    if (generation.clearedAll) {
+      await store.clear('e');
+      await store.clear('i');
+    }
+    for (const tableId of generation.cleared) {
+      await store.clear('e', tableId);
+      await store.clear('i', tableId);
+    }
+    // Before the entries: a batch read from the log may hold a `copied` and what came after it.
+    for (const tableId of generation.unmarked) await store.clear('i', tableId);
+    for (const [name, entry] of generation.entries) {
+      const id = rowIdOfName(name);
+      writeEntry(store, id, entry.kind === 'image' ? entry.offset : entry.kind, generation.marked.has(tableOf(id)));
+      if (entry.kind === 'image' && entry.completed) this.#logged.remember(entry.offset, entry.image);
+      if (store.isFull) await store.write();
+    }
+    await store.write();
+  }
+
+  #belongs(mark: { logId: string; epoch: string; offset: Offset }, end: Offset): boolean {
+    if (mark.logId !== this.#log.state().logId || mark.offset > end) return false;
+    return mark.offset === 0 || mark.epoch === this.#log.epochAt(mark.offset);
+  }
+
+  async #startOver(why: string): Promise<void> {
+    this.#logger.log('info', 'whole-row-index-rebuilt', { source: this.#log.source, why });
+    await this.#store.clear('e');
+    await this.#store.clear('i');
+    this.#marked = 0;
+  }
+
+  /** Reads the log from the mark to `end`, which is durable, into the index. */
+  async #catchUp(end: Offset): Promise<void> {
+    for await (const batch of this.#log.read({ after: this.#marked, to: end, follow: false, signal: this.#stop.signal })) {
+      const generation = new Generation(batch, this.#watched, NONE_COMPLETED);
+      if (!generation.isEmpty) await this.#write(generation);
+    }
+    await this.#setMark(end);
+    this.#unmarkedBytes = 0;
+  }
+}
+
+const NONE_COMPLETED: ReadonlySet<number> = new Set();

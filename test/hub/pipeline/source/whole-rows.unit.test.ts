@@ -1,0 +1,255 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { BatchBuilder, type ChangeBatch } from '../../../../contracts/change-batch.ts';
+import { Catalog } from '../../../../contracts/catalog.ts';
+import { encodeControl, type Control } from '../../../../contracts/control.ts';
+import type { LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
+import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
+import { RecordView } from '../../../../contracts/record.ts';
+import { buildImage, PLACEHOLDER, readImage } from '../../../../contracts/row-image.ts';
+import { encodeSchema, type TableSchema } from '../../../../contracts/schema.ts';
+import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
+import { WholeRows } from '../../../../hub/pipeline/source/whole-rows/whole-rows.ts';
+import { createTestRuntime } from '../../../fixtures/runtime.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../../../fixtures/temp.ts';
+import { keyOf, MODEL_SCHEMA } from './copy-model.ts';
+import { positionOf } from './numbered-positions.ts';
+
+const NONE = Buffer.alloc(0);
+const BIG = 'large '.repeat(600);
+
+/** A log with its writer and its index, as the capture pipeline uses them. */
+class Rig implements AsyncDisposable {
+  readonly directory: TemporaryDirectory;
+  catalog = new Catalog();
+  #engine: EmbeddedLogEngine | null = null;
+  #writer: LogWriter | null = null;
+  #rows: WholeRows | null = null;
+  log!: SourceLog;
+  #position = 0;
+
+  constructor(directory: TemporaryDirectory) {
+    this.directory = directory;
+  }
+
+  static async start(schema: TableSchema = MODEL_SCHEMA, state: 'consistent' | 'copying' = 'consistent'): Promise<Rig> {
+    const rig = new Rig(await temporaryDirectory('whole-rows'));
+    await rig.open();
+    await rig.append((builder) => builder.record(Op.schema, 0, 1, schema.version, NONE, NONE, encodeSchema(schema)));
+    await rig.control({ type: 'copying', reason: 'first', copyState: '' });
+    if (state === 'consistent') await rig.control({ type: 'copied', rows: 0 });
+    return rig;
+  }
+
+  async open(): Promise<void> {
+    const runtime = createTestRuntime();
+    this.#engine = await EmbeddedLogEngine.create(this.directory.path, runtime);
+    this.log = await this.#engine.open('shop', { create: true });
+    this.#rows = await WholeRows.open({ directory: join(this.directory.path, 'index'), log: this.log, logger: runtime.logger });
+    this.#writer = await this.log.openWriter(() => undefined);
+    await this.#rows.rolledBack(this.#writer.start.highWatermark);
+    this.catalog = this.log.catalog();
+  }
+
+  async close(): Promise<void> {
+    await this.#rows?.[Symbol.asyncDispose]();
+    await this.#writer?.[Symbol.asyncDispose]();
+    await this.#engine?.[Symbol.asyncDispose]();
+    this.#rows = this.#writer = this.#engine = null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+    await this.directory[Symbol.asyncDispose]();
+  }
+
+  get rows(): WholeRows {
+    if (this.#rows === null) throw new Error('not open');
+    return this.#rows;
+  }
+
+  /** One transaction; what was appended. */
+  append(build: (builder: BatchBuilder) => void, kind: 'source' | 'hub' = 'source'): Promise<ChangeBatch> {
+    const builder = new BatchBuilder(1 << 14);
+    builder.begin(kind, 1, 0);
+    build(builder);
+    builder.commit(positionOf(++this.#position));
+    return this.write(builder.take());
+  }
+
+  async write(batch: ChangeBatch): Promise<ChangeBatch> {
+    if (this.#writer === null) throw new Error('not open');
+    const complete = await this.rows.complete(batch, this.catalog);
+    const { baseOffset } = await this.#writer.append(complete);
+    const placed = complete.placedAt(baseOffset);
+    this.rows.appended(placed);
+    const view = new RecordView();
+    for (view.reset(placed.records); view.next(); ) this.catalog.apply(view, baseOffset + view.index);
+    return placed;
+  }
+
+  async rollback(): Promise<void> {
+    if (this.#writer === null) throw new Error('not open');
+    await this.rows.rolledBack(await this.#writer.rollback());
+  }
+
+  async flush(): Promise<void> {
+    await this.#writer?.flush();
+  }
+
+  control(control: Control): Promise<ChangeBatch> {
+    return this.append((builder) => builder.record(Op.control, 0, 1, 0, NONE, NONE, encodeControl(control)), 'hub');
+  }
+}
+
+function whole(builder: BatchBuilder, key: number, note: string, big: string, version = 1): void {
+  builder.record(Op.create, Flag.wide, 1, version, keyOf(key), NONE, buildImage([String(key), note, big]));
+}
+
+function partial(builder: BatchBuilder, key: number, note: string): void {
+  builder.record(Op.update, Flag.incomplete | Flag.wide, 1, 1, keyOf(key), NONE, buildImage([String(key), note, PLACEHOLDER]));
+}
+
+function move(builder: BatchBuilder, from: number, to: number, note: string): void {
+  builder.record(Op.delete, Flag.keyChange, 1, 1, keyOf(from), NONE, NONE);
+  builder.record(Op.create, Flag.keyChange | Flag.incomplete | Flag.wide, 1, 1, keyOf(to), NONE, buildImage([String(to), note, PLACEHOLDER]));
+}
+
+function last(batch: ChangeBatch): { flags: number; cells: unknown[] } {
+  const view = new RecordView();
+  let found: { flags: number; cells: unknown[] } = { flags: 0, cells: [] };
+  for (view.reset(batch.records); view.next(); ) if (isRowOp(view.op)) found = { flags: view.flags, cells: view.hasAfter ? readImage(view.after()) : [] };
+  return found;
+}
+
+const COMPLETE = (key: number, note: string, big = BIG) => ({ flags: expect.any(Number) as number, cells: [String(key), note, big] });
+
+describe('whole rows', () => {
+  it('leave a batch without large values as it is', async () => {
+    await using rig = await Rig.start();
+    const builder = new BatchBuilder(1 << 14);
+    builder.begin('source', 1, 0);
+    builder.record(Op.create, 0, 1, 1, keyOf(1), NONE, buildImage(['1', 'a', 'b']));
+    builder.commit(positionOf(9));
+    const batch = builder.take();
+    expect(await rig.rows.complete(batch, rig.catalog)).toBe(batch);
+  });
+
+  it('are completed from the same batch, the batch before, and the log', async () => {
+    await using rig = await Rig.start();
+    const both = await rig.append((builder) => {
+      whole(builder, 1, 'a', BIG);
+      partial(builder, 1, 'b');
+    });
+    expect(last(both)).toEqual(COMPLETE(1, 'b'));
+    const next = await rig.append((builder) => partial(builder, 1, 'c'));
+    expect(last(next)).toEqual(COMPLETE(1, 'c'));
+    expect(last(next).flags & (Flag.incomplete | Flag.notApplied)).toBe(0);
+    await rig.flush();
+    await rig.close();
+    await rig.open();
+    expect(last(await rig.append((builder) => partial(builder, 1, 'd')))).toEqual(COMPLETE(1, 'd'));
+  });
+
+  it('are completed across a change of key, also when a batch ends between its halves', async () => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    expect(last(await rig.append((builder) => move(builder, 1, 2, 'b')))).toEqual(COMPLETE(2, 'b'));
+    const builder = new BatchBuilder(1 << 14);
+    builder.begin('source', 1, 0);
+    builder.record(Op.delete, Flag.keyChange, 1, 1, keyOf(2), NONE, NONE);
+    await rig.write(builder.take());
+    builder.record(Op.create, Flag.keyChange | Flag.incomplete | Flag.wide, 1, 1, keyOf(3), NONE, buildImage(['3', 'c', PLACEHOLDER]));
+    builder.commit(positionOf(50));
+    expect(last(await rig.write(builder.take()))).toEqual(COMPLETE(3, 'c'));
+  });
+
+  it('that nothing is known of are an error in a consistent table', async () => {
+    await using rig = await Rig.start();
+    await expect(rig.append((builder) => partial(builder, 7, 'a'))).rejects.toMatchObject({ code: 'WHOLE_ROW_MISSING' });
+  });
+
+  it.each(['delete', 'truncate', 'copying'] as const)('are not completed from before a %s', async (what) => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    await rig.flush();
+    if (what === 'delete') await rig.append((builder) => builder.record(Op.delete, 0, 1, 1, keyOf(1), NONE, NONE));
+    if (what === 'truncate') await rig.append((builder) => builder.record(Op.truncate, 0, 1, 1, NONE, NONE, NONE));
+    if (what === 'copying') await rig.control({ type: 'copying', reason: 'recopy', copyState: '' });
+    const again = rig.append((builder) => partial(builder, 1, 'b'));
+    if (what === 'copying') expect(last(await again).flags & Flag.notApplied).toBe(Flag.notApplied);
+    else await expect(again).rejects.toMatchObject({ code: 'WHOLE_ROW_MISSING' });
+  });
+
+  it('that nothing is known of are held back while the table is copied, until they are read again', async () => {
+    await using rig = await Rig.start(MODEL_SCHEMA, 'copying');
+    const held = last(await rig.append((builder) => partial(builder, 1, 'a')));
+    expect(held.flags & (Flag.incomplete | Flag.notApplied)).toBe(Flag.incomplete | Flag.notApplied);
+    await rig.append((builder) => partial(builder, 2, 'a'));
+    await rig.flush();
+    expect(await rig.rows.repairKeys(1, 10)).toEqual([keyOf(1), keyOf(2)]);
+    expect(await rig.rows.repairKeys(1, 1)).toEqual([keyOf(1)]);
+    // One comes again as a large row, the other as a narrow one.
+    await rig.append((builder) => builder.record(Op.read, Flag.wide, 1, 1, keyOf(1), NONE, buildImage(['1', 'a', BIG])), 'hub');
+    await rig.append((builder) => builder.record(Op.read, 0, 1, 1, keyOf(2), NONE, buildImage(['2', 'a', null])), 'hub');
+    await rig.flush();
+    expect(await rig.rows.repairKeys(1, 10)).toEqual([]);
+    expect(last(await rig.append((builder) => partial(builder, 1, 'b')))).toEqual(COMPLETE(1, 'b'));
+  });
+
+  it('remember the repair set over a restart', async () => {
+    await using rig = await Rig.start(MODEL_SCHEMA, 'copying');
+    await rig.append((builder) => partial(builder, 5, 'a'));
+    await rig.flush();
+    await rig.close();
+    await rig.open();
+    expect(await rig.rows.repairKeys(1, 10)).toEqual([keyOf(5)]);
+  });
+
+  it('forget what was cut from the log', async () => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    await rig.flush();
+    const builder = new BatchBuilder(1 << 14);
+    builder.begin('source', 1, 0);
+    whole(builder, 1, 'cut', 'cut '.repeat(600));
+    await rig.write(builder.take());
+    await rig.rollback();
+    expect(last(await rig.append((next) => partial(next, 1, 'b')))).toEqual(COMPLETE(1, 'b'));
+  });
+
+  it('are completed in a transaction that is larger than memory, and after it', { timeout: 60_000 }, async () => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'before', BIG));
+    const builder = new BatchBuilder(1 << 20);
+    builder.begin('source', 1, 0);
+    const huge = 'h'.repeat(1 << 20);
+    for (let key = 10; key < 90; key++) {
+      whole(builder, key, 'a', huge);
+      await rig.write(builder.take());
+    }
+    partial(builder, 10, 'b');
+    partial(builder, 1, 'c');
+    builder.record(Op.delete, 0, 1, 1, keyOf(11), NONE, NONE);
+    builder.commit(positionOf(1_000));
+    expect(last(await rig.write(builder.take())).flags).toBe(0);
+    await rig.flush();
+    expect(last(await rig.append((next) => partial(next, 10, 'd')))).toEqual(COMPLETE(10, 'd', huge));
+    expect(last(await rig.append((next) => partial(next, 1, 'e')))).toEqual(COMPLETE(1, 'e'));
+    await expect(rig.append((next) => partial(next, 11, 'f'))).rejects.toMatchObject({ code: 'WHOLE_ROW_MISSING' });
+  });
+
+  it('are completed from an image of an older shape', async () => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    const [column] = MODEL_SCHEMA.columns;
+    if (column === undefined) throw new Error('no column');
+    const added = { ...column, number: 9, name: 'added', nullable: true, fill: 'filled' };
+    const next: TableSchema = { ...MODEL_SCHEMA, version: 2, columns: [...MODEL_SCHEMA.columns, added] };
+    const batch = await rig.append((builder) => {
+      builder.record(Op.schema, 0, 1, 2, NONE, NONE, encodeSchema(next));
+      builder.record(Op.update, Flag.incomplete | Flag.wide, 1, 2, keyOf(1), NONE, buildImage(['1', 'b', PLACEHOLDER, PLACEHOLDER]));
+    });
+    expect(last(batch).cells).toEqual(['1', 'b', BIG, 'filled']);
+  });
+});
