@@ -9,7 +9,7 @@ import { CANONICAL_SETTINGS } from '../../contracts/types/postgres-session.ts';
 import type { Clock, Runtime } from '../../contracts/runtime.ts';
 import { postgresError } from './errors.ts';
 import { resolveOptions, type PostgresOptions } from './options.ts';
-import { parseAddress, type Address, type HostAddress, type TargetSession } from './url.ts';
+import { isWanted, parseAddress, passesOf, SERVER_ROLE_SQL, type Address, type HostAddress, type TargetSession } from './url.ts';
 import { WireSocket, type TlsPlan } from './wire.ts';
 
 /** Settings of every session, after those of the address: the canonical ones, and no limits of the role's. */
@@ -69,7 +69,8 @@ export class Endpoint {
     const options = await this.options();
     const address = parseAddress(options.url);
     let unreachable: TidemarkError | null = null;
-    for (const target of targetsOf(address.target)) {
+    const wanted = address.target ?? 'any';
+    for (const target of passesOf(wanted)) {
       for (const host of address.hosts) {
         try {
           const session = await this.#openHost(options, address, host, signal);
@@ -83,7 +84,7 @@ export class Endpoint {
       }
     }
     if (unreachable !== null) throw unreachable;
-    throw new TidemarkError('POSTGRES_NO_HOST', `no host is ${address.target}`, { where: { source: this.#config.name } });
+    throw new TidemarkError('POSTGRES_NO_HOST', `no host is ${wanted}`, { where: { source: this.#config.name } });
   }
 
   /** One more connection to `host`, for a replication session. Nothing is connected yet. */
@@ -204,16 +205,8 @@ export async function endClient(client: pg.Client, socket: WireSocket, clock: Cl
   await clock.sleep(END_LIMIT_MS, ended.signal).then(() => socket.destroy(), () => undefined);
 }
 
-/** `prefer-standby` is two passes: standbys first, then anything. */
-function targetsOf(target: TargetSession): TargetSession[] {
-  return target === 'prefer-standby' ? ['standby', 'any'] : [target];
-}
-
 async function hasRole(session: Session, target: TargetSession): Promise<boolean> {
   if (target === 'any') return true;
-  if (target === 'primary') return !session.inRecovery;
-  if (target === 'standby' || target === 'prefer-standby') return session.inRecovery;
-  const [row] = await session.query(`SELECT current_setting('transaction_read_only') AS read_only`);
-  const readOnly = session.inRecovery || row?.['read_only'] === 'on';
-  return target === 'read-only' ? readOnly : !readOnly;
+  const [row] = await session.query(SERVER_ROLE_SQL);
+  return isWanted({ inRecovery: row?.['recovery'] === 't', readOnly: row?.['read_only'] === 't' }, target);
 }

@@ -29,7 +29,8 @@ export interface Address {
   readonly key: string | undefined;
   /** TLS without asking first (PostgreSQL 17 and newer). */
   readonly directTls: boolean;
-  readonly target: TargetSession;
+  /** Null: the address does not say. */
+  readonly target: TargetSession | null;
   readonly connectTimeoutMs: number;
   readonly applicationName: string;
   /** Command-line options for the session, before the connector's own. */
@@ -65,11 +66,44 @@ export function parseAddress(url: string): Address {
     certificate: parameters.get('sslcert'),
     key: parameters.get('sslkey'),
     directTls: parameters.get('sslnegotiation') === 'direct',
-    target: oneOf<TargetSession>(parameters, 'target_session_attrs', TARGETS, 'any'),
+    target: parameters.has('target_session_attrs') ? oneOf<TargetSession>(parameters, 'target_session_attrs', TARGETS, 'any') : null,
     connectTimeoutMs: timeoutOf(parameters.get('connect_timeout')),
     applicationName: parameters.get('application_name') ?? 'tidemark',
     options: parameters.get('options') ?? '',
   };
+}
+
+/** What a session must know of its server for `isWanted`: one row of SERVER_ROLE_SQL, as text or parsed. */
+export interface ServerRole {
+  readonly inRecovery: boolean;
+  /** Transactions are read-only unless they say otherwise. */
+  readonly readOnly: boolean;
+}
+
+/** Answers `recovery` and `read_only` as `t` or `f`. */
+export const SERVER_ROLE_SQL = `SELECT left(pg_catalog.pg_is_in_recovery()::text, 1) AS recovery,
+  CASE pg_catalog.current_setting('transaction_read_only') WHEN 'on' THEN 't' ELSE 'f' END AS read_only`;
+
+/** What to look for, one after the other, over all hosts each: `prefer-standby` takes anything the second time. */
+export function passesOf(target: TargetSession): TargetSession[] {
+  return target === 'prefer-standby' ? ['standby', 'any'] : [target];
+}
+
+/** Whether a server is what `target_session_attrs` asks for, as libpq sees it. */
+export function isWanted(server: ServerRole, target: TargetSession): boolean {
+  switch (target) {
+    case 'any':
+      return true;
+    case 'primary':
+      return !server.inRecovery;
+    case 'standby':
+    case 'prefer-standby':
+      return server.inRecovery;
+    case 'read-only':
+      return server.inRecovery || server.readOnly;
+    case 'read-write':
+      return !server.inRecovery && !server.readOnly;
+  }
 }
 
 function parametersOf(query: string): ReadonlyMap<string, string> {

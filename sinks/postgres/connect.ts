@@ -3,7 +3,7 @@ import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { FileSystem } from '../../contracts/runtime.ts';
-import { type Address, type HostAddress, parseAddress } from '../../contracts/types/postgres-address.ts';
+import { type Address, type HostAddress, isWanted, parseAddress, passesOf, SERVER_ROLE_SQL, type TargetSession } from '../../contracts/types/postgres-address.ts';
 import { sinkError } from './errors.ts';
 
 const KEEPALIVE_IDLE_MS = 30_000;
@@ -17,7 +17,8 @@ export interface ConnectSettings {
 }
 
 /**
- * A client that is connected to the first host of the address that answers and takes writes.
+ * A client that is connected to the first host of the address that answers and is what `target_session_attrs` asks for;
+ * where the address names several hosts and does not say, the first that takes writes.
  * @param prepare run on each client before it connects: attach listeners there
  * @throws TidemarkError `SINK_UNREACHABLE`, `REPLICA_DENIED`, `POSTGRES_URL`, `POSTGRES_TLS`, `ABORTED`
  */
@@ -25,17 +26,32 @@ export async function connectClient(settings: ConnectSettings, files: FileSystem
   const address = parseAddress(settings.url);
   const password = settings.passwordFile === null ? address.password : await readPassword(files, settings.passwordFile);
   const tls = await tlsOptions(address, files);
+  const wanted = wantedOf(address);
   let last: TidemarkError | null = null;
-  for (const host of address.hosts) {
-    try {
-      return await connectHost({ address, host, password, tls, applicationName: settings.applicationName }, signal, prepare);
-    } catch (error) {
-      const failure = sinkError(error);
-      if (failure.code !== 'SINK_UNREACHABLE') throw failure;
-      last = failure;
+  for (const target of passesOf(wanted)) {
+    for (const host of address.hosts) {
+      try {
+        const client = await connectHost({ address, host, password, tls, applicationName: settings.applicationName }, signal, prepare);
+        if (await hasRole(client, target)) return client;
+        last ??= new TidemarkError('SINK_UNREACHABLE', `no host that answers is ${target}, as target_session_attrs asks for`);
+        await client.end();
+      } catch (error) {
+        const failure = sinkError(error);
+        if (failure.code !== 'SINK_UNREACHABLE') throw failure;
+        last = failure;
+      }
     }
   }
   throw last ?? new TidemarkError('SINK_UNREACHABLE', 'the address names no host');
+}
+
+/** @throws TidemarkError `POSTGRES_URL` for a role that nothing can be written to */
+function wantedOf({ target, hosts }: Address): TargetSession {
+  if (target === null) return hosts.length > 1 ? 'read-write' : 'any';
+  if (target !== 'standby' && target !== 'prefer-standby' && target !== 'read-only') return target;
+  throw new TidemarkError('POSTGRES_URL', `target_session_attrs is ${target}, and a sink writes`, {
+    remedy: 'Use `read-write`, `primary` or `any` in the `url` of the sink.',
+  });
 }
 
 interface HostPlan {
@@ -49,17 +65,13 @@ interface HostPlan {
 async function connectHost(plan: HostPlan, signal: AbortSignal, prepare: (client: pg.Client) => void): Promise<pg.Client> {
   const { address, host } = plan;
   const mode = host.host.startsWith('/') || address.sslMode === 'allow' ? 'disable' : address.sslMode;
-  let client: pg.Client;
   try {
-    client = await connectOnce(plan, mode !== 'disable', signal, prepare);
+    return await connectOnce(plan, mode !== 'disable', signal, prepare);
   } catch (error) {
     if (!isWithoutTls(error)) throw error;
     if (mode !== 'prefer') throw new TidemarkError('POSTGRES_TLS', `${host.host} offers no TLS, and sslmode is ${mode}`, { cause: error });
-    client = await connectOnce(plan, false, signal, prepare);
+    return connectOnce(plan, false, signal, prepare);
   }
-  if (address.hosts.length === 1 || (await takesWrites(client))) return client;
-  await client.end();
-  throw new TidemarkError('SINK_UNREACHABLE', `${host.host} is a standby`);
 }
 
 async function connectOnce(plan: HostPlan, secure: boolean, signal: AbortSignal, prepare: (client: pg.Client) => void): Promise<pg.Client> {
@@ -98,9 +110,20 @@ async function connectOnce(plan: HostPlan, secure: boolean, signal: AbortSignal,
 /** What `parseAddress` gives where the address names no application. */
 const DEFAULT_NAME = 'tidemark';
 
-async function takesWrites(client: pg.Client): Promise<boolean> {
-  const { rows } = await client.query<{ standby: boolean }>('SELECT pg_catalog.pg_is_in_recovery() AS standby');
-  return rows[0]?.standby === false;
+/** A client that cannot tell is broken off. */
+async function hasRole(client: pg.Client, target: TargetSession): Promise<boolean> {
+  if (target === 'any') return true;
+  try {
+    return await isServer(client, target);
+  } catch (error) {
+    client.connection.stream.destroy();
+    throw error;
+  }
+}
+
+async function isServer(client: pg.Client, target: TargetSession): Promise<boolean> {
+  const { rows } = await client.query<{ recovery: string; read_only: string }>(SERVER_ROLE_SQL);
+  return isWanted({ inRecovery: rows[0]?.recovery === 't', readOnly: rows[0]?.read_only === 't' }, target);
 }
 
 /** The driver's own text, which it gives no code. */

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { describeError, TidemarkError } from '../../../contracts/errors/error.ts';
-import { parseAddress } from '../../../connectors/postgres/url.ts';
+import { isWanted, parseAddress, passesOf } from '../../../connectors/postgres/url.ts';
 
 describe('addresses', () => {
   it('have defaults', () => {
     expect(parseAddress('postgres://me@db.example/shop')).toMatchObject({
-      hosts: [{ host: 'db.example', port: 5432 }], user: 'me', password: undefined, database: 'shop', sslMode: 'prefer', target: 'any',
+      hosts: [{ host: 'db.example', port: 5432 }], user: 'me', password: undefined, database: 'shop', sslMode: 'prefer', target: null,
       applicationName: 'tidemark',
     });
     expect(parseAddress('postgresql://me@')).toMatchObject({ hosts: [{ host: 'localhost', port: 5432 }], database: 'me' });
@@ -44,5 +44,25 @@ describe('addresses', () => {
         expect(describeError(error)).not.toContain('hunter2');
       }
     }
+  });
+});
+
+describe('target_session_attrs', () => {
+  const primary = { inRecovery: false, readOnly: false };
+  const servers = { primary, readOnlyPrimary: { ...primary, readOnly: true }, standby: { inRecovery: true, readOnly: true } };
+
+  it.each([
+    ['any', ['primary', 'readOnlyPrimary', 'standby']],
+    ['read-write', ['primary']],
+    ['read-only', ['readOnlyPrimary', 'standby']],
+    ['primary', ['primary', 'readOnlyPrimary']],
+    ['standby', ['standby']],
+  ] as const)('%s takes %j', (target, taken) => {
+    expect(Object.entries(servers).filter(([, server]) => isWanted(server, target)).map(([name]) => name)).toEqual(taken);
+    expect(passesOf(target)).toEqual([target]);
+  });
+
+  it('prefer-standby looks for a standby first, then takes anything', () => {
+    expect(passesOf('prefer-standby')).toEqual(['standby', 'any']);
   });
 });

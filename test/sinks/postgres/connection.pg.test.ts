@@ -58,6 +58,29 @@ test('the first of several hosts that answers is taken', async () => {
   await expect(open('postgres://postgres@127.0.0.1:1,127.0.0.1:2/postgres')).rejects.toMatchObject({ code: 'SINK_UNREACHABLE', retry: 'auto' });
 });
 
+test('target_session_attrs chooses among several hosts; without it the first that takes writes is taken', async () => {
+  await using standby = await startPostgres();
+  await standby.stop('fast');
+  await standby.addFile('standby.signal', '');
+  await standby.start();
+  const hosts = `postgres://postgres@127.0.0.1:${standby.port},127.0.0.1:${server.port}/postgres`;
+  await open(hosts);
+  await open(`${hosts}?target_session_attrs=read-write`);
+  await open(`${hosts}?target_session_attrs=primary`);
+  await expect(open(`${hosts}?target_session_attrs=any`)).rejects.toMatchObject({ code: 'SINK_UNREACHABLE', message: expect.stringContaining('read-only') as string });
+  await expect(open(`postgres://postgres@127.0.0.1:${standby.port}/postgres?target_session_attrs=primary`)).rejects.toMatchObject({
+    code: 'SINK_UNREACHABLE', retry: 'auto', message: expect.stringContaining('target_session_attrs') as string,
+  });
+  for (const role of ['standby', 'read-only', 'prefer-standby']) {
+    await expect(open(`${hosts}?target_session_attrs=${role}`)).rejects.toMatchObject({ code: 'POSTGRES_URL', retry: 'operator', remedy: expect.stringContaining('read-write') as string });
+  }
+  await server.query('CREATE ROLE reader LOGIN; ALTER ROLE reader SET default_transaction_read_only = on');
+  await server.query('CREATE DATABASE reader OWNER reader');
+  const asReader = `postgres://reader@127.0.0.1:${server.port}/reader?target_session_attrs=`;
+  await expect(open(`${asReader}read-write`)).rejects.toMatchObject({ code: 'SINK_UNREACHABLE' });
+  await open(`${asReader}primary`);
+});
+
 test('a password from a file, read at each opening', async () => {
   await server.query("CREATE ROLE filed LOGIN PASSWORD 'in file'");
   await server.query('CREATE DATABASE filed OWNER filed');
