@@ -67,9 +67,6 @@ export class CrashRun {
     const clock = new SimulatedClock();
     const runtime = createTestRuntime({ files: this.#files, clock, seed: Math.floor(this.#unit() * 1e9) });
     let [engine, log] = await this.#openLog(runtime);
-    // What an open log shows to readers is durable.
-    const { highWatermark, position } = log.state();
-    this.#told = { highWatermark, position };
     let writer = await this.#insist(() => this.#openWriter(log));
     let isClosed = false;
     for (let step = 0; step < steps; step++) {
@@ -105,7 +102,11 @@ export class CrashRun {
 
   async #openLog(runtime: TestRuntime): Promise<[EmbeddedLogEngine, SourceLog]> {
     const engine = await this.#insist(() => EmbeddedLogEngine.create('/data', runtime, OPTIONS));
-    return [engine, await this.#insist(() => engine.open('shop', { create: true }))];
+    const log = await this.#insist(() => engine.open('shop', { create: true }));
+    // What an open log shows to readers is durable.
+    const { highWatermark, position } = log.state();
+    this.#told = { highWatermark, position };
+    return [engine, log];
   }
 
   /** Tries again until no fault is left to be injected. */
@@ -142,10 +143,16 @@ export class CrashRun {
     return writer;
   }
 
-  /** The log may have lost what was not durable: the reference follows it, after the same check as after a crash. */
+  /**
+   * The log may have lost what was not durable: the reference follows it, after the same check as after a crash. It
+   * follows only when the writer is open: until then nothing is cut, and what a failed sync has left on the disk may be
+   * found there by the next process.
+   */
   async #reopenWriter(log: SourceLog): Promise<LogWriter> {
-    await this.#follow(log);
-    return await this.#openWriter(log);
+    const prefix = await this.#compare(log);
+    const writer = await this.#openWriter(log);
+    this.#follow(prefix, log);
+    return writer;
   }
 
   #checkpointOf(log: SourceLog): Checkpoint {
@@ -157,12 +164,13 @@ export class CrashRun {
     const runtime = createTestRuntime({ files: this.#files.fork() });
     const engine = await EmbeddedLogEngine.create('/data', runtime, OPTIONS);
     const log = await engine.open('shop', { create: true });
-    await this.#follow(log);
+    this.#follow(await this.#compare(log), log);
     if (this.#checkpoint !== null) expect(log.plan(this.#checkpoint).kind).toBe('resume');
     await engine[Symbol.asyncDispose]();
   }
 
-  async #follow(log: SourceLog): Promise<void> {
+  /** The part of the reference to which the log is equal; whatever was told durable is in it. */
+  async #compare(log: SourceLog): Promise<ReferenceLog> {
     const state = log.state();
     const read = await readAll(log, 0);
     const prefix = this.#reference.prefix(read.transactions.length);
@@ -174,6 +182,10 @@ export class CrashRun {
     const position = numberOf(state.position) ?? 0;
     expect(position).toBeGreaterThanOrEqual(numberOf(this.#told.position) ?? 0);
     expect(position).toBeLessThanOrEqual(this.#appended);
+    return prefix;
+  }
+
+  #follow(prefix: ReferenceLog, log: SourceLog): void {
     this.#reference = prefix;
     this.#workload.resumeAt(log.catalog());
   }
