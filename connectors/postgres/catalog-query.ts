@@ -214,7 +214,7 @@ export async function readTypes(session: Session, oids: readonly number[]): Prom
         ) AS part(oid)
     )
     SELECT t.oid, n.nspname, t.typname, t.typtype, t.typlen, t.typalign, t.typtypmod,
-           t.typcategory = 'A' AND t.typlen = -1 AND t.typelem <> 0 AND t.typdelim <> ' ' AND t.typname !~ '(int2|oid)vector' AS is_array,
+           t.typcategory = 'A' AND t.typlen = -1 AND t.typelem <> 0 AND t.typdelim <> ' ' AND t.typname NOT IN ('int2vector', 'oidvector') AS is_array,
            CASE t.typtype WHEN 'd' THEN t.typbasetype
              WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid)
              ${multirange ? "WHEN 'm' THEN (SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid)" : ''}
