@@ -18,8 +18,6 @@ export interface HubConfig {
 }
 
 export interface HubLimits {
-  /** Largest record in bytes; a larger row stops its table. Default 256 MiB. */
-  readonly rowBytes: number;
   /** Bytes that one pipeline may hold in flight. Default 32 MiB. */
   readonly pipelineBytes: number;
   /** WAL that the source may hold back for this hub before `onRetainedWal` acts, in bytes; null: no limit. */

@@ -71,7 +71,7 @@ export function proposedConfig(source: ProposedEndpoint, sinks: readonly Propose
     '  http: "127.0.0.1:7400"          # API and metrics; a loopback address',
     '  # limits:',
     '  #   retainedWal: 50GB           # WAL that the source may hold back for the hub ...',
-    '  #   onRetainedWal: warn         # ... before: warn | stop | drop-slot-and-recopy',
+    '  #   on_retained_wal: warn       # ... before: warn | stop | drop-slot-and-recopy',
     '',
     'sources:',
     `  ${source.name}:`,

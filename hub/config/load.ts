@@ -276,12 +276,11 @@ function errorOf(fault: Fault): TidemarkError {
 }
 
 function limitsOf(hub: HubSection): HubLimits {
-  const { rowBytes, pipelineBytes, retainedWal = null, onRetainedWal = DEFAULT_LIMITS.onRetainedWal } = hub.limits ?? {};
+  const { limits = {} } = hub;
   return {
-    rowBytes: rowBytes ?? defaultSize(DEFAULT_LIMITS.rowBytes),
-    pipelineBytes: pipelineBytes ?? defaultSize(DEFAULT_LIMITS.pipelineBytes),
-    retainedWal,
-    onRetainedWal,
+    pipelineBytes: limits.pipeline_memory ?? defaultSize(DEFAULT_LIMITS.pipeline_memory),
+    retainedWal: limits.retainedWal ?? null,
+    onRetainedWal: limits.on_retained_wal ?? DEFAULT_LIMITS.on_retained_wal,
   };
 }
 

@@ -29,15 +29,12 @@ const TABLE_PATTERN = Type.String({
 const CONNECTION_URL = Type.String({ minLength: 1, description: 'Connection URL; ${NAME} and ${file:path} are resolved' });
 
 /** As people write them. */
-export const DEFAULT_LIMITS = { rowBytes: '256MiB', pipelineBytes: '32MiB', onRetainedWal: 'warn' } as const;
+export const DEFAULT_LIMITS = { pipeline_memory: '32MiB', on_retained_wal: 'warn' } as const;
 
 const LIMITS = Type.Object(
   {
-    rowBytes: Type.Optional(
-      Type.Unsafe<number>(sizeOption({ min: '1MiB', max: '1GiB', default: DEFAULT_LIMITS.rowBytes, description: 'Largest record; a larger row stops its table' })),
-    ),
-    pipelineBytes: Type.Optional(
-      Type.Unsafe<number>(sizeOption({ min: '4MiB', max: '4GiB', default: DEFAULT_LIMITS.pipelineBytes, description: 'Bytes that one pipeline may hold in memory' })),
+    pipeline_memory: Type.Optional(
+      Type.Unsafe<number>(sizeOption({ min: '4MiB', max: '4GiB', default: DEFAULT_LIMITS.pipeline_memory, description: 'Bytes that one pipeline may hold in memory' })),
     ),
     retainedWal: Type.Optional(
       Type.Unsafe<number | null>({
@@ -45,12 +42,12 @@ const LIMITS = Type.Object(
         pattern: SIZE_PATTERN,
         size: { min: '64MiB' },
         default: null,
-        description: 'WAL that a source may hold back for the hub before onRetainedWal acts; null: no limit',
+        description: 'WAL that a source may hold back for the hub before on_retained_wal acts; null: no limit',
       }),
     ),
-    onRetainedWal: Type.Optional(
+    on_retained_wal: Type.Optional(
       Type.Enum(['warn', 'stop', 'drop-slot-and-recopy'], {
-        default: DEFAULT_LIMITS.onRetainedWal,
+        default: DEFAULT_LIMITS.on_retained_wal,
         description: 'What happens at the limit: a warning; the source stops; or its slot is dropped and its tables are copied again',
       }),
     ),

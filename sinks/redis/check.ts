@@ -103,7 +103,7 @@ async function checkServer(connection: Connection, options: RedisOptions, layout
   if (Number(info.get('maxmemory') ?? 0) > 0 && policy.startsWith('allkeys') && !options.acceptEviction) {
     error(
       'redis-eviction', `the server evicts keys when its memory is full (maxmemory-policy ${policy}): the checkpoint and rows would vanish`,
-      'Run `CONFIG SET maxmemory-policy noeviction`, or say `acceptEviction: true`.',
+      'Run `CONFIG SET maxmemory-policy noeviction`, or say `accept_eviction: true`.',
     );
   } else if (Number(info.get('maxmemory') ?? 0) > 0 && policy !== 'noeviction') {
     warning('redis-eviction', `the server may evict keys (maxmemory-policy ${policy})`, 'Run `CONFIG SET maxmemory-policy noeviction` where every row must be found.');

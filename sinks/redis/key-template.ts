@@ -197,7 +197,7 @@ export function compileTemplate(schema: TableSchema, source: TemplateSource): Ke
   if (literals.slice(1, -1).includes('')) throw refuse('has two columns without anything between them');
   const missing = schema.key.findIndex((_, ordinal) => !ordinals.includes(ordinal));
   if (missing >= 0 && !source.partial) {
-    throw refuse(`leaves out the key column ${keyColumn(schema, missing).name} (if the others are unique by themselves, say \`partialKey: true\`)`);
+    throw refuse(`leaves out the key column ${keyColumn(schema, missing).name} (if the others are unique by themselves, say \`partial_key: true\`)`);
   }
   const encoded = literals.map((literal) => Buffer.from(literal, 'utf8'));
   const placeholders = ordinals.map((ordinal, index) => ({

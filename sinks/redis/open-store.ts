@@ -140,9 +140,9 @@ function partitionOn(connection: Connection, { options }: OpenParts, tag: string
 }
 
 /** With tags a batch is spread over 64 transactions: each may be that much smaller. */
-function limitsOf({ transaction, transactionBytes, cluster }: RedisOptions): TransactionLimits {
+function limitsOf({ transactionCommands, transactionBytes, cluster }: RedisOptions): TransactionLimits {
   const share = cluster === 'tagged' ? 8 : 1;
-  return { commands: Math.ceil(transaction / share), bytes: Math.ceil(transactionBytes / share) };
+  return { commands: Math.ceil(transactionCommands / share), bytes: Math.ceil(transactionBytes / share) };
 }
 
 async function disposedOnFailure<T>(store: Store, work: () => Promise<T>): Promise<T> {

@@ -45,7 +45,7 @@ export const REDIS_OPTIONS = Type.Object(
     prefix: Type.Optional(
       Type.String({ minLength: 1, maxLength: 200, description: 'What the sink\'s own keys (checkpoint and such) begin with; default: tidemark:{NAME OF THE SINK}:' }),
     ),
-    transaction: Type.Optional(
+    transaction_commands: Type.Optional(
       Type.Integer({
         minimum: 100,
         maximum: MAX_TRANSACTION,
@@ -53,13 +53,13 @@ export const REDIS_OPTIONS = Type.Object(
         description: 'Commands in one Redis transaction, at most. Others wait while one runs: about 2 ms per 1,000',
       }),
     ),
-    transactionBytes: Type.Optional(
+    transaction_size: Type.Optional(
       Type.Unsafe<number>(sizeOption({ min: '64KiB', max: '256MiB', default: '8MiB', description: 'Bytes in one Redis transaction, about; one larger row makes a larger one' })),
     ),
     timeout: Type.Optional(
       Type.Unsafe<number>(durationOption({ min: '1s', max: '10m', default: '30s', description: 'A server that does not answer for so long is given up' })),
     ),
-    acceptEviction: Type.Optional(
+    accept_eviction: Type.Optional(
       Type.Boolean({ default: false, description: 'Accept a server that may evict keys: the cache then lacks rows that the log has' }),
     ),
   },
@@ -81,7 +81,7 @@ export const REDIS_TABLE_OPTIONS = Type.Object(
     key: Type.Optional(
       Type.String({ minLength: 1, description: 'Key template such as product:{id}; default: {schema}.{table}:{key...}' }),
     ),
-    partialKey: Type.Optional(
+    partial_key: Type.Optional(
       Type.Boolean({ default: false, description: 'The template may leave key columns out: those in it are unique by themselves' }),
     ),
     value: Type.Optional(
@@ -122,7 +122,7 @@ export interface RedisOptions {
   readonly cluster: 'plain' | 'tagged' | null;
   readonly tls: NonNullable<FileOptions['tls']>;
   readonly prefix: string;
-  readonly transaction: number;
+  readonly transactionCommands: number;
   readonly transactionBytes: number;
   readonly timeoutMs: number;
   readonly acceptEviction: boolean;
@@ -149,10 +149,10 @@ export function readOptions(sink: string, options: Options): RedisOptions {
     cluster: own.cluster ?? null,
     tls: own.tls ?? {},
     prefix: own.prefix ?? `tidemark:{${sink}}:`,
-    transaction: own.transaction ?? MAX_TRANSACTION,
-    transactionBytes: unit(own.transactionBytes, parseSize, 8 << 20),
+    transactionCommands: own.transaction_commands ?? MAX_TRANSACTION,
+    transactionBytes: unit(own.transaction_size, parseSize, 8 << 20),
     timeoutMs: unit(own.timeout, parseDuration, 30_000),
-    acceptEviction: own.acceptEviction ?? false,
+    acceptEviction: own.accept_eviction ?? false,
   };
 }
 

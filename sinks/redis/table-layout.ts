@@ -41,7 +41,7 @@ export type Versions = readonly TableSchema[];
  */
 export function layoutOf(schema: TableSchema, versions: Versions, options: TableOptions, ownPrefix: string): TableLayout {
   const find = (name: string): number => indexOf(schema, versions, name);
-  const template = compileTemplate(schema, { text: options.key ?? null, partial: options.partialKey ?? false, find });
+  const template = compileTemplate(schema, { text: options.key ?? null, partial: options.partial_key ?? false, find });
   const chosen = chosenColumns(schema, versions, options);
   const fields = chosen === null ? schema.columns.map((column, index) => ({ index, column, name: column.name })) : fieldsOf(schema, chosen);
   const index = options.index === true ? `${ownPrefix}index:${tableName(schema)}` : options.index === false ? null : (options.index ?? null);

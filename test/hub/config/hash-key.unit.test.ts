@@ -20,7 +20,7 @@ function source(name: string, hash: string[], hashKey: string | null = null): So
 }
 
 function config(data: string, ...sources: SourceConfig[]): HubConfig {
-  const limits = { rowBytes: 1, pipelineBytes: 1, retainedWal: null, onRetainedWal: 'warn' } as const;
+  const limits = { pipelineBytes: 1, retainedWal: null, onRetainedWal: 'warn' } as const;
   return { data, http: null, limits, sources: new Map(sources.map((each) => [each.name, each])), sinks: new Map() };
 }
 

@@ -68,7 +68,7 @@ describe('a sound configuration', () => {
     const config = await load(GOOD);
     expect(config.data).toBe(join(folder.path, 'data'));
     expect(config.http).toBe('127.0.0.1:7400');
-    expect(config.limits).toEqual({ rowBytes: 256 * 2 ** 20, pipelineBytes: 32 * 2 ** 20, retainedWal: null, onRetainedWal: 'warn' });
+    expect(config.limits).toEqual({ pipelineBytes: 32 * 2 ** 20, retainedWal: null, onRetainedWal: 'warn' });
     const shop = config.sources.get('shop');
     expect(shop).toMatchObject({ name: 'shop', type: 'postgres', tablePatterns: ['public.*'], hashKey: null });
     expect(shop?.options).toEqual({ url: ENV['SHOP_URL'], poll: 5000 });
@@ -83,9 +83,9 @@ describe('a sound configuration', () => {
   });
 
   it('reads sizes and durations with their units', async () => {
-    const text = `hub: { limits: { rowBytes: 1.5MiB, pipelineBytes: 64000000, retainedWal: 200GB, onRetainedWal: stop } }\n`;
+    const text = `hub: { limits: { pipeline_memory: 64.5MiB, retainedWal: 200GB, on_retained_wal: stop } }\n`;
     const { limits } = await load(text + source());
-    expect(limits).toEqual({ rowBytes: 1.5 * 2 ** 20, pipelineBytes: 64e6, retainedWal: 200e9, onRetainedWal: 'stop' });
+    expect(limits).toEqual({ pipelineBytes: 64.5 * 2 ** 20, retainedWal: 200e9, onRetainedWal: 'stop' });
     const config = await load(source('poll: 2m', 'heartbeat: { every: 1h }'));
     expect(config.sources.get('shop')?.options).toMatchObject({ poll: 120_000, heartbeat: { every: 3_600_000 } });
   });
@@ -193,8 +193,8 @@ describe('a faulty configuration', () => {
     ['a number for a text', source('slot: 7'), 'CONFIG_VALUE 6:11 `sources.shop.slot` must be text'],
     ['a text that does not have its form', source('slot: A-B'), 'CONFIG_VALUE 6:11 `sources.shop.slot` does not have its form: Replication slot'],
     ['a number out of range', source('workers: 17'), 'CONFIG_VALUE 6:14 `sources.shop.workers` must be <= 16'],
-    ['no size', `hub: { limits: { rowBytes: 1 elephant } }\n${source()}`, 'CONFIG_VALUE 1:28 `hub.limits.rowBytes` must be a size such as 256MiB or 200GB'],
-    ['a size out of range', `hub: { limits: { rowBytes: 2GiB } }\n${source()}`, 'CONFIG_VALUE 1:28 `hub.limits.rowBytes` must be from 1MiB to 1GiB'],
+    ['no size', `hub: { limits: { pipeline_memory: 1 elephant } }\n${source()}`, 'CONFIG_VALUE 1:35 `hub.limits.pipeline_memory` must be a size such as 256MiB or 200GB'],
+    ['a size out of range', `hub: { limits: { pipeline_memory: 8GiB } }\n${source()}`, 'CONFIG_VALUE 1:35 `hub.limits.pipeline_memory` must be from 4MiB to 4GiB'],
     ['a size below zero', `hub: { limits: { retainedWal: -1 } }\n${source()}`, 'CONFIG_VALUE 1:31 `hub.limits.retainedWal` must be 64MiB at least'],
     ['no duration', source('poll: soon'), 'CONFIG_VALUE 6:11 `sources.shop.poll` must be a duration such as 500ms, 30s or 7d'],
     ['a duration out of range', source('poll: 2h'), 'CONFIG_VALUE 6:11 `sources.shop.poll` must be from 100ms to 1h'],
@@ -229,7 +229,7 @@ describe('a faulty configuration', () => {
 
   it('never shows a value', async () => {
     // `problemsOf` looks for the secret in each problem.
-    const inValues = await problemsOf(`hub: { http: "\${SHOP_URL}", limits: { onRetainedWal: "${SECRET}" } }\n${source(`slot: "${SECRET}!"`, `heartbeat: "${SECRET}"`)}`);
+    const inValues = await problemsOf(`hub: { http: "\${SHOP_URL}", limits: { on_retained_wal: "${SECRET}" } }\n${source(`slot: "${SECRET}!"`, `heartbeat: "${SECRET}"`)}`);
     expect(inValues.length).toBeGreaterThan(2);
     expect(await problemsOf(`hub: "${SECRET}\n`)).not.toEqual([]);
     expect(await problemsOf(`hub: { data: [${SECRET}\n  x`)).not.toEqual([]);

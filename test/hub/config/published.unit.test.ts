@@ -44,6 +44,13 @@ describe('what is published', () => {
 });
 
 describe('the published schema', () => {
+  it('names its keys in snake_case', () => {
+    const names = propertyNames(publishedSchema(registry));
+    expect(names).toContain('on_error');
+    // The one exception, which docs/configuration.md names.
+    expect(names.filter((name) => !/^[a-z]+(_[a-z]+)*$/.test(name))).toEqual(['retainedWal']);
+  });
+
   const validate = new Ajv({ strict: false, allowUnionTypes: true }).compile(publishedSchema(MODULES));
   const source = 'sources: { shop: { type: postgres, url: u, tables: [a.b], poll: 5s } }\n';
 
@@ -61,3 +68,10 @@ describe('the published schema', () => {
     expect(validate(parse(text))).toBe(sound);
   });
 });
+
+/** The names of all properties, at any depth. */
+function propertyNames(schema: unknown): string[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const own = 'properties' in schema && typeof schema.properties === 'object' ? Object.keys(schema.properties ?? {}) : [];
+  return [...new Set([...own, ...Object.values(schema).flatMap(propertyNames)])];
+}

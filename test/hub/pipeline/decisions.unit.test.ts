@@ -90,7 +90,7 @@ describe('how a sink is opened', () => {
 });
 
 describe('retained WAL', () => {
-  const limits = { rowBytes: 1, pipelineBytes: 1, retainedWal: 100, onRetainedWal: 'stop' } as const;
+  const limits = { pipelineBytes: 1, retainedWal: 100, onRetainedWal: 'stop' } as const;
 
   it('acts above the limit alone', () => {
     expect(retainedWalAction(100, limits)).toBe('none');

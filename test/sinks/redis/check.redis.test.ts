@@ -54,7 +54,7 @@ describe('check', () => {
   test('a server that evicts keys is refused unless that is accepted', async () => {
     await using evicting = await startRedis({ settings: { maxmemory: '50mb', 'maxmemory-policy': 'allkeys-lru' } });
     expect(await found({ url: evicting.url })).toContain('error redis-eviction');
-    expect(await found({ url: evicting.url, acceptEviction: true })).toContain('warning redis-eviction');
+    expect(await found({ url: evicting.url, accept_eviction: true })).toContain('warning redis-eviction');
     await using client = evicting.client();
     await client.config('SET', 'maxmemory-policy', 'volatile-ttl');
     expect(await found({ url: evicting.url })).toContain('warning redis-eviction');

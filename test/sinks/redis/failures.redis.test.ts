@@ -60,7 +60,7 @@ describe('the checkpoint', () => {
 
   test('taken over while a transaction is on its way: EXEC executes nothing', async () => {
     await using proxy = await startTcpProxy(server.port);
-    const options = { transaction: 100, transactionBytes: '64KiB' };
+    const options = { transaction_commands: 100, transaction_size: '64KiB' };
     await using cache = await stand(options);
     const slow = cache.another({ options: { ...options, url: `redis://127.0.0.1:${proxy.port}` } });
     await cache.open(slow);
@@ -213,7 +213,7 @@ describe('the data', () => {
   });
 
   test('a batch is cut into transactions of the size that was asked for', async () => {
-    await using cache = await stand({ transaction: 100 });
+    await using cache = await stand({ transaction_commands: 100 });
     await cache.open();
     const things = cache.table();
     for (let id = 1; id <= 5000; id++) things.insert(id, 'x'.repeat(200));
@@ -296,7 +296,7 @@ describe('cut in the middle, again and again', () => {
     const next = randomNumbers(seed);
     await using proxy = await startTcpProxy(server.port);
     await using cache = await CacheStand.at(
-      { options: { url: `redis://127.0.0.1:${proxy.port}`, transaction: 100, transactionBytes: '64KiB' } }, [server.port],
+      { options: { url: `redis://127.0.0.1:${proxy.port}`, transaction_commands: 100, transaction_size: '64KiB' } }, [server.port],
     );
     await cache.open();
     const tables = ['one', 'two'].map((name) => cache.table(name));

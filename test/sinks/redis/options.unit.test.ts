@@ -30,8 +30,8 @@ describe('addresses', () => {
 
 describe('options', () => {
   test('have defaults, and units as people write them', () => {
-    expect(readOptions('cache', { url: 'redis://x' })).toMatchObject({ prefix: 'tidemark:{cache}:', transaction: 10_000, transactionBytes: 8 << 20, timeoutMs: 30_000, cluster: null, primary: null });
-    expect(readOptions('cache', { url: 'redis://x', timeout: '2s', transactionBytes: '1MiB' })).toMatchObject({ timeoutMs: 2000, transactionBytes: 1 << 20 });
+    expect(readOptions('cache', { url: 'redis://x' })).toMatchObject({ prefix: 'tidemark:{cache}:', transactionCommands: 10_000, transactionBytes: 8 << 20, timeoutMs: 30_000, cluster: null, primary: null });
+    expect(readOptions('cache', { url: 'redis://x', timeout: '2s', transaction_size: '1MiB' })).toMatchObject({ timeoutMs: 2000, transactionBytes: 1 << 20 });
     expect(readOptions('cache', { url: 'redis://x', timeout: 2000 })).toMatchObject({ timeoutMs: 2000 });
   });
 
@@ -40,8 +40,8 @@ describe('options', () => {
     const ajv = new Ajv({ strict: false });
     const of = (schema: object | null) => ajv.compile(JSON.parse(JSON.stringify(schema)) as object);
     const [sink, table] = [of(options), of(tableOptions)];
-    expect(sink({ cluster: 'tagged', nodes: ['a:1'], transaction: 100, timeout: '5s' })).toBe(true);
-    for (const wrong of [{ cluster: 'yes' }, { transaction: 20_000 }, { unknown: 1 }, { tls: { verify: false } }]) expect(sink(wrong), JSON.stringify(wrong)).toBe(false);
+    expect(sink({ cluster: 'tagged', nodes: ['a:1'], transaction_commands: 100, timeout: '5s' })).toBe(true);
+    for (const wrong of [{ cluster: 'yes' }, { transaction_commands: 20_000 }, { unknown: 1 }, { tls: { verify: false } }]) expect(sink(wrong), JSON.stringify(wrong)).toBe(false);
     expect(table({ key: 'p:{id}', value: 'json', columns: { a: 'b' }, ttl: '1h', index: 'all', publish: 'x' })).toBe(true);
     for (const wrong of [{ value: 'xml' }, { columns: [] }, { columns: { a: 1 } }, { index: 1 }, { ttl: 'soon' }]) expect(table(wrong), JSON.stringify(wrong)).toBe(false);
   });
