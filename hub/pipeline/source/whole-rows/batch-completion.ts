@@ -1,13 +1,15 @@
 import type { Catalog } from '../../../../contracts/catalog.ts';
-import { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
 import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
 import { Projectors } from '../../../../contracts/projection.ts';
 import { readU32, RecordView } from '../../../../contracts/record.ts';
-import { decodeSchema, tableName, type TableSchema } from '../../../../contracts/schema.ts';
+import { decodeSchema, type TableSchema } from '../../../../contracts/schema.ts';
 import { afterOf, filledRecord, type Image } from './fill.ts';
 import type { Generation } from './generation.ts';
 import { rowId, rowName, type RowId } from './row-id.ts';
+import { endAfter, TableStops, type LogEnd } from './table-stops.ts';
 
 /** Where whole images of rows come from. */
 export interface Images {
@@ -18,6 +20,8 @@ export interface Images {
 }
 
 const NO_INDEXES: ReadonlySet<number> = new Set();
+
+const NONE_STOPPED: ReadonlyMap<number, TidemarkError> = new Map();
 
 /** What a batch needs, found by one pass over its flags. */
 interface Need {
@@ -39,6 +43,7 @@ interface Walk {
   readonly before: ReadonlyMap<string, Image | null>;
   readonly completedAt: Set<number>;
   readonly pieces: Buffer[];
+  readonly stops: TableStops;
   /** The image of the row that the record before this one deleted, as the first half of a change of key. */
   changedFrom: Image | null;
 }
@@ -58,9 +63,13 @@ export class BatchCompletion {
   /** From the batch before: see {@link Walk.changedFrom}. */
   #changedFrom: Image | null = null;
   #completedAt: ReadonlySet<number> = NO_INDEXES;
+  #stopped: ReadonlyMap<number, TidemarkError> = NONE_STOPPED;
+  #end: LogEnd;
 
-  constructor(images: Images) {
+  /** @param end the log's last offset, which ends a transaction */
+  constructor(images: Images, end: Offset) {
     this.#images = images;
+    this.#end = { last: end, committed: end };
   }
 
   /** Indexes of the records that were filled in in the last batch. */
@@ -68,14 +77,21 @@ export class BatchCompletion {
     return this.#completedAt;
   }
 
+  /** The tables that the last batch stops, and why. */
+  get stopped(): ReadonlyMap<number, TidemarkError> {
+    return this.#stopped;
+  }
+
   /** The last batch has been appended. */
-  appended(generation: Generation): void {
+  appended(batch: ChangeBatch, generation: Generation): void {
+    this.#end = endAfter(this.#end, batch);
     if (generation.allChanged) this.#changed = 'all';
     else if (this.#changed !== 'all') for (const tableId of generation.changed) this.#changed.add(tableId);
   }
 
   async complete(batch: ChangeBatch, catalog: Catalog): Promise<ChangeBatch> {
     this.#completedAt = NO_INDEXES;
+    this.#stopped = NONE_STOPPED;
     if (this.#changed === 'all' || this.#changed.size > 0) this.#lookAtTables(catalog);
     const need = this.#needOf(batch);
     if (!need.incomplete && !need.held && !need.endsInKeyChange) {
@@ -89,13 +105,14 @@ export class BatchCompletion {
       before: await this.#fetch(batch, need),
       completedAt: new Set(),
       pieces: [],
+      stops: new TableStops(batch, catalog, this.#end),
       changedFrom: this.#changedFrom,
     };
     const records = this.#walk(walk);
     this.#changedFrom = need.endsInKeyChange ? walk.changedFrom : null;
     this.#completedAt = walk.completedAt;
-    const { baseOffset, count, transactions, progress } = batch;
-    return new ChangeBatch({ baseOffset, count, records, transactions, progress });
+    this.#stopped = walk.stops.stopped;
+    return walk.stops.counted(records);
   }
 
   #lookAtTables(catalog: Catalog): void {
@@ -159,7 +176,7 @@ export class BatchCompletion {
     let entry = 0;
     for (view.reset(batch.records); view.next(); ) {
       for (; view.index >= entryEnd(batch, entry); entry++);
-      const record = this.#record(walk, view, batch.transactions[entry]?.kind === 'source');
+      const record = this.#record(walk, view, entry);
       if (record === null) continue;
       if (view.at > copied) walk.pieces.push(batch.records.subarray(copied, view.at));
       walk.pieces.push(record);
@@ -171,7 +188,8 @@ export class BatchCompletion {
   }
 
   /** The record as it is to be appended; null: as it is. */
-  #record(walk: Walk, view: RecordView, fromSource: boolean): Buffer | null {
+  #record(walk: Walk, view: RecordView, entry: number): Buffer | null {
+    if (view.op === Op.control) walk.stops.follow(view);
     if (view.op === Op.schema) {
       const schema = decodeSchema(view.after());
       walk.schemas.set(`${schema.tableId}/${schema.version}`, schema);
@@ -179,11 +197,12 @@ export class BatchCompletion {
       return null;
     }
     if (view.op === Op.truncate) forget(walk, view.tableId);
+    const fromSource = walk.batch.transactions[entry]?.kind === 'source';
     if (fromSource && this.#held.has(view.tableId) && (isRowOp(view.op) || view.op === Op.truncate)) {
       return flagged(view, view.flags | Flag.notApplied);
     }
     if (!isRowOp(view.op)) return null;
-    if ((view.flags & Flag.incomplete) !== 0) return this.#completed(walk, view);
+    if ((view.flags & Flag.incomplete) !== 0) return this.#completed(walk, view, entry);
     const name = rowName(rowId(view.tableId, view.key()));
     walk.changedFrom = isFirstHalf(view) ? imageBefore(walk, name) : null;
     const wide = view.op !== Op.delete && (view.flags & Flag.wide) !== 0;
@@ -192,21 +211,31 @@ export class BatchCompletion {
     return null;
   }
 
-  #completed(walk: Walk, view: RecordView): Buffer {
+  /** An incomplete record made whole; where that is not possible it is held back, and a table that was consistent stops. */
+  #completed(walk: Walk, view: RecordView, entry: number): Buffer {
     const name = rowName(rowId(view.tableId, view.key()));
     const base = baseOf(walk, view, name);
     walk.changedFrom = null;
-    if (base === null) {
-      const table = walk.catalog.table(view.tableId);
-      if (table?.state.state === 'consistent') throw missing(this.#schema(walk, view.tableId, view.schemaVersion));
-      walk.local.set(name, null);
-      return flagged(view, view.flags | Flag.notApplied);
-    }
     const flags = (view.flags & ~(Flag.incomplete | Flag.notApplied)) | Flag.wide;
-    const record = filledRecord(view, this.#shaped(walk, view, base), flags);
+    const record = base === null ? missing() : this.#filled(walk, view, base, flags);
+    if (record instanceof TidemarkError) {
+      walk.local.set(name, null);
+      const held = flagged(view, view.flags | Flag.notApplied);
+      return walk.stops.mustBeWhole(view.tableId) ? Buffer.concat([walk.stops.stop(view.tableId, entry, record), held]) : held;
+    }
     walk.local.set(name, afterOf(record, view.keyEnd - view.keyStart, view.beforeEnd - view.beforeStart, view.schemaVersion));
-    walk.completedAt.add(view.index);
+    walk.completedAt.add(view.index + walk.stops.count);
     return record;
+  }
+
+  /** The record filled in from `base`, or why the two do not belong together: a fault of one row, not of the source. */
+  #filled(walk: Walk, view: RecordView, base: Image, flags: number): Buffer | TidemarkError {
+    try {
+      return filledRecord(view, this.#shaped(walk, view, base), flags);
+    } catch (failure) {
+      if (failure instanceof TidemarkError && failure.code !== 'INTERNAL') return failure;
+      throw failure;
+    }
   }
 
   /** The image in the shape of the record that it completes. */
@@ -275,9 +304,6 @@ function entryEnd(batch: ChangeBatch, entry: number): number {
   return transaction === undefined ? Infinity : transaction.first + transaction.count;
 }
 
-/** A row that cannot be completed in a table that has to be whole. */
-function missing(schema: TableSchema): TidemarkError {
-  return new TidemarkError('WHOLE_ROW_MISSING', 'a row came without a large column that did not change, and no earlier image of the row is in the log', {
-    where: { table: tableName(schema) },
-  });
+function missing(): TidemarkError {
+  return new TidemarkError('WHOLE_ROW_MISSING', 'a row came without a large column that did not change, and no earlier image of the row is in the log');
 }

@@ -45,7 +45,7 @@ export class Spill {
       await store.clear('p', tableId);
     }
     for (const tableId of generation.marked) this.#marked.add(tableId);
-    for (const tableId of generation.unmarked) this.#unmarked.add(tableId);
+    if (generation.unmarked.size > 0) await this.#settle(generation.unmarked);
     for (const [name, entry] of generation.entries) {
       store.put('p', rowIdOfName(name), encoded(entry));
       if (store.isFull) await store.write();
@@ -70,6 +70,8 @@ export class Spill {
       if (this.#clearedAll) await store.clear(space);
       else for (const tableId of this.#cleared) await store.clear(space, tableId);
     }
+    // Before the entries: those that are incomplete became so after their table was settled.
+    for (const tableId of this.#unmarked) await store.clear('i', tableId);
     for await (const [id, bytes] of store.entries('p')) {
       const offset = Number(bytes.readBigUInt64BE(0));
       const entry = hasImage(bytes) ? offset : offset === INCOMPLETE ? 'incomplete' : 'none';
@@ -77,8 +79,19 @@ export class Spill {
       if (store.isFull) await store.write();
     }
     await store.write();
-    for (const tableId of this.#unmarked) await store.clear('i', tableId);
     await this.clear();
+  }
+
+  /** No row of these tables that is in the spill, or in the index, is incomplete any more. */
+  async #settle(tables: ReadonlySet<number>): Promise<void> {
+    const store = this.#store;
+    for (const tableId of tables) this.#unmarked.add(tableId);
+    for await (const [id, bytes] of store.entries('p')) {
+      if (!tables.has(tableOf(id)) || hasImage(bytes) || Number(bytes.readBigUInt64BE(0)) !== INCOMPLETE) continue;
+      store.put('p', id, encoded({ kind: 'none' }));
+      if (store.isFull) await store.write();
+    }
+    await store.write();
   }
 
   /** Forgets everything, also what an earlier process left. */

@@ -14,6 +14,7 @@ import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import type { Logger } from '../../../../contracts/runtime.ts';
+import { tableName } from '../../../../contracts/schema.ts';
 import type { RepairSet } from '../copy/session.ts';
 import type { RowCompleter } from '../stream-feed.ts';
 import { BatchCompletion, type Images } from './batch-completion.ts';
@@ -60,7 +61,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     this.#logger = options.logger;
     this.#logged = new LoggedImages(options.log);
     this.#spill = new Spill(store);
-    this.#completion = new BatchCompletion(this);
+    this.#completion = new BatchCompletion(this, 0);
   }
 
   /**
@@ -74,17 +75,23 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   /**
    * The batch with its placeholders filled in: itself when there are none. In a table that is not consistent yet, a row
    * that nothing is known of stays incomplete and is not applied; its key joins the repair set. The records of a keyless
-   * table that is not consistent yet are held back (not applied). Each batch is to be appended before the next one comes.
-   * @throws TidemarkError `WHOLE_ROW_MISSING` in a consistent table
+   * table that is not consistent yet are held back (not applied). A consistent table with a row that cannot be made whole
+   * stops: its `stopped` record is put in front of that row, and the row is not applied. Each batch is to be appended
+   * before the next one comes. @throws TidemarkError `WHOLE_ROW_INDEX`, and what reading the log throws
    */
   async complete(batch: ChangeBatch, catalog: Catalog): Promise<ChangeBatch> {
     await this.#makeRoom();
-    return this.#completion.complete(batch, catalog);
+    const complete = await this.#completion.complete(batch, catalog);
+    for (const [tableId, { code, message }] of this.#completion.stopped) {
+      const schema = catalog.schema(tableId);
+      this.#logger.log('error', 'table.stopped', { table: schema === undefined ? `id ${tableId}` : tableName(schema), code, why: message, recopy: false });
+    }
+    return complete;
   }
 
   appended(batch: ChangeBatch): void {
     const generation = new Generation(batch, this.#watched, this.#completion.completedAt);
-    this.#completion.appended(generation);
+    this.#completion.appended(batch, generation);
     this.#unmarkedBytes += batch.records.length;
     if (generation.isEmpty) return;
     this.#generations.push(generation);
@@ -108,7 +115,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
       this.#watched.marked.add(tableId);
     }
     if (offset > this.#marked) await this.#catchUp(offset);
-    this.#completion = new BatchCompletion(this);
+    this.#completion = new BatchCompletion(this, offset);
   }
 
   async repairKeys(tableId: number, limit: number): Promise<Buffer[]> {

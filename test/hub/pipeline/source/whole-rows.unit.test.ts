@@ -122,6 +122,21 @@ function last(batch: ChangeBatch): { flags: number; cells: unknown[] } {
   return found;
 }
 
+/** A line for each record: its transaction, op, and what keeps it from being applied. */
+function shapeOf(batch: ChangeBatch): string[] {
+  const view = new RecordView().reset(batch.records);
+  const lines: string[] = [];
+  for (const { kind, xid, first, count } of batch.transactions) {
+    for (let index = first; index < first + count && view.next(); index++) {
+      expect(view.index).toBe(index);
+      const flags = [(view.flags & Flag.notApplied) !== 0 ? ' not-applied' : '', (view.flags & Flag.incomplete) !== 0 ? ' incomplete' : ''];
+      lines.push(`${kind} ${xid}: ${String.fromCharCode(view.op)}${flags.join('')}`);
+    }
+  }
+  expect(view.next()).toBe(false);
+  return lines;
+}
+
 const COMPLETE = (key: number, note: string, big = BIG) => ({ flags: expect.any(Number) as number, cells: [String(key), note, big] });
 
 describe('whole rows', () => {
@@ -164,9 +179,67 @@ describe('whole rows', () => {
     expect(last(await rig.write(builder.take()))).toEqual(COMPLETE(3, 'c'));
   });
 
-  it('that nothing is known of are an error in a consistent table', async () => {
+  it('that nothing is known of stop their table, in their own transaction and before the row', async () => {
     await using rig = await Rig.start();
-    await expect(rig.append((builder) => partial(builder, 7, 'a'))).rejects.toMatchObject({ code: 'WHOLE_ROW_MISSING' });
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    await rig.flush();
+    const before = rig.log.state().highWatermark;
+    const builder = new BatchBuilder(1 << 14);
+    for (const xid of [1, 2, 3]) {
+      builder.begin('source', xid, 0);
+      partial(builder, 1, `x${xid}`);
+      if (xid === 2) {
+        partial(builder, 7, 'a');
+        partial(builder, 8, 'a');
+      }
+      builder.commit(positionOf(10 + xid));
+    }
+    const batch = await rig.write(builder.take());
+    expect(shapeOf(batch)).toEqual([
+      'source 1: u', 'source 2: u', 'source 2: h', 'source 2: u not-applied incomplete', 'source 2: u not-applied incomplete', 'source 3: u',
+    ]);
+    expect(batch.count).toBe(6);
+    const table = rig.catalog.table(1);
+    expect(table?.state).toMatchObject({ state: 'stopped', code: 'WHOLE_ROW_MISSING', at: before + 3, consistentUntil: before + 1, recopy: false });
+    expect(table?.consistent.at(-1)).toEqual({ from: expect.any(Number) as number, to: before + 1 });
+    // What follows is completed where it can be; nothing stops twice.
+    expect(shapeOf(await rig.append((next) => partial(next, 9, 'b')))).toEqual(['source 1: u not-applied incomplete']);
+    expect(last(await rig.append((next) => partial(next, 1, 'b')))).toEqual(COMPLETE(1, 'b'));
+    await rig.flush();
+    expect(rig.log.catalog().table(1)?.state.state).toBe('stopped');
+  });
+
+  it('stop a table as of the end of the transaction before, when theirs began in an earlier batch', async () => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    await rig.flush();
+    const before = rig.log.state().highWatermark;
+    const builder = new BatchBuilder(1 << 14);
+    builder.begin('source', 1, 0);
+    whole(builder, 2, 'a', BIG);
+    await rig.write(builder.take());
+    partial(builder, 7, 'a');
+    builder.commit(positionOf(50));
+    await rig.write(builder.take());
+    expect(rig.catalog.table(1)?.state).toMatchObject({ state: 'stopped', at: before + 2, consistentUntil: before });
+  });
+
+  it('leave the word to the source when it stops the table itself in the same batch', async () => {
+    await using rig = await Rig.start();
+    const batch = await rig.append((builder) => {
+      const control = { type: 'stopped', code: 'POSTGRES_TABLE_REWRITTEN', why: 'rewritten', consistentUntil: 1, recopy: true } as const;
+      builder.record(Op.control, 0, 1, 0, NONE, NONE, encodeControl(control));
+      partial(builder, 7, 'a');
+    });
+    expect(shapeOf(batch)).toEqual(['source 1: h', 'source 1: u not-applied incomplete']);
+    expect(rig.catalog.table(1)?.state).toMatchObject({ code: 'POSTGRES_TABLE_REWRITTEN', recopy: true });
+  });
+
+  it('whose earlier image does not belong to them stop their table, not the source', async () => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    await rig.append((builder) => builder.record(Op.update, Flag.incomplete | Flag.wide, 1, 1, keyOf(1), NONE, buildImage(['1', PLACEHOLDER])));
+    expect(rig.catalog.table(1)?.state).toMatchObject({ state: 'stopped', code: 'RECORD_CORRUPT' });
   });
 
   it.each(['delete', 'truncate', 'copying'] as const)('are not completed from before a %s', async (what) => {
@@ -177,8 +250,8 @@ describe('whole rows', () => {
     if (what === 'truncate') await rig.append((builder) => builder.record(Op.truncate, 0, 1, 1, NONE, NONE, NONE));
     if (what === 'copying') await rig.control({ type: 'copying', reason: 'recopy', copyState: '' });
     const again = rig.append((builder) => partial(builder, 1, 'b'));
-    if (what === 'copying') expect(last(await again).flags & Flag.notApplied).toBe(Flag.notApplied);
-    else await expect(again).rejects.toMatchObject({ code: 'WHOLE_ROW_MISSING' });
+    expect(last(await again).flags & (Flag.incomplete | Flag.notApplied)).toBe(Flag.incomplete | Flag.notApplied);
+    expect(rig.catalog.table(1)?.state.state).toBe(what === 'copying' ? 'copying' : 'stopped');
   });
 
   it('that nothing is known of are held back while the table is copied, until they are read again', async () => {
@@ -236,7 +309,8 @@ describe('whole rows', () => {
     await rig.flush();
     expect(last(await rig.append((next) => partial(next, 10, 'd')))).toEqual(COMPLETE(10, 'd', huge));
     expect(last(await rig.append((next) => partial(next, 1, 'e')))).toEqual(COMPLETE(1, 'e'));
-    await expect(rig.append((next) => partial(next, 11, 'f'))).rejects.toMatchObject({ code: 'WHOLE_ROW_MISSING' });
+    await rig.append((next) => partial(next, 11, 'f'));
+    expect(rig.catalog.table(1)?.state).toMatchObject({ state: 'stopped', code: 'WHOLE_ROW_MISSING' });
   });
 
   it('are completed from an image of an older shape', async () => {
