@@ -1,59 +1,74 @@
-import { execFileSync } from 'node:child_process';
-import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseLsn } from '../../connectors/postgres/position.ts';
 import { type PostgresServer, startPostgres } from '../fixtures/embedded-postgres.ts';
-import { type HubProcess, startHubProcess } from '../fixtures/hub-process.ts';
+import type { GuardedProcess } from '../fixtures/guarded-process.ts';
+import { type HubProcess, type HubProcessOptions, spawnHubProcess, startHubProcess } from '../fixtures/hub-process.ts';
+import { type RedisServer, startRedis } from '../fixtures/redis.ts';
 import { createShop } from '../fixtures/shop/schema.ts';
+import { mountSmallDisk, type SmallDisk } from '../fixtures/small-disk.ts';
 import { type TcpProxy, startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { temporaryDirectory } from '../fixtures/temp.ts';
+import { HARD_TABLES } from './hard-schema.ts';
 
 const DATA_FOLDER_BYTES = 2 ** 30;
 
-/** A source, a replica, the network to each, and a hub whose data folder is a small disk of its own where that can be had. */
+interface Parts {
+  readonly source: PostgresServer;
+  readonly replica: PostgresServer;
+  readonly cache: RedisServer;
+  readonly toSource: TcpProxy;
+  readonly toReplica: TcpProxy;
+  readonly toCache: TcpProxy;
+  readonly disk: SmallDisk | null;
+  readonly directory: string;
+  readonly nodeArgs: readonly string[];
+}
+
+/**
+ * A source, a replica, a cache, the network to each, and a hub whose data folder is a small disk of its own where that
+ * can be had.
+ */
 export class CrashWorld implements AsyncDisposable {
   readonly source: PostgresServer;
   readonly replica: PostgresServer;
+  readonly cache: RedisServer;
   readonly toSource: TcpProxy;
   readonly toReplica: TcpProxy;
-  /** Whether the hub's folder is on a disk that can be filled up. */
-  readonly smallDisk: boolean;
-  readonly #directory: string;
+  readonly toCache: TcpProxy;
+  /** The hub's disk, to be filled; null where there is no right to mount one. */
+  readonly disk: SmallDisk | null;
+  readonly #parts: Parts;
   readonly #stack: AsyncDisposableStack;
   #hub: HubProcess | null = null;
 
-  private constructor(parts: {
-    source: PostgresServer;
-    replica: PostgresServer;
-    toSource: TcpProxy;
-    toReplica: TcpProxy;
-    smallDisk: boolean;
-    directory: string;
-    stack: AsyncDisposableStack;
-  }) {
-    this.source = parts.source;
-    this.replica = parts.replica;
-    this.toSource = parts.toSource;
-    this.toReplica = parts.toReplica;
-    this.smallDisk = parts.smallDisk;
-    this.#directory = parts.directory;
-    this.#stack = parts.stack;
+  private constructor(parts: Parts, stack: AsyncDisposableStack) {
+    ({ source: this.source, replica: this.replica, cache: this.cache, disk: this.disk } = parts);
+    ({ toSource: this.toSource, toReplica: this.toReplica, toCache: this.toCache } = parts);
+    this.#parts = parts;
+    this.#stack = stack;
   }
 
-  static async create(): Promise<CrashWorld> {
+  /** @param nodeArgs of the hub's process, such as `--import` of what makes it wrong */
+  static async create(nodeArgs: readonly string[] = []): Promise<CrashWorld> {
     await using building = new AsyncDisposableStack();
     const directory = building.use(await temporaryDirectory('crash')).path;
-    const smallDisk = mountSmallDisk(directory, building);
-    const source = building.use(await startPostgres({ databases: ['shop'] }));
-    const replica = building.use(await startPostgres({ databases: ['replica'] }));
+    const disk = await mountSmallDisk(join(directory, 'data'), DATA_FOLDER_BYTES);
+    if (disk !== null) building.use(disk);
+    const [source, replica, cache] = await Promise.all([
+      startPostgres({ databases: ['shop'] }).then((server) => building.use(server)),
+      startPostgres({ databases: ['replica'] }).then((server) => building.use(server)),
+      startRedis().then((server) => building.use(server)),
+    ]);
     const toSource = building.use(await startTcpProxy(source.port));
     const toReplica = building.use(await startTcpProxy(replica.port));
+    const toCache = building.use(await startTcpProxy(cache.port));
     await createShop(source.url('shop'), { customers: 200, products: 60, orders: 400 });
-    const stack = building.move();
-    return new CrashWorld({ source, replica, toSource, toReplica, smallDisk, directory, stack });
+    await source.query(HARD_TABLES, [], 'shop');
+    return new CrashWorld({ source, replica, cache, toSource, toReplica, toCache, disk, directory, nodeArgs }, building.move());
   }
 
   get dataFolder(): string {
-    return join(this.#directory, 'data');
+    return join(this.#parts.directory, 'data');
   }
 
   get hub(): HubProcess {
@@ -64,49 +79,29 @@ export class CrashWorld implements AsyncDisposable {
   /** Starts the hub, unless it runs. */
   async startHub(): Promise<HubProcess> {
     if (this.#hub !== null && !this.#hub.hasEnded()) return this.#hub;
-    this.#hub = await startHubProcess({
-      directory: this.#directory,
-      config: {
-        sources: {
-          shop: { type: 'postgres', url: `postgres://postgres@127.0.0.1:${this.toSource.port}/shop`, tables: ['public.*'] },
-        },
-        sinks: {
-          replica: { type: 'postgres', from: 'shop', url: `postgres://postgres@127.0.0.1:${this.toReplica.port}/replica`, tables: ['public.*'] },
-        },
-      },
-    });
+    this.#hub = await startHubProcess(this.#hubOptions());
     return this.#hub;
   }
 
-  /** Fills the hub's disk to the last byte, whatever the hub writes meanwhile. */
-  async fillDisk(): Promise<void> {
-    const chunk = Buffer.alloc(4 << 20);
-    await using ballast = await open(this.#ballast, 'w');
-    try {
-      for (;;) await ballast.appendFile(chunk);
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
-    }
+  /** Starts a hub beside all waiting, to be killed by the caller while it starts. */
+  spawnHub(): Promise<GuardedProcess> {
+    return spawnHubProcess(this.#hubOptions());
   }
 
-  async freeDisk(): Promise<void> {
-    await rm(this.#ballast, { force: true });
-  }
-
-  /** The network carries everything again, and the disk has room. */
+  /** The network carries everything again, the disk has room, every server runs. */
   async undoFaults(): Promise<void> {
-    this.toSource.resume();
-    this.toReplica.resume();
-    await this.freeDisk();
+    for (const proxy of [this.toSource, this.toReplica, this.toCache]) proxy.resume();
+    this.cache.thaw();
+    await this.disk?.free();
   }
 
-  /** What the slot of the hub holds as flushed, as LSN text. */
-  async confirmedFlush(): Promise<string> {
-    const rows = await this.source.query<{ lsn: string }>(
-      "SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary", [], 'shop',
+  /** What the slot of the hub holds as flushed; null while there is no slot. */
+  async confirmedFlush(): Promise<number | null> {
+    const rows = await this.source.query<{ lsn: string | null }>(
+      "SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = 'tidemark_shop'", [], 'shop',
     );
-    if (rows.length !== 1 || rows[0] === undefined) throw new Error(`the source has ${rows.length} logical slots`);
-    return rows[0].lsn;
+    const lsn = rows[0]?.lsn ?? null;
+    return lsn === null ? null : parseLsn(lsn);
   }
 
   async insertLsn(): Promise<string> {
@@ -114,24 +109,31 @@ export class CrashWorld implements AsyncDisposable {
     return row?.lsn ?? '';
   }
 
-  get #ballast(): string {
-    return join(this.dataFolder, 'ballast');
+  /** Identities (OIDs) of the tables that the hub is to follow. */
+  async sourceTables(): Promise<string[]> {
+    const rows = await this.source.query<{ oid: string }>(
+      "SELECT oid::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'", [], 'shop',
+    );
+    return rows.map(({ oid }) => oid);
+  }
+
+  #hubOptions(): HubProcessOptions {
+    const url = ({ port }: TcpProxy, database: string): string => `postgres://postgres@127.0.0.1:${port}/${database}`;
+    return {
+      directory: this.#parts.directory,
+      nodeArgs: this.#parts.nodeArgs,
+      config: {
+        sources: { shop: { type: 'postgres', url: url(this.toSource, 'shop'), tables: ['public.*'], catalog_poll: '300ms' } },
+        sinks: {
+          replica: { type: 'postgres', from: 'shop', url: url(this.toReplica, 'replica'), tables: ['public.*'] },
+          cache: { type: 'redis', from: 'shop', url: `redis://127.0.0.1:${this.toCache.port}`, tables: ['public.*', '!public.bag'] },
+        },
+      },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#hub?.[Symbol.asyncDispose]();
     await this.#stack.disposeAsync();
   }
-}
-
-/** A memory disk as the hub's data folder; needs the right to mount. */
-function mountSmallDisk(directory: string, owner: AsyncDisposableStack): boolean {
-  const folder = join(directory, 'data');
-  execFileSync('mkdir', ['-p', folder]);
-  if (process.getuid?.() !== 0) return false;
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DATA_FOLDER_BYTES},mode=700`, 'tidemark-crash', folder]);
-  owner.defer(() => {
-    execFileSync('umount', ['--lazy', folder]);
-  });
-  return true;
 }

@@ -1,0 +1,212 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Random } from '../../contracts/runtime.ts';
+import type { TcpProxy } from '../fixtures/tcp-proxy.ts';
+import type { CrashWorld } from './crash-world.ts';
+import { SHAPE_CHANGES } from './hard-schema.ts';
+
+export interface Fault {
+  readonly name: string;
+  /** Strikes; what it leaves broken is mended by `undoFaults` and `startHub`. */
+  strike(world: CrashWorld, random: Random): Promise<void>;
+}
+
+const pause = (random: Random, most: number): Promise<void> => delay(random.unit() * most);
+const below = (random: Random, limit: number): number => Math.floor(random.unit() * limit);
+
+const HUB_DIES: readonly Fault[] = [
+  {
+    name: 'the hub is killed',
+    async strike(world, random) {
+      await world.hub.kill();
+      await pause(random, 200);
+    },
+  },
+  {
+    name: 'the hub is killed soon after its start',
+    async strike(world, random) {
+      await world.hub.kill();
+      await world.startHub();
+      await pause(random, 300);
+      await world.hub.kill();
+    },
+  },
+  {
+    name: 'the hub is killed again and again while it starts',
+    async strike(world, random) {
+      await world.hub.kill();
+      for (let start = 0; start < 3; start++) {
+        const started = await world.spawnHub();
+        await pause(random, 1200);
+        await started.end('SIGKILL');
+      }
+    },
+  },
+  { name: 'the hub is asked to end', strike: (world) => world.hub.stop() },
+];
+
+const SERVERS_DIE: readonly Fault[] = [
+  { name: 'the source crashes', strike: (world) => world.source.restart('immediate') },
+  { name: 'the source restarts', strike: (world) => world.source.restart('fast') },
+  { name: 'the replica crashes', strike: (world) => world.replica.restart('immediate') },
+  { name: 'the replica restarts', strike: (world) => world.replica.restart('fast') },
+  {
+    name: 'source and hub crash together',
+    async strike(world) {
+      await Promise.all([world.hub.kill(), world.source.restart('immediate')]);
+    },
+  },
+  {
+    name: 'sessions are ended by an administrator',
+    async strike(world) {
+      const end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tidemark%'";
+      await Promise.all([world.source.query(end), world.replica.query(end)]);
+    },
+  },
+  {
+    name: 'the cache crashes and comes back empty',
+    async strike(world, random) {
+      await world.cache.stop('kill');
+      await pause(random, 300);
+      await world.cache.start();
+    },
+  },
+  {
+    name: 'the cache is frozen, and the hub killed',
+    async strike(world, random) {
+      world.cache.freeze();
+      await pause(random, 400);
+      await world.hub.kill();
+    },
+  },
+];
+
+/** The network between the hub and one server. */
+function networkFaults(name: string, proxyOf: (world: CrashWorld) => TcpProxy, way: 'to-server' | 'to-client'): Fault[] {
+  return [
+    {
+      name: `the network to ${name} is cut`,
+      async strike(world, random) {
+        proxyOf(world).refuse();
+        proxyOf(world).cut();
+        await pause(random, 300);
+      },
+    },
+    {
+      name: `the network to ${name} breaks in the middle of a transaction`,
+      async strike(world, random) {
+        proxyOf(world).cutAfter(below(random, 20_000), way);
+        await pause(random, 300);
+      },
+    },
+    {
+      name: `${name} does the work but its answers are lost`,
+      async strike(world, random) {
+        proxyOf(world).hold('to-client');
+        await pause(random, 300);
+        proxyOf(world).cut();
+      },
+    },
+    {
+      name: `answers of ${name} are lost and the hub is killed`,
+      async strike(world, random) {
+        proxyOf(world).hold('to-client');
+        await pause(random, 300);
+        await world.hub.kill();
+        proxyOf(world).cut();
+      },
+    },
+  ];
+}
+
+const DISK_FULL: readonly Fault[] = [
+  {
+    name: 'the disk of the hub is full',
+    async strike(world, random) {
+      await world.disk?.fill();
+      await delay(300 + random.unit() * 500);
+    },
+  },
+  {
+    name: 'the disk of the hub is full and the hub is killed',
+    async strike(world, random) {
+      await world.disk?.fill();
+      await pause(random, 400);
+      await world.hub.kill();
+    },
+  },
+];
+
+const TABLES = ['customers', 'products', 'stock', 'orders', 'order_lines', 'counters', 'bag', 'visits', 'shapes'];
+
+/** A table is copied again, if the hub knows it just then. */
+async function recopy(world: CrashWorld, random: Random): Promise<void> {
+  const table = `public.${TABLES[below(random, TABLES.length)] ?? 'counters'}`;
+  try {
+    await world.hub.api.tableAction('shop', 'recopy', table, AbortSignal.timeout(10_000));
+  } catch (error) {
+    if (!(error instanceof TidemarkError) || error.code !== 'TABLE_UNKNOWN') throw error;
+  }
+}
+
+/** One change of a shape. Writers hold locks: it is tried until it gets through. */
+async function changeShape(world: CrashWorld, random: Random): Promise<void> {
+  const change = SHAPE_CHANGES[below(random, SHAPE_CHANGES.length)];
+  if (change === undefined) return;
+  await using session = await world.source.connect('shop');
+  await session.query("SET lock_timeout = '2s'; SET deadlock_timeout = '50ms'");
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await session.query(['BEGIN', ...change.statements(`c${below(random, 1_000_000)}`), 'COMMIT'].join('; '));
+      return;
+    } catch (error) {
+      await session.query('ROLLBACK');
+      if (attempt === 10) throw new Error(`${change.name}: not in ${attempt} tries`, { cause: error });
+    }
+  }
+}
+
+const IN_THE_MIDDLE: readonly Fault[] = [
+  { name: 'a table is copied again', strike: recopy },
+  {
+    name: 'the hub is killed while a table is copied again',
+    async strike(world, random) {
+      await recopy(world, random);
+      await pause(random, 400);
+      await world.hub.kill();
+    },
+  },
+  {
+    name: 'the source crashes while a table is copied again',
+    async strike(world, random) {
+      await recopy(world, random);
+      await pause(random, 200);
+      await world.source.restart('immediate');
+    },
+  },
+  { name: 'the shape of a table changes', strike: changeShape },
+  {
+    name: 'the hub is killed while the shape of a table changes',
+    async strike(world, random) {
+      await Promise.all([changeShape(world, random), pause(random, 400).then(() => world.hub.kill())]);
+    },
+  },
+  {
+    name: 'the replica crashes while the shape of a table changes',
+    async strike(world, random) {
+      await changeShape(world, random);
+      await pause(random, 200);
+      await world.replica.restart('immediate');
+    },
+  },
+];
+
+export const FAULTS: readonly Fault[] = [
+  ...HUB_DIES,
+  ...SERVERS_DIE,
+  ...networkFaults('the source', (world) => world.toSource, 'to-client'),
+  ...networkFaults('the replica', (world) => world.toReplica, 'to-server'),
+  ...networkFaults('the cache', (world) => world.toCache, 'to-server'),
+  ...DISK_FULL,
+  ...IN_THE_MIDDLE,
+];
