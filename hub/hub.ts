@@ -222,7 +222,7 @@ export class Hub implements HubService, AsyncDisposable {
     await runtime.files.makeDirectory(directory);
     await using opened = new AsyncDisposableStack();
     const connector = opened.use(module.create(config, runtime));
-    const rows = opened.use(await WholeRows.open({ directory: join(directory, 'whole-rows'), log, logger: runtime.logger }));
+    const rows = opened.use(await WholeRows.open({ directory: join(directory, 'whole-rows'), files: runtime.files, log, logger: runtime.logger }));
     const pipeline = new SourcePipeline({
       config, log, rows, runtime, connector,
       limits: this.#config.limits,

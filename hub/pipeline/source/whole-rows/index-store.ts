@@ -5,7 +5,8 @@
  *     m                      JSON {logId, epoch, offset}: the index is that of the log up to `offset`
  *     e row id               u64 offset of the newest whole image
  *     i row id               the newest record is incomplete (while the table is copied); no value
- *     p row id               of an unfinished large transaction: u64 offset, u32 schema version, image;
+ *     p row id               of an unfinished large transaction: u64 offset, u32 schema version, and where the image
+ *                            stands in the file beside (spilled-images.ts): u64 position, u32 length;
  *                            schema version 0: no image (a row that is gone, or narrow)
  */
 import { ClassicLevel } from 'classic-level';

@@ -3,8 +3,9 @@ import type { Image } from './fill.ts';
 import type { Generation, RowEntry } from './generation.ts';
 import { writeEntry, type IndexStore } from './index-store.ts';
 import { rowIdOfName, tableOf, type RowId } from './row-id.ts';
+import type { Place, SpilledImages } from './spilled-images.ts';
 
-const HEADER = 12;
+const ENTRY_BYTES = 24;
 /** In place of the offset, of entries without an image. */
 const NONE = 0;
 const INCOMPLETE = 1;
@@ -15,14 +16,16 @@ const INCOMPLETE = 1;
  */
 export class Spill {
   readonly #store: IndexStore;
+  readonly #images: SpilledImages;
   readonly #cleared = new Set<number>();
   readonly #marked = new Set<number>();
   readonly #unmarked = new Set<number>();
   #clearedAll = false;
   #last: Offset = 0;
 
-  constructor(store: IndexStore) {
+  constructor(store: IndexStore, images: SpilledImages) {
     this.#store = store;
+    this.#images = images;
   }
 
   get isEmpty(): boolean {
@@ -46,8 +49,10 @@ export class Spill {
     }
     for (const tableId of generation.marked) this.#marked.add(tableId);
     if (generation.unmarked.size > 0) await this.#settle(generation.unmarked);
+    const images = [...generation.entries.values()].flatMap((entry) => (entry.kind === 'image' ? [entry.image] : []));
+    const places = (await this.#images.add(images)).values();
     for (const [name, entry] of generation.entries) {
-      store.put('p', rowIdOfName(name), encoded(entry));
+      store.put('p', rowIdOfName(name), encoded(entry, entry.kind === 'image' ? (places.next().value ?? null) : null));
       if (store.isFull) await store.write();
     }
     await store.write();
@@ -56,10 +61,12 @@ export class Spill {
 
   /** Images of rows; null: the spill knows that there is none; undefined: look in the index. */
   async get(ids: readonly RowId[]): Promise<(Image | null | undefined)[]> {
-    const found = await this.#store.getMany('p', ids);
-    return found.map((bytes, index) => {
-      if (bytes !== undefined) return imageOf(bytes);
-      return this.#clearedAll || this.#cleared.has(tableOf(ids[index] as RowId)) ? null : undefined;
+    const entries = await this.#store.getMany('p', ids);
+    const images = (await this.#images.read(entries.flatMap((entry) => (entry !== undefined && hasImage(entry) ? [placeOf(entry)] : [])))).values();
+    return entries.map((entry, index) => {
+      if (entry === undefined) return this.#clearedAll || this.#cleared.has(tableOf(ids[index] as RowId)) ? null : undefined;
+      const bytes = hasImage(entry) ? images.next().value : undefined;
+      return bytes === undefined ? null : { bytes, start: 0, end: bytes.length, schemaVersion: entry.readUInt32BE(8) };
     });
   }
 
@@ -88,7 +95,7 @@ export class Spill {
     for (const tableId of tables) this.#unmarked.add(tableId);
     for await (const [id, bytes] of store.entries('p')) {
       if (!tables.has(tableOf(id)) || hasImage(bytes) || Number(bytes.readBigUInt64BE(0)) !== INCOMPLETE) continue;
-      store.put('p', id, encoded({ kind: 'none' }));
+      store.put('p', id, encoded({ kind: 'none' }, null));
       if (store.isFull) await store.write();
     }
     await store.write();
@@ -97,6 +104,7 @@ export class Spill {
   /** Forgets everything, also what an earlier process left. */
   async clear(): Promise<void> {
     await this.#store.clear('p');
+    await this.#images.clear();
     this.#cleared.clear();
     this.#marked.clear();
     this.#unmarked.clear();
@@ -105,20 +113,21 @@ export class Spill {
   }
 }
 
-function encoded(entry: RowEntry): Buffer {
-  const image = entry.kind === 'image' ? entry.image : null;
-  const length = image === null ? 0 : image.end - image.start;
-  const bytes = Buffer.allocUnsafe(HEADER + length);
+/** The layout that index-store.ts describes. */
+function encoded(entry: RowEntry, place: Place | null): Buffer {
+  const bytes = Buffer.alloc(ENTRY_BYTES);
   bytes.writeBigUInt64BE(BigInt(entry.kind === 'image' ? entry.offset : entry.kind === 'incomplete' ? INCOMPLETE : NONE), 0);
-  bytes.writeUInt32BE(image?.schemaVersion ?? 0, 8);
-  if (image !== null) image.bytes.copy(bytes, HEADER, image.start, image.end);
+  if (entry.kind !== 'image' || place === null) return bytes;
+  bytes.writeUInt32BE(entry.image.schemaVersion, 8);
+  bytes.writeBigUInt64BE(BigInt(place.position), 12);
+  bytes.writeUInt32BE(place.length, 20);
   return bytes;
 }
 
-function hasImage(bytes: Buffer): boolean {
-  return bytes.readUInt32BE(8) !== 0;
+function hasImage(entry: Buffer): boolean {
+  return entry.readUInt32BE(8) !== 0;
 }
 
-function imageOf(bytes: Buffer): Image | null {
-  return hasImage(bytes) ? { bytes, start: HEADER, end: bytes.length, schemaVersion: bytes.readUInt32BE(8) } : null;
+function placeOf(entry: Buffer): Place {
+  return { position: Number(entry.readBigUInt64BE(12)), length: entry.readUInt32BE(20) };
 }

@@ -13,7 +13,7 @@ import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
-import type { Logger } from '../../../../contracts/runtime.ts';
+import type { FileSystem, Logger } from '../../../../contracts/runtime.ts';
 import { tableName } from '../../../../contracts/schema.ts';
 import type { RepairSet } from '../copy/session.ts';
 import type { RowCompleter } from '../stream-feed.ts';
@@ -24,19 +24,21 @@ import { IndexStore, writeEntry } from './index-store.ts';
 import { LoggedImages, type Wanted } from './logged-images.ts';
 import { keyOf, rowIdOfName, rowName, tableOf, type RowId } from './row-id.ts';
 import { Spill } from './spill.ts';
+import { SpilledImages } from './spilled-images.ts';
 
 /** Generations are written to the index once they hold this much, as far as they are durable. */
 const FLUSH_BYTES = 4 << 20;
 const FLUSH_ENTRIES = 4_096;
 /** A transaction that is not durable yet is spilled once its generations hold this much. */
-const SPILL_BYTES = 64 << 20;
-const SPILL_ENTRIES = 100_000;
+const SPILL_BYTES = 16 << 20;
+const SPILL_ENTRIES = 20_000;
 /** The index's mark follows the log at this distance, so that little is read after a crash. */
 const MARK_BYTES = 64 << 20;
 
 export interface WholeRowsOptions {
-  /** Of this source's index alone; made if it is not there. */
+  /** Of this source's index alone; made if it is not there. Beside it, while a large transaction is open, a file `.spill`. */
   readonly directory: string;
+  readonly files: FileSystem;
   readonly log: SourceLog;
   readonly logger: Logger;
 }
@@ -46,6 +48,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   readonly #log: SourceLog;
   readonly #logger: Logger;
   readonly #logged: LoggedImages;
+  readonly #images: SpilledImages;
   readonly #spill: Spill;
   readonly #watched: Watched = { indexed: new Set(), marked: new Set() };
   readonly #stop = new AbortController();
@@ -60,7 +63,8 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     this.#log = options.log;
     this.#logger = options.logger;
     this.#logged = new LoggedImages(options.log);
-    this.#spill = new Spill(store);
+    this.#images = new SpilledImages(options.files, `${options.directory}.spill`);
+    this.#spill = new Spill(store, this.#images);
     this.#completion = new BatchCompletion(this, 0);
   }
 
@@ -148,6 +152,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     try {
       await this.#flush();
     } finally {
+      await this.#images[Symbol.asyncDispose]();
       await this.#store[Symbol.asyncDispose]();
     }
   }

@@ -44,7 +44,7 @@ export class CopyRig implements AsyncDisposable {
   async open(): Promise<void> {
     this.#engine = await EmbeddedLogEngine.create(this.#directory.path, this.runtime);
     this.log = await this.#engine.open('shop', { create: true });
-    this.#rows = await WholeRows.open({ directory: join(this.#directory.path, 'whole-rows'), log: this.log, logger: this.runtime.logger });
+    this.#rows = await WholeRows.open({ directory: join(this.#directory.path, 'whole-rows'), files: this.runtime.files, log: this.log, logger: this.runtime.logger });
     this.#writer = await this.log.openWriter(() => undefined);
     await this.#rows.rolledBack(this.#writer.start.highWatermark);
     await this.connect();

@@ -9,6 +9,8 @@ import { Generation, type Watched } from '../../../../hub/pipeline/source/whole-
 import { IndexStore } from '../../../../hub/pipeline/source/whole-rows/index-store.ts';
 import { rowIdOfName } from '../../../../hub/pipeline/source/whole-rows/row-id.ts';
 import { Spill } from '../../../../hub/pipeline/source/whole-rows/spill.ts';
+import { SpilledImages } from '../../../../hub/pipeline/source/whole-rows/spilled-images.ts';
+import { nodeFiles } from '../../../../hub/runtime/node-files.ts';
 import { temporaryDirectory } from '../../../fixtures/temp.ts';
 import { keyOf } from './copy-model.ts';
 
@@ -97,7 +99,7 @@ describe('the spill of large transactions', () => {
     await check(
       asyncProperty(array(array(event, { maxLength: 6 }), { minLength: 1, maxLength: 6 }), integer({ min: 0, max: 6 }), async (events, moveAfter) => {
         await using store = await IndexStore.open(join(directory.path, String(++run)));
-        const spill = new Spill(store);
+        const spill = new Spill(store, new SpilledImages(nodeFiles, join(directory.path, `${run}.spill`)));
         await spill.clear();
         const watched: Watched = { indexed: new Set(), marked: new Set() };
         const batches: ChangeBatch[] = [];

@@ -45,7 +45,7 @@ class Rig implements AsyncDisposable {
     const runtime = createTestRuntime();
     this.#engine = await EmbeddedLogEngine.create(this.directory.path, runtime);
     this.log = await this.#engine.open('shop', { create: true });
-    this.#rows = await WholeRows.open({ directory: join(this.directory.path, 'index'), log: this.log, logger: runtime.logger });
+    this.#rows = await WholeRows.open({ directory: join(this.directory.path, 'index'), files: runtime.files, log: this.log, logger: runtime.logger });
     this.#writer = await this.log.openWriter(() => undefined);
     await this.#rows.rolledBack(this.#writer.start.highWatermark);
     this.catalog = this.log.catalog();
