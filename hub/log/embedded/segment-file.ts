@@ -6,7 +6,15 @@ import type { SegmentEntry } from './manifest.ts';
 import { SegmentIndexBuilder } from './segment-index.ts';
 import { encodeSegmentHeader, SEGMENT_HEADER } from './segment.ts';
 
-/** The active segment: owns its file. */
+/** Zeros that are written ahead of small writes, bytes. */
+const AHEAD = Buffer.alloc(256 << 10);
+/** Writes of less than this are small, bytes: what a sync costs then is not their content. */
+const SMALL = 64 << 10;
+
+/**
+ * The active segment: owns its file. While writes are small, zeros stand ahead of them: a sync of bytes that were
+ * allocated before leaves the file system's journal alone, which others on the disk may keep busy for long.
+ */
 export class SegmentFile {
   readonly number: number;
   readonly index: SegmentIndexBuilder;
@@ -16,6 +24,8 @@ export class SegmentFile {
   position = SEGMENT_HEADER;
   /** Bytes that are durable. */
   durable = SEGMENT_HEADER;
+  /** Byte after the zeros that stand behind `position`. */
+  #zeroed = 0;
 
   private constructor(core: LogCore, number: number, index: SegmentIndexBuilder, file: LogFile) {
     this.#core = core;
@@ -55,8 +65,21 @@ export class SegmentFile {
   }
 
   async write(buffers: readonly Buffer[], end: number): Promise<void> {
+    const small = end - this.position < SMALL;
     await this.#file.write(buffers, this.position);
     this.position = end;
+    if (small && end > this.#zeroed) await this.#writeAhead();
+  }
+
+  async #writeAhead(): Promise<void> {
+    try {
+      await this.#file.write([AHEAD], this.position);
+      this.#zeroed = this.position + AHEAD.length;
+    } catch (error) {
+      // What is to be written stands in front of them. A full disk, say, is told by the write that needs the room.
+      const why = error instanceof Error ? error.message : String(error);
+      this.#core.runtime.logger.log('debug', 'log.no-room-ahead', { source: this.#core.source, segment: this.number, why });
+    }
   }
 
   /** Makes what was written so far durable, at least up to `end`. */
@@ -69,6 +92,7 @@ export class SegmentFile {
   async close(truncate: boolean): Promise<void> {
     try {
       if (truncate) await this.#file.truncate(this.durable);
+      else if (this.#zeroed > this.position) await this.#file.truncate(this.position);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.#core.runtime.logger.log('warn', 'log.truncate-failed', { source: this.#core.source, segment: this.number, why });
