@@ -104,8 +104,8 @@ export class CrashAudit {
       const answers = (await pipeline.exec()) ?? [];
       rows.forEach((row, index) => {
         left.delete(keys[index] ?? '');
-        const there = JSON.stringify(Object.entries(answers[index]?.[1] ?? {}).toSorted());
-        const wanted = JSON.stringify(Object.entries(row).filter(([, value]) => value !== null).toSorted());
+        const there = fieldsText(answers[index]?.[1]);
+        const wanted = fieldsText(row);
         if (there !== wanted && findings.length < 5) findings.push(`cache, ${keys[index]}: ${there.slice(0, 300)} instead of ${wanted.slice(0, 300)}`);
       });
     }
@@ -136,4 +136,10 @@ async function keyedTables(source: pg.ClientBase): Promise<KeyedTable[]> {
       FROM pg_class AS c JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
      WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'`);
   return rows;
+}
+
+/** Of a row or a hash: what is not null, by name. */
+function fieldsText(fields: unknown): string {
+  const there = Object.entries(fields ?? {}).filter(([, value]) => value !== null);
+  return JSON.stringify(there.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
