@@ -1,3 +1,4 @@
+import type { Clock } from '../../contracts/runtime.ts';
 import { type ErrorWhere, TidemarkError } from '../../contracts/errors/error.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
@@ -26,6 +27,7 @@ export interface ApplierParts {
   /** Reads the catalog while the other one applies; adds enum labels; makes commits durable. */
   readonly side: Session;
   readonly synchronousCommit: SynchronousCommit;
+  readonly clock: Clock;
   /** Owned by the applier from here on, as the sessions are. */
   readonly watchdog: Watchdog;
   readonly opened: StoredCheckpoint;
@@ -73,7 +75,7 @@ export class Applier implements AsyncDisposable {
 
   constructor(parts: ApplierParts) {
     this.#parts = parts;
-    this.#flusher = new Flusher(parts.side, parts.watchdog, parts.synchronousCommit);
+    this.#flusher = new Flusher(parts.side, parts.watchdog, parts.clock, parts.synchronousCommit);
     this.#epoch = parts.opened.epoch;
     this.#offset = parts.opened.offset;
     this.#last = { encoded: Promise.withResolvers(), ran: Promise.withResolvers(), hasSteps: false };

@@ -4,6 +4,9 @@ import { bindMessage, closeStatementMessage, COPY_DONE, copyDataMessages, EXECUT
 /** Statements that a session keeps prepared; beyond, the one unused for longest is closed. */
 const MAX_PREPARED = 300;
 
+/** Chunks are joined into pieces of at most this many bytes. */
+const JOINED_BYTES = 16 << 10;
+
 /** What one statement of a pipeline did. */
 export interface Completion {
   /** Rows inserted, updated, deleted or copied; 0 for a statement that counts none. */
@@ -168,7 +171,7 @@ class Submission implements pg.Submittable {
   submit(connection: pg.Connection): void {
     const { stream } = connection;
     stream.cork();
-    for (const chunk of this.#chunks) stream.write(chunk);
+    for (const piece of joined(this.#chunks)) stream.write(piece);
     stream.uncork();
     // The socket holds what it has not sent; a long statement need not hold the rest.
     this.#chunks = [];
@@ -196,6 +199,27 @@ class Submission implements pg.Submittable {
   handlePortalSuspended(): void {}
   handleCopyInResponse(): void {}
   handleCopyData(): void {}
+}
+
+/**
+ * The same bytes in fewer pieces: a write costs more than copying what is small. What is large is sent where it lies.
+ */
+export function joined(chunks: readonly Uint8Array[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  let first = 0;
+  let bytes = 0;
+  const close = (end: number): void => {
+    if (end - first === 1) pieces.push(chunks[first] as Uint8Array);
+    else if (end > first) pieces.push(Buffer.concat(chunks.slice(first, end), bytes));
+    first = end;
+    bytes = 0;
+  };
+  for (const [index, { length }] of chunks.entries()) {
+    if (bytes + length > JOINED_BYTES) close(index);
+    bytes += length;
+  }
+  close(chunks.length);
+  return pieces;
 }
 
 /** `INSERT 0 5`, `UPDATE 7`, `COPY 9`, `BEGIN`: the last word, where it is a number. */

@@ -90,7 +90,7 @@ export class PostgresSink implements Sink {
     const side = stack.use(await Session.open(named(' (catalog)'), this.#runtime, signal));
     const watchdog = new Watchdog(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));
     const { synchronousCommit, lockTimeoutMs } = settings;
-    this.#applier = new Applier({ sink, names: nameRules(this.#config), session, side, opened, synchronousCommit, watchdog, lockTimeoutMs, enforced });
+    this.#applier = new Applier({ sink, names: nameRules(this.#config), session, side, opened, synchronousCommit, watchdog, clock: this.#runtime.clock, lockTimeoutMs, enforced });
     stack.move();
     return opened;
   }
