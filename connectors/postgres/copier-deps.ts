@@ -5,7 +5,7 @@ import type { TableSchema } from '../../contracts/schema.ts';
 import type { WalIdentity } from './position.ts';
 import type { RowWidth } from './row-width.ts';
 import type { Session, WireConnection } from './session.ts';
-import type { HostAddress } from './url.ts';
+import type { HostAddress } from '../../contracts/types/postgres-address.ts';
 
 /** What becomes of a column's value between the server and the log. */
 export type ColumnAction =

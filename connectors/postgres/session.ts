@@ -7,10 +7,11 @@ import type { SourceConfig } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { CANONICAL_SETTINGS } from '../../contracts/types/postgres-session.ts';
 import type { Clock, Runtime } from '../../contracts/runtime.ts';
+import { tlsOptions, tlsUse } from '../../contracts/types/postgres-tls.ts';
 import { postgresError } from './errors.ts';
 import { resolveOptions, type PostgresOptions } from './options.ts';
-import { isWanted, parseAddress, passesOf, SERVER_ROLE_SQL, type Address, type HostAddress, type TargetSession } from './url.ts';
-import { WireSocket, type TlsPlan } from './wire.ts';
+import { isWanted, parseAddress, passesOf, SERVER_ROLE_SQL, type Address, type HostAddress, type TargetSession } from '../../contracts/types/postgres-address.ts';
+import { WireSocket } from './wire.ts';
 
 /** Settings of every session, after those of the address: the canonical ones, and no limits of the role's. */
 export const SESSION_SETTINGS: ReadonlyMap<string, string> = new Map([
@@ -117,7 +118,7 @@ export class Endpoint {
 
   async #wire(options: PostgresOptions, address: Address, host: HostAddress): Promise<WireConnection> {
     const password = options.passwordFile === null ? address.password : await this.#passwordOf(options.passwordFile);
-    const socket = new WireSocket(await this.#tls(address));
+    const socket = new WireSocket({ use: tlsUse(address), direct: address.directTls, options: await tlsOptions(address, this.#runtime.files) });
     const config: pg.ClientConfig = {
       host: host.host,
       port: host.port,
@@ -141,28 +142,6 @@ export class Endpoint {
     } catch (cause) {
       throw new TidemarkError('POSTGRES_ACCESS', `the password file ${file} cannot be read`, { cause, where: { source: this.#config.name } });
     }
-  }
-
-  async #tls(address: Address): Promise<TlsPlan> {
-    const mode = address.sslMode;
-    const read = async (path: string | undefined): Promise<Buffer | undefined> => {
-      if (path === undefined || path === 'system') return undefined;
-      try {
-        return await this.#runtime.files.readFile(path);
-      } catch (cause) {
-        throw new TidemarkError('POSTGRES_TLS', `the file ${path} cannot be read`, { cause });
-      }
-    };
-    const hasRoot = address.rootCertificate !== undefined;
-    const verify = mode === 'verify-full' ? 'name' : mode === 'verify-ca' || (mode === 'require' && hasRoot) ? 'chain' : 'nothing';
-    return {
-      use: mode === 'disable' || mode === 'allow' ? 'never' : mode === 'prefer' ? 'try' : 'always',
-      direct: address.directTls,
-      verify,
-      ca: await read(address.rootCertificate),
-      cert: await read(address.certificate),
-      key: await read(address.key),
-    };
   }
 
   /** A refused password is tried again where it can be changed without a restart. */

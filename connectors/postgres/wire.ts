@@ -8,6 +8,7 @@ import net from 'node:net';
 import { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { TlsOptions } from '../../contracts/types/postgres-tls.ts';
 
 /** How TLS is used on one connection. */
 export interface TlsPlan {
@@ -15,11 +16,8 @@ export interface TlsPlan {
   readonly use: 'never' | 'try' | 'always';
   /** Begin with the handshake instead of asking first (PostgreSQL 17 and newer). */
   readonly direct: boolean;
-  /** Check the certificate's chain; and its names, too. */
-  readonly verify: 'nothing' | 'chain' | 'name';
-  readonly ca: Buffer | undefined;
-  readonly cert: Buffer | undefined;
-  readonly key: Buffer | undefined;
+  /** What is checked, and the certificates. */
+  readonly options: TlsOptions;
 }
 
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
@@ -36,9 +34,9 @@ export class WireSocket extends Duplex {
   /** Takes the server's answer to the request for TLS. */
   #onAnswer: ((answer: Buffer) => void) | null = null;
 
-  constructor(tlsPlan: TlsPlan) {
+  constructor(plan: TlsPlan) {
     super({ allowHalfOpen: false });
-    this.#tls = tlsPlan;
+    this.#tls = plan;
   }
 
   /** The connection was made, TLS included. */
@@ -157,16 +155,12 @@ export class WireSocket extends Duplex {
   }
 
   #handshake(socket: net.Socket, host: string): void {
-    const { verify, ca, cert, key, direct } = this.#tls;
+    const { options, direct } = this.#tls;
     const secure = tls.connect({
       socket,
       host,
       ...(net.isIP(host) === 0 ? { servername: host } : {}),
-      rejectUnauthorized: verify !== 'nothing',
-      ...(verify === 'chain' ? { checkServerIdentity: () => undefined } : {}),
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
+      ...options,
       ...(direct ? { ALPNProtocols: ['postgresql'] } : {}),
     });
     this.#socket = secure;

@@ -2,6 +2,7 @@
 import type { ChangeBatch } from '../change-batch.ts';
 import type { ChangeStream, SourceConnector } from '../connector.ts';
 import { TidemarkError } from '../errors/error.ts';
+import { createGate, type Gate } from './gate.ts';
 
 /** True for the batches that a fault strikes; `index` counts the batches of one stream from 0. */
 export type StrikesBatch = (batch: ChangeBatch, index: number) => boolean;
@@ -47,28 +48,20 @@ export function slowStream(connector: SourceConnector, before: (batch: ChangeBat
   return perBatch(connector, (batch) => before(batch));
 }
 
-/** A connector whose batches wait while it is held. */
-export interface HeldConnector extends SourceConnector {
-  hold(): void;
-  /** Lets what waits go on. */
-  go(): void;
-}
+/** A connector whose batches wait between `hold` and `go`. */
+export type HeldConnector = SourceConnector & Gate;
 
-/** Batches wait between `hold` and `go`. */
 export function holdStream(connector: SourceConnector): HeldConnector {
-  let gate: PromiseWithResolvers<void> | null = null;
-  const slow = slowStream(connector, async () => {
-    await gate?.promise;
-  });
-  return Object.assign(slow, {
-    hold: () => {
-      gate ??= Promise.withResolvers();
+  const gate = createGate();
+  const slow = slowStream(connector, gate.pass);
+  return {
+    ...slow,
+    hold: gate.hold,
+    go: gate.go,
+    get waiting() {
+      return gate.waiting;
     },
-    go: () => {
-      gate?.resolve();
-      gate = null;
-    },
-  });
+  };
 }
 
 function perBatch(connector: SourceConnector, before: (batch: ChangeBatch, index: number) => Promise<void>): SourceConnector {

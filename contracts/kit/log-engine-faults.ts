@@ -7,6 +7,7 @@
 import type { ChangeBatch } from '../change-batch.ts';
 import { asTidemarkError, TidemarkError } from '../errors/error.ts';
 import type { DurableProgress, LogEngine, LogWriter, ReadOptions, SourceLog } from '../log-engine.ts';
+import { createGate, type Gate } from './gate.ts';
 
 /** True for the appends that a fault strikes. */
 export type StrikesAppend = (batch: ChangeBatch) => boolean;
@@ -36,35 +37,19 @@ export function slowAppend(engine: LogEngine, before: (batch: ChangeBatch) => Pr
   return new FaultyEngine(engine, (batch, writer) => before(batch).then(() => writer.append(batch)), plainRead);
 }
 
-/** A log engine whose appends wait between `hold` and `release`. */
-export interface HeldLogEngine extends LogEngine {
-  hold(): void;
-  /** Lets what waits go on, in order. */
-  release(): void;
-  readonly waiting: number;
-}
+/** A log engine whose appends wait between `hold` and `go`. */
+export type HeldLogEngine = LogEngine & Gate;
 
 export function holdAppend(engine: LogEngine): HeldLogEngine {
-  let gate: PromiseWithResolvers<void> | null = null;
-  let waiting = 0;
-  const slow = slowAppend(engine, async () => {
-    if (gate === null) return;
-    waiting++;
-    await gate.promise;
-    waiting--;
-  });
+  const gate = createGate();
+  const slow = slowAppend(engine, gate.pass);
   return {
     sources: () => slow.sources(),
     open: (source, options) => slow.open(source, options),
-    hold: () => {
-      gate ??= Promise.withResolvers();
-    },
-    release: () => {
-      gate?.resolve();
-      gate = null;
-    },
+    hold: gate.hold,
+    go: gate.go,
     get waiting() {
-      return waiting;
+      return gate.waiting;
     },
     [Symbol.asyncDispose]: () => slow[Symbol.asyncDispose](),
   };

@@ -2,6 +2,7 @@
 import { TidemarkError } from '../errors/error.ts';
 import type { Offset } from '../offset.ts';
 import type { Applying, Sink, SinkBatch } from '../sink.ts';
+import { createGate, type Gate } from './gate.ts';
 
 /** True for the batches that a fault strikes. */
 export type Strikes = (batch: SinkBatch) => boolean;
@@ -31,36 +32,20 @@ export function slowWork(sink: Sink, before: (batch: SinkBatch) => Promise<void>
   });
 }
 
-/** A sink whose batches wait while `held` is true. */
-export interface HeldSink extends Sink {
-  hold(): void;
-  /** Lets what waits go on, in order. */
-  release(): void;
-  readonly waiting: number;
-}
+/** A sink whose batches wait between `hold` and `go`. */
+export type HeldSink = Sink & Gate;
 
-/** Batches wait between `hold` and `release`. */
 export function holdWork(sink: Sink): HeldSink {
-  let gate: PromiseWithResolvers<void> | null = null;
-  let waiting = 0;
-  const slow = slowWork(sink, async () => {
-    if (gate === null) return;
-    waiting++;
-    await gate.promise;
-    waiting--;
-  });
-  return Object.assign(slow, {
-    hold: () => {
-      gate ??= Promise.withResolvers();
-    },
-    release: () => {
-      gate?.resolve();
-      gate = null;
-    },
+  const gate = createGate();
+  const slow = slowWork(sink, gate.pass);
+  return {
+    ...slow,
+    hold: gate.hold,
+    go: gate.go,
     get waiting() {
-      return waiting;
+      return gate.waiting;
     },
-  });
+  };
 }
 
 /** `cut` is called once the sink has the batch, while it works on it: a connection that breaks in the middle. */

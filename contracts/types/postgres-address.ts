@@ -61,7 +61,7 @@ export function parseAddress(url: string): Address {
     user,
     password,
     database: (parameters.get('dbname') ?? decode(path)) || user,
-    sslMode: oneOf<SslMode>(parameters, 'sslmode', SSL_MODES, 'prefer'),
+    sslMode: sslModeOf(parameters),
     rootCertificate: parameters.get('sslrootcert'),
     certificate: parameters.get('sslcert'),
     key: parameters.get('sslkey'),
@@ -139,6 +139,14 @@ function oneOf<T extends string>(parameters: ReadonlyMap<string, string>, name: 
   const is = (text: string): text is T => known.has(text);
   if (!is(value)) throw invalid(`its ${name} '${value}' is not one of ${[...known].join(', ')}`);
   return value;
+}
+
+/** The system's root certificates vouch for half the world, so that with them only the name proves anything. */
+function sslModeOf(parameters: ReadonlyMap<string, string>): SslMode {
+  const system = parameters.get('sslrootcert') === 'system';
+  const mode = oneOf<SslMode>(parameters, 'sslmode', SSL_MODES, system ? 'verify-full' : 'prefer');
+  if (system && mode !== 'verify-full') throw invalid(`sslrootcert=system wants sslmode=verify-full, not ${mode}`);
+  return mode;
 }
 
 function timeoutOf(text: string | undefined): number {

@@ -1,9 +1,9 @@
 /** Connecting to the replica: address, secrets, TLS, the one of several hosts that takes writes. */
-import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { FileSystem } from '../../contracts/runtime.ts';
 import { type Address, type HostAddress, isWanted, parseAddress, passesOf, SERVER_ROLE_SQL, type TargetSession } from '../../contracts/types/postgres-address.ts';
+import { type TlsOptions, tlsOptions, tlsUse } from '../../contracts/types/postgres-tls.ts';
 import { sinkError } from './errors.ts';
 
 const KEEPALIVE_IDLE_MS = 30_000;
@@ -58,18 +58,18 @@ interface HostPlan {
   readonly address: Address;
   readonly host: HostAddress;
   readonly password: string | undefined;
-  readonly tls: ConnectionOptions;
+  readonly tls: TlsOptions;
   readonly applicationName: string;
 }
 
 async function connectHost(plan: HostPlan, signal: AbortSignal, prepare: (client: pg.Client) => void): Promise<pg.Client> {
   const { address, host } = plan;
-  const mode = host.host.startsWith('/') || address.sslMode === 'allow' ? 'disable' : address.sslMode;
+  const use = host.host.startsWith('/') ? 'never' : tlsUse(address);
   try {
-    return await connectOnce(plan, mode !== 'disable', signal, prepare);
+    return await connectOnce(plan, use !== 'never', signal, prepare);
   } catch (error) {
     if (!isWithoutTls(error)) throw error;
-    if (mode !== 'prefer') throw new TidemarkError('POSTGRES_TLS', `${host.host} offers no TLS, and sslmode is ${mode}`, { cause: error });
+    if (use !== 'try') throw new TidemarkError('POSTGRES_TLS', `${host.host} offers no TLS, and sslmode is ${address.sslMode}`, { cause: error });
     return connectOnce(plan, false, signal, prepare);
   }
 }
@@ -129,28 +129,6 @@ async function isServer(client: pg.Client, target: TargetSession): Promise<boole
 /** The driver's own text, which it gives no code. */
 function isWithoutTls(error: unknown): boolean {
   return error instanceof Error && error.message === 'The server does not support SSL connections';
-}
-
-/** `require` without a root certificate encrypts and checks nothing, as in libpq. */
-async function tlsOptions(address: Address, files: FileSystem): Promise<ConnectionOptions> {
-  const [ca, cert, key] = await Promise.all([address.rootCertificate, address.certificate, address.key].map((path) => readPem(files, path)));
-  const chain = address.sslMode === 'verify-ca' || (address.sslMode === 'require' && ca !== undefined);
-  return {
-    rejectUnauthorized: address.sslMode === 'verify-full' || chain,
-    ...(chain ? { checkServerIdentity: () => undefined } : {}),
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-  };
-}
-
-async function readPem(files: FileSystem, path: string | undefined): Promise<Buffer | undefined> {
-  if (path === undefined || path === 'system') return undefined;
-  try {
-    return await files.readFile(path);
-  } catch (cause) {
-    throw new TidemarkError('POSTGRES_TLS', `the file ${path} cannot be read`, { cause });
-  }
 }
 
 async function readPassword(files: FileSystem, path: string): Promise<string> {

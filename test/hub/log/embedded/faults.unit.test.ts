@@ -51,7 +51,7 @@ describe('fault wrappers of log engines', () => {
     await writer.flush();
     expect(held.waiting).toBe(2);
     expect(writer.lastOffset).toBe(0);
-    held.release();
+    held.go();
     expect((await Promise.all(appends)).map((place) => place.baseOffset)).toEqual([1, 2]);
     expect(held.waiting).toBe(0);
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { describeError, TidemarkError } from '../../../contracts/errors/error.ts';
-import { isWanted, parseAddress, passesOf } from '../../../connectors/postgres/url.ts';
+import { tlsUse, tlsVerification } from '../../../contracts/types/postgres-tls.ts';
+import { isWanted, parseAddress, passesOf } from '../../../contracts/types/postgres-address.ts';
 
 describe('addresses', () => {
   it('have defaults', () => {
@@ -28,7 +29,7 @@ describe('addresses', () => {
 
   it.each([
     'mysql://u@h/db', 'postgres://h/db', 'postgres://u@h:0/db', 'postgres://u@h:99999/db', 'postgres://u@h/db?sslmod=verify-full',
-    'postgres://u@h/db?sslmode=maybe', 'postgres://u@h/db?target_session_attrs=leader', 'postgres://u@h/%zz', 'postgres://u@h/db?connect_timeout=soon',
+    'postgres://u@h/db?sslmode=maybe', 'postgres://u@h/db?target_session_attrs=leader', 'postgres://u@h/%zz', 'postgres://u@h/db?connect_timeout=soon', 'postgres://u@h/db?sslrootcert=system&sslmode=require',
   ])('%s is refused', (url) => {
     expect(() => parseAddress(url)).toThrow(expect.objectContaining({ code: 'POSTGRES_URL' }));
   });
@@ -64,5 +65,22 @@ describe('target_session_attrs', () => {
 
   it('prefer-standby looks for a standby first, then takes anything', () => {
     expect(passesOf('prefer-standby')).toEqual(['standby', 'any']);
+  });
+});
+
+describe('TLS', () => {
+  it.each([
+    ['', 'try', 'nothing'],
+    ['sslmode=disable', 'never', 'nothing'],
+    ['sslmode=allow', 'never', 'nothing'],
+    ['sslmode=prefer&sslrootcert=/ca', 'try', 'nothing'],
+    ['sslmode=require', 'always', 'nothing'],
+    ['sslmode=require&sslrootcert=/ca', 'always', 'chain'],
+    ['sslmode=verify-ca&sslrootcert=/ca', 'always', 'chain'],
+    ['sslmode=verify-full&sslrootcert=/ca', 'always', 'name'],
+    ['sslrootcert=system', 'always', 'name'],
+  ])('%s: used %s, verified %s', (parameters, use, verification) => {
+    const address = parseAddress(`postgres://u@h/db?${parameters}`);
+    expect([tlsUse(address), tlsVerification(address)]).toEqual([use, verification]);
   });
 });
