@@ -2,6 +2,8 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import { readU32, RECORD_HEADER, writeU32 } from '../../contracts/record.ts';
 import { Cell, ImageWalker } from '../../contracts/row-image.ts';
 import type { RecordRef } from '../../contracts/sink.ts';
+import { binaryOid, type BinaryType, type BinaryWriter, binaryWriter, mostBytes } from './binary-values.ts';
+import { expectedBytes } from './column-bytes.ts';
 import { readHex, writeHex } from './hex.ts';
 import { BYTEA_OID, TEXT_OID, type Parameter } from './wire.ts';
 
@@ -14,19 +16,38 @@ const ARRAY_HEADER = 20;
 const LOOP_COPY = 40;
 
 /**
- * One column of many rows as a binary array parameter (`text[]`, or `bytea[]`): each value is its length and its bytes,
- * just as it stands in a row image, so that a value is copied once and never becomes a string.
+ * One column of many rows as a binary array parameter: each value is its length and its bytes. As `text[]` and `bytea[]`
+ * that is just as it stands in a row image, so that a value is copied once and never becomes a string.
  */
 class ArrayColumn {
   readonly #oid: number;
+  readonly #write: BinaryWriter | null;
   buffer: Buffer;
   length = ARRAY_HEADER;
   #count = 0;
   #nulls = false;
 
-  constructor(oid: number, expectedBytes: number) {
-    this.#oid = oid;
+  constructor(form: ValueForm, expectedBytes: number) {
+    const isBinary = form !== 'text' && form !== 'bytes';
+    this.#oid = isBinary ? binaryOid(form) : form === 'bytes' ? BYTEA_OID : TEXT_OID;
+    this.#write = isBinary ? binaryWriter(form) : null;
     this.buffer = Buffer.allocUnsafe(ARRAY_HEADER + expectedBytes);
+  }
+
+  /** Adds the canonical text `bytes[start .. end]` in the column's form. False: it has none. */
+  addText(bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.#write === null) {
+      this.addSpan(bytes, start, end);
+      return true;
+    }
+    this.#room(4 + mostBytes(end - start));
+    const from = this.length + 4;
+    const to = this.#write(bytes, start, end, this.buffer, from);
+    if (to < 0) return false;
+    writeU32(this.buffer, this.length, to - from);
+    this.length = to;
+    this.#count++;
+    return true;
   }
 
   addNull(): void {
@@ -39,16 +60,8 @@ class ArrayColumn {
 
   /** Adds the value `bytes[start .. end]`; its length stands in the four bytes before `start`. */
   addSpan(bytes: Uint8Array, start: number, end: number): void {
-    const size = 4 + end - start;
-    this.#room(size);
-    const { buffer } = this;
-    let to = this.length;
-    if (size <= LOOP_COPY) {
-      for (let from = start - 4; from < end; from++) buffer[to++] = bytes[from] as number;
-    } else {
-      buffer.set(bytes.subarray(start - 4, end), to);
-    }
-    this.length += size;
+    this.#room(4 + end - start);
+    this.length = copySpan(bytes, start - 4, end, this.buffer, this.length);
     this.#count++;
   }
 
@@ -90,16 +103,20 @@ class ArrayColumn {
   }
 }
 
-/** How a source column goes to the server: not at all, as text, or as bytes. */
-export type ColumnForm = 'skip' | 'text' | 'bytes';
+/** How a value goes to the server: as text, as bytes of a bytea, or in the binary form of a type. */
+export type ValueForm = 'text' | 'bytes' | BinaryType;
+/** How a source column goes to the server: not at all, or in a form. */
+export type ColumnForm = 'skip' | ValueForm;
 
 /**
- * The columns of the images of `refs`, one array parameter for each column that is not skipped, in column order.
+ * The columns of the images of `refs`, one array parameter for each column that is not skipped, in column order. Null: a
+ * value has no binary form, and the column must go as text.
  * @param forms by index of the column in the schema
  * @throws TidemarkError `RECORD_CORRUPT` for an image that is not one of the schema, or that has a placeholder
  */
-export function imageParameters(refs: readonly RecordRef[], side: ImageSide, forms: readonly ColumnForm[]): Parameter[] {
-  const columns = forms.map((form) => (form === 'skip' ? null : new ArrayColumn(form === 'bytes' ? BYTEA_OID : TEXT_OID, refs.length * 12)));
+export function imageParameters(refs: readonly RecordRef[], side: ImageSide, forms: readonly ColumnForm[]): Parameter[] | null {
+  const expected = expectedBytes(refs, side, forms.length);
+  const columns = forms.map((form, index) => (form === 'skip' ? null : new ArrayColumn(form, expected[index] ?? 0)));
   const walker = new ImageWalker();
   for (const { batch, at } of refs) {
     const bytes = batch.records;
@@ -111,12 +128,13 @@ export function imageParameters(refs: readonly RecordRef[], side: ImageSide, for
       const column = columns[index];
       if (column === null || column === undefined) continue;
       if (walker.kind === Cell.text) {
-        if (forms[index] === 'text') column.addSpan(bytes, walker.start, walker.end);
-        else column.addBytes(bytesOfText(bytes, walker.start, walker.end));
+        if (forms[index] === 'bytes') column.addBytes(bytesOfText(bytes, walker.start, walker.end));
+        else if (!column.addText(bytes, walker.start, walker.end)) return null;
       } else if (walker.kind === Cell.null) column.addNull();
       else if (walker.kind === Cell.binary) {
         if (forms[index] === 'bytes') column.addSpan(bytes, walker.start, walker.end);
-        else column.addHex(bytes, walker.start, walker.end);
+        else if (forms[index] === 'text') column.addHex(bytes, walker.start, walker.end);
+        else return null;
       } else throw placeholder(index);
     }
   }
@@ -124,11 +142,11 @@ export function imageParameters(refs: readonly RecordRef[], side: ImageSide, for
 }
 
 /**
- * The keys of `refs`, one array parameter for each key column in key order.
+ * The keys of `refs`, one array parameter for each key column in key order. Null: a value has no binary form.
  * @throws TidemarkError `RECORD_CORRUPT` for a key of another number of columns
  */
-export function keyParameters(refs: readonly RecordRef[], forms: readonly ColumnForm[]): Parameter[] {
-  const columns = forms.map((form) => new ArrayColumn(form === 'bytes' ? BYTEA_OID : TEXT_OID, refs.length * 12));
+export function keyParameters(refs: readonly RecordRef[], forms: readonly ValueForm[]): Parameter[] | null {
+  const columns = forms.map((form) => new ArrayColumn(form, refs.length * 12));
   for (const { batch, at } of refs) {
     const bytes = batch.records;
     let from = at + RECORD_HEADER;
@@ -137,7 +155,7 @@ export function keyParameters(refs: readonly RecordRef[], forms: readonly Column
       const column = columns[index] as ArrayColumn;
       const length = from + 4 <= end ? readU32(bytes, from) : -1;
       if (length < 0 || from + 4 + length > end) throw new TidemarkError('RECORD_CORRUPT', 'a key has fewer columns than its schema');
-      column.addSpan(bytes, from + 4, from + 4 + length);
+      if (!column.addText(bytes, from + 4, from + 4 + length)) return null;
       from += 4 + length;
     }
     if (from !== end) throw new TidemarkError('RECORD_CORRUPT', 'a key has more columns than its schema');
@@ -153,7 +171,8 @@ export function resetToImage(walker: ImageWalker, bytes: Buffer, at: number, sid
   else walker.reset(bytes, after, after + readU32(bytes, at + 24));
 }
 
-function bytesOfText(bytes: Uint8Array, start: number, end: number): Buffer {
+/** The bytes that a text of type bytes stands for. @throws TidemarkError `RECORD_CORRUPT` */
+export function bytesOfText(bytes: Uint8Array, start: number, end: number): Buffer {
   const value = readHex(bytes, start, end);
   if (value === null) throw new TidemarkError('RECORD_CORRUPT', 'a value of type bytes is neither bytes nor their hexadecimal text');
   return value;
@@ -161,4 +180,14 @@ function bytesOfText(bytes: Uint8Array, start: number, end: number): Buffer {
 
 export function placeholder(column: number): TidemarkError {
   return new TidemarkError('RECORD_CORRUPT', `column ${column} of an image is a placeholder: it must not reach a sink`);
+}
+
+/** Copies `bytes[start .. end]` to `out` at `at`, where there is room; answers where it ends. */
+export function copySpan(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+  if (end - start > LOOP_COPY) {
+    out.set(bytes.subarray(start, end), at);
+    return at + end - start;
+  }
+  for (let from = start; from < end; from++) out[at++] = bytes[from] as number;
+  return at;
 }

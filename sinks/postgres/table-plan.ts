@@ -2,7 +2,8 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { printedName } from '../relational/names.ts';
-import type { ColumnForm } from './array-parameters.ts';
+import type { ColumnForm, ValueForm } from './array-parameters.ts';
+import { isBinaryType } from './binary-values.ts';
 import { findingIndex, type ReplicaColumn, type ReplicaIndex, type ReplicaTable, upsertIndex } from './replica-table.ts';
 import { ident, qualified, rowsOf } from './sql.ts';
 
@@ -10,7 +11,7 @@ export interface PlannedColumn {
   /** Index in the source's schema. */
   readonly source: number;
   readonly target: ReplicaColumn;
-  readonly form: ColumnForm;
+  readonly form: ValueForm;
 }
 
 /** `t` is the table, `source` the keys as rows `s`. */
@@ -29,26 +30,35 @@ export interface TablePlan {
   /** By index in the source's schema. */
   readonly forms: readonly ColumnForm[];
   readonly wanted: readonly boolean[];
-  readonly keyForms: readonly ColumnForm[];
+  readonly keyForms: readonly ValueForm[];
   readonly keyed: boolean;
   /** Null: the replica has no index that serves an upsert, or a column that cannot be updated. */
   readonly upsert: string | null;
   readonly insert: string;
   readonly copy: string;
+  /** The same COPY in the binary format; null: a column has no binary form that is sure. */
+  readonly copyBinary: string | null;
   /** Finds rows by keys given as arrays; null for a keyless table. */
   readonly keys: KeyMatch | null;
   /** False: rows are found by reading the whole table. */
   readonly removeByIndex: boolean;
   /** Columns of the replica's own that a deleted and inserted row would lose. */
   readonly extraColumns: readonly ReplicaColumn[];
+  /** For rows with a value that has no binary form: every value as text. Null: this is that plan. */
+  readonly asText: TablePlan | null;
 }
 
 /** @throws TidemarkError `REPLICA_SHAPE` when the replica's table cannot hold the rows */
 export function planTable(schema: TableSchema, table: ReplicaTable): TablePlan {
+  return planForms(schema, table, planForms(schema, table, null));
+}
+
+/** @param asText the plan whose values all go as text; null: this is to be it */
+function planForms(schema: TableSchema, table: ReplicaTable, asText: TablePlan | null): TablePlan {
   if (table.kind !== 'r' && table.kind !== 'p') {
     throw new TidemarkError('REPLICA_SHAPE', `${printedName(table.name)} is not a table`, { where: { table: tableName(schema) } });
   }
-  const columns = plannedColumns(schema, table);
+  const columns = plannedColumns(schema, table, asText !== null);
   const key = schema.key.map((index) => {
     const column = columns.find((planned) => planned.source === index);
     if (column === undefined) throw missing(schema, table, schema.columns[index]?.name ?? `#${index}`);
@@ -69,32 +79,62 @@ export function planTable(schema: TableSchema, table: ReplicaTable): TablePlan {
     keyed,
     insert: insertSql(table, columns),
     copy: `COPY ${qualified(table.name)} (${names(columns)}) FROM STDIN`,
+    copyBinary: columns.every(isCopiedBinary) ? `COPY ${qualified(table.name)} (${names(columns)}) FROM STDIN (FORMAT binary)` : null,
     upsert: keyed ? upsertSql(table, columns, keyNames) : null,
     keys: keyed ? keyMatch(table, key, finding) : null,
     removeByIndex: finding !== null,
     extraColumns: table.columns.filter((column) => !column.generated && !written.has(column.name)),
+    asText,
   };
 }
 
 /** `unnest($1::text[])::type AS "name", ...` for each column: rows from array parameters. */
 export function rowsFromArrays(columns: readonly PlannedColumn[], firstParameter = 1): string {
-  return columns
-    .map(({ target, form }, index) => {
-      const array = `pg_catalog.unnest($${index + firstParameter}::pg_catalog.${form === 'bytes' ? 'bytea' : 'text'}[])`;
-      const plain = target.castType === (form === 'bytes' ? 'pg_catalog.bytea' : 'pg_catalog.text');
-      return `${plain ? array : `${array}::${target.castType}`} AS ${ident(target.name)}`;
-    })
-    .join(', ');
+  return columns.map((column, index) => `${valuesFromArray(column, index + firstParameter)} AS ${ident(column.target.name)}`).join(', ');
 }
 
-function plannedColumns(schema: TableSchema, table: ReplicaTable): PlannedColumn[] {
+function valuesFromArray({ target, form }: PlannedColumn, parameter: number): string {
+  const element = elementType(form);
+  const array = `pg_catalog.unnest($${parameter}::${element}[])`;
+  return target.castType === element ? array : read(array, target.castType);
+}
+
+/**
+ * To these types a cast of text is a function of its own, which does not know all that the type prints (`-`, numbers,
+ * escapes). From another type of text the cast is what COPY does: the type's input.
+ */
+const READ_THROUGH: ReadonlyMap<string, string> = new Map([
+  ['pg_catalog.regclass', 'pg_catalog.bpchar'],
+  ['pg_catalog."char"', 'pg_catalog.name'],
+]);
+
+function read(array: string, castType: string): string {
+  const through = READ_THROUGH.get(castType);
+  return through === undefined ? `${array}::${castType}` : `${array}::${through}::${castType}`;
+}
+
+function elementType(form: ValueForm): string {
+  return `pg_catalog.${form === 'bytes' ? 'bytea' : form}`;
+}
+
+/** Types whose binary form is the bytes of their text. */
+const TEXT_TYPES: ReadonlySet<string> = new Set(['pg_catalog.text', 'pg_catalog.varchar', 'pg_catalog.bpchar', 'pg_catalog.json']);
+
+function isCopiedBinary({ target, form }: PlannedColumn): boolean {
+  return form === 'text' ? TEXT_TYPES.has(target.castType) : target.castType === elementType(form);
+}
+
+function plannedColumns(schema: TableSchema, table: ReplicaTable, isBinary: boolean): PlannedColumn[] {
   const byName = new Map(table.columns.map((column) => [column.name, column]));
   const planned: PlannedColumn[] = [];
   for (const [source, column] of schema.columns.entries()) {
     const target = byName.get(column.name);
     if (target === undefined) throw missing(schema, table, column.name);
     if (target.generated) continue;
-    planned.push({ source, target, form: column.type.kind === 'bytes' && target.castType === 'pg_catalog.bytea' ? 'bytes' : 'text' });
+    const type = target.castType.slice('pg_catalog.'.length);
+    const isBytes = column.type.kind === 'bytes' && target.castType === 'pg_catalog.bytea';
+    const form = isBytes ? 'bytes' : isBinary && isBinaryType(type) && elementType(type) === target.castType ? type : 'text';
+    planned.push({ source, target, form });
   }
   return planned;
 }
@@ -134,10 +174,7 @@ function equalMeansSame(column: ReplicaColumn): boolean {
 
 function keyMatch(table: ReplicaTable, key: readonly PlannedColumn[], index: ReplicaIndex | null): KeyMatch {
   const values = key
-    .map(({ target, form }, at) => {
-      const array = `pg_catalog.unnest($${at + 1}::pg_catalog.${form === 'bytes' ? 'bytea' : 'text'}[])`;
-      return `${array}::${target.castType} AS k${at + 1}`;
-    })
+    .map((column, at) => `${valuesFromArray(column, at + 1)} AS k${at + 1}`)
     .join(', ');
   const conditions = key.map(({ target }, at) => {
     const operator = index?.keys.find((part) => part.column === target.name)?.operator ?? target.equality;

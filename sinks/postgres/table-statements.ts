@@ -1,15 +1,18 @@
 /** The statements that write one table's net change, added to a pipeline. */
+import { TidemarkError } from '../../contracts/errors/error.ts';
 import { Op } from '../../contracts/op.ts';
 import type { FoldedTable, RecordRef } from '../../contracts/sink.ts';
 import type { ApplyMode } from '../relational/apply-mode.ts';
 import { chunks, type ChunkLimits } from '../relational/chunks.ts';
 import { inKeyOrder } from '../relational/key-order.ts';
-import { imageParameters, keyParameters } from './array-parameters.ts';
+import { type ImageSide, imageParameters, keyParameters } from './array-parameters.ts';
+import { COPY_BINARY_END, COPY_BINARY_HEAD, copyBinaryRows } from './copy-binary.ts';
 import { copyRows } from './copy-rows.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ReplicaIndex } from './replica-table.ts';
 import { ident, qualified, rowsOf } from './sql.ts';
 import { type KeyMatch, rowsFromArrays, type TablePlan } from './table-plan.ts';
+import type { Parameter } from './wire.ts';
 
 const LIMITS: ChunkLimits = { rows: 32_768, bytes: 8 << 20 };
 
@@ -34,15 +37,15 @@ export function addTable(pipeline: Pipeline, plan: TablePlan, change: FoldedTabl
   switch (mode) {
     case 'optimistic': {
       const copied = upserts.filter(isCopied);
-      removeKeys(pipeline, plan, keys, deletes);
-      upsertRows(pipeline, plan, keys, upserts.filter((ref) => !isCopied(ref)));
+      removeKeys(pipeline, plan, deletes);
+      upsertRows(pipeline, plan, upserts.filter((ref) => !isCopied(ref)));
       insertRows(pipeline, plan, copied);
       insertRows(pipeline, plan, inserts);
       return;
     }
     case 'upsert':
-      removeKeys(pipeline, plan, keys, deletes);
-      upsertRows(pipeline, plan, keys, upserts);
+      removeKeys(pipeline, plan, deletes);
+      upsertRows(pipeline, plan, upserts);
       insertRows(pipeline, plan, inserts);
       return;
     case 'replace':
@@ -59,11 +62,11 @@ function isCopied({ batch, at }: RecordRef): boolean {
 /** Every touched key goes, every final image comes; what the replica's own columns held is put back. */
 function replaceRows(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, change: FoldedTable, clear: boolean): void {
   const { deletes, upserts, inserts } = change;
-  removeKeys(pipeline, plan, keys, deletes);
+  removeKeys(pipeline, plan, deletes);
   const keep = plan.extraColumns.length > 0 && upserts.length > 0;
   if (keep) stashExtras(pipeline, plan, keys, upserts);
-  removeKeys(pipeline, plan, keys, upserts);
-  removeKeys(pipeline, plan, keys, inserts);
+  removeKeys(pipeline, plan, upserts);
+  removeKeys(pipeline, plan, inserts);
   if (clear) {
     clearTheWay(pipeline, plan, upserts);
     clearTheWay(pipeline, plan, inserts);
@@ -73,21 +76,23 @@ function replaceRows(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, change
   if (keep) restoreExtras(pipeline, plan, keys);
 }
 
-function removeKeys(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: readonly RecordRef[]): void {
+function removeKeys(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {
   if (refs.length === 0) return;
   if (!plan.removeByIndex) for (const sql of FREE_PLAN) pipeline.once(sql);
-  for (const chunk of chunks(inKeyOrder(refs, plan.schema), LIMITS)) pipeline.prepared(keys.remove, keyParameters(chunk, plan.keyForms));
+  for (const chunk of chunks(inKeyOrder(refs, plan.schema), LIMITS)) withKeys(plan, chunk, (keys, values) => pipeline.prepared(keys.remove, values));
   if (!plan.removeByIndex) for (const sql of INDEX_PLAN) pipeline.once(sql);
 }
 
-function upsertRows(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: readonly RecordRef[]): void {
+function upsertRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {
   if (refs.length === 0) return;
   if (plan.upsert === null) {
-    removeKeys(pipeline, plan, keys, refs);
+    removeKeys(pipeline, plan, refs);
     insertRows(pipeline, plan, refs);
     return;
   }
-  for (const chunk of chunks(inKeyOrder(refs, plan.schema), LIMITS)) pipeline.prepared(plan.upsert, imageParameters(chunk, 'after', plan.forms));
+  for (const chunk of chunks(inKeyOrder(refs, plan.schema), LIMITS)) {
+    withImages(plan, chunk, 'after', (form, values) => pipeline.prepared(form.upsert ?? '', values));
+  }
 }
 
 function insertRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRef[]): void {
@@ -97,11 +102,44 @@ function insertRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRe
     return;
   }
   if (refs.length < COPY_FROM_ROWS) {
-    pipeline.prepared(plan.insert, imageParameters(refs, 'after', plan.forms));
+    withImages(plan, refs, 'after', (form, values) => pipeline.prepared(form.insert, values));
     return;
   }
-  const data = chunks(refs, LIMITS).map((chunk) => copyRows(chunk, 'after', plan.wanted));
-  pipeline.copyIn(plan.copy, data);
+  const pieces = chunks(refs, LIMITS);
+  const binary = plan.copyBinary === null ? null : binaryCopy(pieces, plan);
+  if (binary !== null) pipeline.copyIn(plan.copyBinary ?? '', binary);
+  else pipeline.copyIn(plan.copy, pieces.map((chunk) => copyRows(chunk, 'after', plan.wanted)));
+}
+
+/** The data of a COPY in the binary format; null: a value has no binary form. */
+function binaryCopy(pieces: readonly (readonly RecordRef[])[], plan: TablePlan): Uint8Array[] | null {
+  const data: Uint8Array[] = [COPY_BINARY_HEAD];
+  for (const refs of pieces) {
+    const rows = copyBinaryRows(refs, 'after', plan.forms);
+    if (rows === null) return null;
+    data.push(rows);
+  }
+  data.push(COPY_BINARY_END);
+  return data;
+}
+
+/** The images of `refs` as parameters, with the plan whose statements take them: of text where a value has no other form. */
+function withImages(plan: TablePlan, refs: readonly RecordRef[], side: ImageSide, use: (plan: TablePlan, values: readonly Parameter[]) => void): void {
+  const values = imageParameters(refs, side, plan.forms);
+  if (values !== null) use(plan, values);
+  else withImages(textPlan(plan), refs, side, use);
+}
+
+/** The keys of `refs` as parameters, with what finds rows by them. */
+function withKeys(plan: TablePlan, refs: readonly RecordRef[], use: (keys: KeyMatch, values: readonly Parameter[]) => void): void {
+  const values = keyParameters(refs, plan.keyForms);
+  if (values === null) withKeys(textPlan(plan), refs, use);
+  else if (plan.keys !== null) use(plan.keys, values);
+}
+
+function textPlan({ asText }: TablePlan): TablePlan {
+  if (asText === null) throw new TidemarkError('INTERNAL', 'a value has no form as text');
+  return asText;
 }
 
 /**
@@ -117,10 +155,10 @@ function removeRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRe
   }
   const row = (alias: string): string =>
     `ROW(${plan.columns.map(({ target }) => `${alias}.${ident(target.name)}::pg_catalog.text`).join(', ')})::pg_catalog.text`;
-  const sql = `
+  const removal = (columns: TablePlan['columns']): string => `
     WITH gone AS MATERIALIZED (
       SELECT ${row('s')} AS image, pg_catalog.count(*) AS times
-        FROM (SELECT ${rowsFromArrays(plan.columns)}) AS s GROUP BY 1
+        FROM (SELECT ${rowsFromArrays(columns)}) AS s GROUP BY 1
     ), found AS (
       SELECT t.tableoid AS part, t.ctid AS place, gone.times, pg_catalog.row_number() OVER (PARTITION BY gone.image) AS nth
         FROM ${rowsOf(plan.table)} AS t JOIN gone ON gone.image OPERATOR(pg_catalog.=) ${row('t')}
@@ -128,7 +166,9 @@ function removeRows(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordRe
     DELETE FROM ${rowsOf(plan.table)} AS t USING found
      WHERE t.tableoid = found.part AND t.ctid = found.place AND found.nth <= found.times`;
   for (const statement of FREE_PLAN) pipeline.once(statement);
-  for (const chunk of chunks(refs, LIMITS)) pipeline.prepared(sql, imageParameters(chunk, 'before', plan.forms));
+  for (const chunk of chunks(refs, LIMITS)) {
+    withImages(plan, chunk, 'before', (form, values) => pipeline.prepared(removal(form.columns), values));
+  }
   for (const statement of INDEX_PLAN) pipeline.once(statement);
 }
 
@@ -140,8 +180,9 @@ function clearTheWay(pipeline: Pipeline, plan: TablePlan, refs: readonly RecordR
   if (indexes.length === 0) return;
   for (const statement of FREE_PLAN) pipeline.once(statement);
   for (const chunk of chunks(refs, LIMITS)) {
-    const parameters = imageParameters(chunk, 'after', plan.forms);
-    for (const index of indexes) pipeline.prepared(clearSql(plan, index), parameters);
+    withImages(plan, chunk, 'after', (form, values) => {
+      for (const index of indexes) pipeline.prepared(clearSql(form, index), values);
+    });
   }
   for (const statement of INDEX_PLAN) pipeline.once(statement);
 }
@@ -163,8 +204,9 @@ function stashExtras(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch, refs: 
   const columns = [...keys.columns, ...plan.extraColumns].map((column) => `t.${ident(column.name)}`).join(', ');
   const table = `${rowsOf(plan.table)} AS t`;
   pipeline.once(`CREATE TEMPORARY TABLE tidemark_extras ON COMMIT DROP AS SELECT ${columns} FROM ${table} WHERE false`);
-  const sql = `INSERT INTO pg_temp.tidemark_extras SELECT ${columns} FROM ${table} CROSS JOIN ${keys.source} WHERE ${keys.condition}`;
-  for (const chunk of chunks(refs, LIMITS)) pipeline.once(sql, keyParameters(chunk, plan.keyForms));
+  const sql = ({ source, condition }: KeyMatch): string =>
+    `INSERT INTO pg_temp.tidemark_extras SELECT ${columns} FROM ${table} CROSS JOIN ${source} WHERE ${condition}`;
+  for (const chunk of chunks(refs, LIMITS)) withKeys(plan, chunk, (found, values) => pipeline.once(sql(found), values));
 }
 
 function restoreExtras(pipeline: Pipeline, plan: TablePlan, keys: KeyMatch): void {
