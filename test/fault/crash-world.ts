@@ -10,7 +10,8 @@ import { type TcpProxy, startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { temporaryDirectory } from '../fixtures/temp.ts';
 import { HARD_TABLES } from './hard-schema.ts';
 
-const DATA_FOLDER_BYTES = 2 ** 30;
+/** Room for the log of 200 cycles. */
+const DATA_FOLDER_BYTES = 3 * 2 ** 29;
 
 interface Parts {
   readonly source: PostgresServer;

@@ -53,10 +53,10 @@ const MIX: readonly (readonly [weight: number, step: Step])[] = [
   [10, (client, random) => client.query('UPDATE shapes SET n = n + 1 WHERE id = ANY ($1)', [[1 + below(random, 200), 1 + below(random, 200)]])],
   [4, (client, random) => client.query('INSERT INTO shapes (id) VALUES ($1) ON CONFLICT DO NOTHING', [below(random, 100_000)])],
   [4, (client, random) => client.query('DELETE FROM shapes WHERE id = (SELECT max(id) FROM shapes WHERE id > $1)', [200 + below(random, 50_000)])],
-  // Larger than a batch.
-  [1, async (client) => {
-    await client.query("UPDATE counters SET n = n + 1, note = repeat('n', 2000)");
-    await client.query("INSERT INTO bag SELECT i, repeat('x', 300) FROM generate_series(1000, 3000) AS i");
+  // Many rows at once.
+  [0.5, async (client, random) => {
+    await client.query("UPDATE counters SET n = n + 1, note = repeat('n', 1000) WHERE id % 4 = $1", [below(random, 4)]);
+    await client.query("INSERT INTO bag SELECT i, repeat('x', 100) FROM generate_series(1000, 2000) AS i");
     await client.query('DELETE FROM bag WHERE a >= 1000');
   }],
   [2, longTransaction],

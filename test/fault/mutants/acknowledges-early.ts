@@ -1,8 +1,7 @@
 /** Loaded into a hub's process: tells the source that more is durable than is. */
 import { ReplicationConnection } from '../../../connectors/postgres/replication.ts';
+import { replaced } from './replaced.ts';
 
-const right = ReplicationConnection.prototype.sendStatus;
-
-ReplicationConnection.prototype.sendStatus = function sendStatus(this: ReplicationConnection, durable, reply, now) {
+replaced(ReplicationConnection.prototype, 'sendStatus', (right) => function sendStatus(this: ReplicationConnection, durable, reply, now) {
   right.call(this, durable + 100_000, reply, now);
-};
+});
