@@ -3,6 +3,7 @@
  * and its reading live in hub/config; what a connector or a sink understands beyond the fields here is described by the
  * schema that its own folder exports and handed to it as `options`.
  */
+import type { PositionCodec } from './position.ts';
 import type { Runtime } from './runtime.ts';
 import type { TableSchema } from './schema.ts';
 import type { TableSelector } from './sink.ts';
@@ -80,6 +81,8 @@ export interface SinkConfig {
 /** What one connector or sink folder exports for the registry. */
 export interface ConnectorModule<C> {
   readonly type: string;
+  /** Reads and prints positions without a connection: for those who read a log whose source is not there. */
+  readonly positions: PositionCodec;
   /** JSON Schema (object) of its own settings, besides the common ones of a source; `url` is common. See option-schema.ts. */
   readonly options: Readonly<Record<string, unknown>>;
   create(config: SourceConfig, runtime: Runtime): C;

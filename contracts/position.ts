@@ -11,8 +11,16 @@ export interface PositionCodec {
    * @throws TidemarkError `POSITION_FOREIGN` when the two cannot be compared (another system identifier or server).
    */
   compare(a: Position, b: Position): number;
-  /** For people: `0/16B3748`, `uuid:1-77`. */
+  /**
+   * For people: `0/16B3748`, `uuid:1-77`.
+   * @throws TidemarkError `POSITION_SYNTAX` when the bytes are no position of this connector
+   */
   format(position: Position): string;
+  /**
+   * Bytes of the source's own log from `a` to `b`; negative when `b` comes before. Absent where positions do not count
+   * bytes. @throws TidemarkError `POSITION_FOREIGN`
+   */
+  distance?(a: Position, b: Position): number;
   /**
    * A position named by a user (`lsn:0/16B3748`), completed with the identity of `like`.
    * @throws TidemarkError `POSITION_SYNTAX`

@@ -14,6 +14,7 @@ import { SinkTables } from './pipeline/sink/sink-tables.ts';
 import { SourcePipeline } from './pipeline/source/source-pipeline.ts';
 import { Supervisor } from './pipeline/supervisor.ts';
 import { WholeRows } from './pipeline/source/whole-rows/whole-rows.ts';
+import { positionPrinter } from './print-position.ts';
 import { sameConfig } from './same-config.ts';
 import type { HubService, HubStatus, WaitTarget } from './service.ts';
 import { unopenedSink, unopenedSource, type Unopened } from './unopened.ts';
@@ -248,6 +249,7 @@ export class Hub implements HubService, AsyncDisposable {
       sink: module.create(config, runtime),
       log: await this.engine.open(config.from, { create: true }),
       bytes: this.#config.limits.pipelineBytes,
+      printPosition: positionPrinter(this.#registry.connectors),
       recopy: (tableIds) => this.#sources.get(config.from)?.recopyIds(tableIds),
     });
     this.#supervisor.add(pipeline);

@@ -23,7 +23,10 @@ export interface TableStatus {
   readonly consistent: readonly ConsistentRange[];
   /** Of a copy under way; estimates. */
   readonly copy: { readonly rows: number; readonly estimatedRows: number; readonly etaSeconds: number | null; readonly waitingFor: string } | null;
+  /** Why it has stopped, or why its last copy failed; null when neither. */
   readonly stoppedBecause: string | null;
+  /** What to do about that. */
+  readonly remedy: string | null;
 }
 
 export interface SourceStatusView {
@@ -35,7 +38,11 @@ export interface SourceStatusView {
   /** The position of the high watermark, as the source prints it. */
   readonly position: string | null;
   readonly commitTime: number;
-  readonly lag: { readonly bytes: number | null; readonly seconds: number };
+  /**
+   * How far the log is behind the source, as of a look at the source at most some seconds ago: bytes of the source's own
+   * log, and the age of what is missing, at most. Null: not known.
+   */
+  readonly lag: { readonly bytes: number | null; readonly seconds: number | null };
   readonly retainedWalBytes: number | null;
   readonly logBytes: number;
   readonly recordsPerSecond: number;
@@ -51,6 +58,10 @@ export interface SinkStatusView {
   readonly state: 'starting' | 'applying' | 'caught-up' | 'rebuilding' | 'retrying' | 'paused' | 'stopped' | 'failed';
   readonly degraded: boolean;
   readonly offset: Offset;
+  /** The source position at `offset`, as the source prints it; null: not known. */
+  readonly position: string | null;
+  /** Commit time of the source's last transaction at or before `offset`; 0: not known. */
+  readonly commitTime: number;
   readonly lag: { readonly records: number; readonly bytes: number; readonly seconds: number };
   readonly recordsPerSecond: number;
   readonly deadLetters: number;

@@ -14,14 +14,14 @@ export interface Unopened<C extends SourceConfig | SinkConfig> {
 export function unopenedSource({ config, error, at }: Unopened<SourceConfig>): SourceStatusView {
   return {
     name: config.name, type: config.type, state: 'failed', highWatermark: 0, horizon: 0, position: null, commitTime: 0,
-    lag: { bytes: null, seconds: 0 }, retainedWalBytes: null, logBytes: 0, recordsPerSecond: 0, waitingFor: '', tables: [],
+    lag: { bytes: null, seconds: null }, retainedWalBytes: null, logBytes: 0, recordsPerSecond: 0, waitingFor: '', tables: [],
     error: errorView(error, at),
   };
 }
 
 export function unopenedSink({ config, error, at }: Unopened<SinkConfig>): SinkStatusView {
   return {
-    name: config.name, type: config.type, from: config.from, state: 'failed', degraded: false, offset: 0,
+    name: config.name, type: config.type, from: config.from, state: 'failed', degraded: false, offset: 0, position: null, commitTime: 0,
     lag: { records: 0, bytes: 0, seconds: 0 }, recordsPerSecond: 0, deadLetters: 0, error: errorView(error, at),
   };
 }

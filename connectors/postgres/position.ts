@@ -90,6 +90,7 @@ export const postgresPositions: PositionCodec = {
     }
     return lsnOfPosition(a) - lsnOfPosition(b);
   },
+  distance: (a, b) => postgresPositions.compare(b, a),
   format: (position) => formatLsn(lsnOfPosition(position)),
   parse(text, like) {
     const writer = new PositionWriter(identityOfPosition(like));

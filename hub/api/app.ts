@@ -8,6 +8,7 @@ import type { Runtime } from '../../contracts/runtime.ts';
 import { exactTableName } from '../config/table-patterns.ts';
 import { sampleStatus } from '../observability/status-metrics.ts';
 import { createMetrics, type MetricsRegistry } from '../runtime/metrics.ts';
+import type { PrintPosition } from '../print-position.ts';
 import type { HubService, HubStatus, WaitTarget } from '../service.ts';
 import { errorBody, statusOf } from './answers.ts';
 import { changelogLines } from './changelog.ts';
@@ -30,6 +31,7 @@ export interface ApiParts extends Pick<Runtime, 'clock' | 'logger'> {
   readonly service: HubService;
   readonly log: Pick<LogEngine, 'sources' | 'open'>;
   readonly metrics: MetricsRegistry;
+  readonly printPosition: PrintPosition;
   /** Reads the configuration again and applies it; answers what was done, for people. */
   reload(): Promise<string[]>;
 }
@@ -109,7 +111,7 @@ function addQueries(app: FastifyInstance, parts: ApiParts, closing: AbortSignal)
       }
       const log = await parts.log.open(source, { create: false });
       const signal = endOf(request, reply, closing);
-      return streamLines(reply, changelogLines(log, { ...request.query, signal }), signal, parts);
+      return streamLines(reply, changelogLines(log, { ...request.query, printPosition: parts.printPosition, signal }), signal, parts);
     },
   );
 }

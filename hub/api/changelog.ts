@@ -7,7 +7,8 @@ import { RecordView } from '../../contracts/record.ts';
 import type { TransactionEntry } from '../../contracts/transaction.ts';
 import { exactPattern, parseTablePattern } from '../config/table-patterns.ts';
 import { nearest } from '../config/validate.ts';
-import { recordLine } from './record-json.ts';
+import type { PrintPosition } from '../print-position.ts';
+import { recordLine, type PlacedTransaction } from './record-json.ts';
 
 export interface ChangelogOptions {
   /** Pattern of the tables whose records are read, by their newest name. */
@@ -16,6 +17,7 @@ export interface ChangelogOptions {
   readonly from?: Offset | undefined;
   /** Most records; default: all. */
   readonly limit?: number | undefined;
+  readonly printPosition: PrintPosition;
   readonly signal: AbortSignal;
 }
 
@@ -34,14 +36,57 @@ export async function* changelogLines(log: SourceLog, options: ChangelogOptions)
   const after = options.from === undefined ? BEFORE_ALL : options.from - 1;
   let left = options.limit ?? Number.POSITIVE_INFINITY;
   if (after >= to) return;
+  const ends = new TransactionEnds(log, to, options);
   for await (const batch of log.read({ after, to, follow: false, signal: options.signal })) {
-    for (const piece of batchLines(batch, catalog, wanted, left)) {
+    const open = batch.endsOpen && holds(batch, wanted) ? await ends.after(batch) : null;
+    const position = (entry: TransactionEntry): string | null => (entry.commits ? options.printPosition(entry.position) : open);
+    for (const piece of batchLines(batch, { catalog, wanted, position }, left)) {
       left -= piece.records;
       if (piece.text !== '') yield piece.text;
       if (piece.fault !== null) throw piece.fault.at({ source: log.source });
     }
     if (left <= 0) return;
   }
+}
+
+interface Lines {
+  readonly catalog: Catalog;
+  readonly wanted: ReadonlySet<number>;
+  readonly position: (entry: TransactionEntry) => string | null;
+}
+
+/** Where the transactions end that are larger than a batch: their positions stand in their last one. */
+class TransactionEnds {
+  readonly #log: SourceLog;
+  readonly #to: Offset;
+  readonly #options: ChangelogOptions;
+  /** The end found last: of the transaction that is open at every offset before it. */
+  #known: { readonly until: Offset; readonly position: string | null } = { until: BEFORE_ALL, position: null };
+
+  constructor(log: SourceLog, to: Offset, options: ChangelogOptions) {
+    this.#log = log;
+    this.#to = to;
+    this.#options = options;
+  }
+
+  /** The end of the transaction that is open where the batch ends. Reads the rest of it once, whatever its size. */
+  async after({ lastOffset }: ChangeBatch): Promise<string | null> {
+    if (lastOffset <= this.#known.until) return this.#known.position;
+    const { signal, printPosition } = this.#options;
+    for await (const batch of this.#log.read({ after: lastOffset, to: this.#to, follow: false, signal })) {
+      const end = batch.transactions.find(({ commits }) => commits);
+      if (end === undefined) continue;
+      this.#known = { until: batch.baseOffset + end.first + end.count - 1, position: printPosition(end.position) };
+      return this.#known.position;
+    }
+    return null;
+  }
+}
+
+function holds(batch: ChangeBatch, wanted: ReadonlySet<number>): boolean {
+  const view = new RecordView().reset(batch.records);
+  while (view.next()) if (wanted.has(view.tableId)) return true;
+  return false;
 }
 
 interface Piece {
@@ -51,7 +96,7 @@ interface Piece {
   readonly fault: TidemarkError | null;
 }
 
-function* batchLines(batch: ChangeBatch, catalog: Catalog, wanted: ReadonlySet<number>, most: number): Generator<Piece> {
+function* batchLines(batch: ChangeBatch, { catalog, wanted, position }: Lines, most: number): Generator<Piece> {
   const view = new RecordView().reset(batch.records);
   let entry = 0;
   let text = '';
@@ -61,7 +106,7 @@ function* batchLines(batch: ChangeBatch, catalog: Catalog, wanted: ReadonlySet<n
     if (!wanted.has(view.tableId)) continue;
     while (entry < batch.transactions.length && endOf(batch, entry) <= view.index) entry++;
     const offset = batch.baseOffset + view.index;
-    const line = lineOf(view, offset, batch.transactions[entry] ?? null, catalog);
+    const line = lineOf(view, offset, placed(batch.transactions[entry], position), catalog);
     if (typeof line !== 'string') {
       yield { text, records, fault: line };
       return;
@@ -77,7 +122,11 @@ function* batchLines(batch: ChangeBatch, catalog: Catalog, wanted: ReadonlySet<n
   if (records > 0) yield { text, records, fault: null };
 }
 
-function lineOf(view: RecordView, offset: Offset, transaction: TransactionEntry | null, catalog: Catalog): string | TidemarkError {
+function placed(entry: TransactionEntry | undefined, position: Lines['position']): PlacedTransaction | null {
+  return entry === undefined ? null : { entry, position: position(entry) };
+}
+
+function lineOf(view: RecordView, offset: Offset, transaction: PlacedTransaction | null, catalog: Catalog): string | TidemarkError {
   try {
     return recordLine(view, offset, transaction, catalog);
   } catch (error) {

@@ -23,8 +23,14 @@ const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [Flag.keyChange, 'key-change'],
 ];
 
+/** A transaction, and its end at the source as the source prints it. */
+export interface PlacedTransaction {
+  readonly entry: TransactionEntry;
+  readonly position: string | null;
+}
+
 /** @throws TidemarkError `RECORD_CORRUPT`, `SCHEMA_INVALID` */
-export function recordLine(view: RecordView, offset: Offset, transaction: TransactionEntry | null, catalog: Catalog): string {
+export function recordLine(view: RecordView, offset: Offset, transaction: PlacedTransaction | null, catalog: Catalog): string {
   const schema = schemaFor(view, offset, catalog);
   const flags = FLAG_NAMES.filter(([bit]) => (view.flags & bit) !== 0).map(([, name]) => name);
   const head = {
@@ -47,8 +53,8 @@ function schemaFor(view: RecordView, offset: Offset, catalog: Catalog): TableSch
   return (versions.findLast((version) => version.offset <= offset) ?? versions[0])?.schema ?? null;
 }
 
-function transactionJson(entry: TransactionEntry): Readonly<Record<string, unknown>> {
-  return { kind: entry.kind, xid: entry.xid, time: formatMicroseconds(entry.commitTime), origin: entry.origin };
+function transactionJson({ entry, position }: PlacedTransaction): Readonly<Record<string, unknown>> {
+  return { kind: entry.kind, xid: entry.xid, time: formatMicroseconds(entry.commitTime), origin: entry.origin, position };
 }
 
 /** `2026-11-21T10:11:12.000345Z`; microseconds since 1970. */

@@ -23,6 +23,7 @@ const TABLE_STATUS = Type.Object({
     Type.Object({ rows: Type.Number(), estimatedRows: Type.Number(), etaSeconds: nullable(Type.Number()), waitingFor: Type.String() }),
   ),
   stoppedBecause: nullable(Type.String()),
+  remedy: nullable(Type.String()),
 });
 
 const SOURCE_STATUS = Type.Object({
@@ -33,7 +34,7 @@ const SOURCE_STATUS = Type.Object({
   horizon: OFFSET,
   position: nullable(Type.String()),
   commitTime: Type.Number(),
-  lag: Type.Object({ bytes: nullable(Type.Number()), seconds: Type.Number() }),
+  lag: Type.Object({ bytes: nullable(Type.Number()), seconds: nullable(Type.Number()) }),
   retainedWalBytes: nullable(Type.Number()),
   logBytes: Type.Number(),
   recordsPerSecond: Type.Number(),
@@ -49,6 +50,8 @@ const SINK_STATUS = Type.Object({
   state: Type.Enum(['starting', 'applying', 'caught-up', 'rebuilding', 'retrying', 'paused', 'stopped', 'failed']),
   degraded: Type.Boolean(),
   offset: OFFSET,
+  position: nullable(Type.String()),
+  commitTime: Type.Number(),
   lag: Type.Object({ records: Type.Number(), bytes: Type.Number(), seconds: Type.Number() }),
   recordsPerSecond: Type.Number(),
   deadLetters: Type.Integer(),
@@ -135,6 +138,16 @@ const CELL = Type.Union([
 export type CellJson = Static<typeof CELL>;
 const ROW = nullable(Type.Record(Type.String(), CELL));
 
+const TRANSACTION = Type.Object({
+  kind: Type.String(),
+  xid: Type.Integer(),
+  /** Commit time by the source's clock. */
+  time: Type.String(),
+  origin: Type.String(),
+  /** Its end at the source, as the source prints it; null: nothing had come from the source yet. */
+  position: nullable(Type.String()),
+});
+
 /** A line of a changelog (record-json.ts). */
 export const RECORD_LINE = Type.Object({
   offset: OFFSET,
@@ -143,7 +156,7 @@ export const RECORD_LINE = Type.Object({
   table: nullable(Type.String()),
   tableId: Type.Integer(),
   version: Type.Integer(),
-  transaction: nullable(Type.Object({ kind: Type.String(), xid: Type.Integer(), time: Type.String(), origin: Type.String() })),
+  transaction: nullable(TRANSACTION),
   /** Of c, u, d, r; null for a keyless table. */
   key: Type.Optional(ROW),
   before: Type.Optional(ROW),

@@ -24,9 +24,10 @@ function headline(record: RecordJson): string {
   const { transaction } = record;
   const key = record.key === undefined || record.key === null ? '' : pairs(record.key);
   const when = transaction === null ? '' : transaction.kind === 'hub' ? 'by the hub' : `xid ${transaction.xid} at ${transaction.time}`;
+  const position = transaction === null || transaction.position === null ? '' : `position ${transaction.position}`;
   const origin = transaction === null || transaction.origin === '' ? '' : `from ${transaction.origin}`;
   const flags = record.flags.length === 0 ? '' : `(${record.flags.join(', ')})`;
-  return [String(record.offset), OPS[record.op], record.table ?? '', key, when, origin, flags].filter((part) => part !== '').join('  ');
+  return [String(record.offset), OPS[record.op], record.table ?? '', key, when, position, origin, flags].filter((part) => part !== '').join('  ');
 }
 
 function body(record: RecordJson): string[] {

@@ -6,6 +6,7 @@ import { startApi, type Api } from '../api/server.ts';
 import { withHashKeys } from '../config/hash-key.ts';
 import { loadConfig } from '../config/load.ts';
 import { Hub } from '../hub.ts';
+import { positionPrinter, type PrintPosition } from '../print-position.ts';
 import { createLogger } from '../runtime/logger.ts';
 import { createRuntime, type NodeRuntime } from '../runtime/runtime.ts';
 import { loadedConfig } from './configuration.ts';
@@ -30,7 +31,8 @@ export async function runHub(options: RunOptions, context: CliContext): Promise<
   const config = await withHashKeys(loaded, runtime.files, runtime.random);
   const began = runtime.clock.monotonic();
   await using hub = await Hub.start(config, runtime, { registry: await context.registry(), version: context.version });
-  await using api = await startHubApi(hub, config, runtime, options, context);
+  const printPosition = positionPrinter((await context.registry()).connectors);
+  await using api = await startHubApi(hub, config, runtime, options, context, printPosition);
   runtime.logger.log('info', 'hub-started', { version: context.version, data: config.data, socket: api.socket, http: api.http });
   using ticker = context.stderrIsTty ? showProgress(hub, progress, runtime) : null;
   if (options.untilCaughtUp === true) {
@@ -54,7 +56,7 @@ function runtimeFor(options: RunOptions, context: CliContext, progress: CopyProg
   return { ...runtime, logger: createLogger({ level: options.logLevel, to }) };
 }
 
-function startHubApi(hub: Hub, config: HubConfig, runtime: NodeRuntime, options: RunOptions, context: CliContext): Promise<Api> {
+function startHubApi(hub: Hub, config: HubConfig, runtime: NodeRuntime, options: RunOptions, context: CliContext, printPosition: PrintPosition): Promise<Api> {
   const reload = async (): Promise<string[]> => {
     const loaded = await loadConfig(resolve(context.cwd, options.config), context.env, await context.registry());
     const wanted = await withHashKeys({ ...loaded, data: config.data }, runtime.files, runtime.random);
@@ -62,7 +64,7 @@ function startHubApi(hub: Hub, config: HubConfig, runtime: NodeRuntime, options:
   };
   const { data, http } = config;
   const { clock, logger, metrics } = runtime;
-  return startApi({ service: hub, log: hub.engine, metrics, data, http, clock, logger, reload });
+  return startApi({ service: hub, log: hub.engine, metrics, printPosition, data, http, clock, logger, reload });
 }
 
 /** What only a start can change. */

@@ -28,6 +28,7 @@ function sections({ sources, sinks }: HubStatus): string[] {
     ...(unsettled.length > MOST_TABLES ? [`and ${unsettled.length - MOST_TABLES} more; \`tidemark tables\` lists all`] : []),
     ...waits(sources),
     ...failures(sources, sinks),
+    ...stops(sources),
   ];
 }
 
@@ -38,13 +39,13 @@ function section<T>(items: readonly T[], headings: readonly string[], cells: (it
 const SOURCE_HEADINGS = ['SOURCE', 'STATE', 'OFFSET>', 'POSITION', 'BEHIND', 'RECORDS/S>', 'WAL HELD>', 'LOG>', 'TABLES'];
 
 function sourceCells(source: SourceStatusView): string[] {
-  const behind = [source.lag.bytes === null ? null : formatSize(source.lag.bytes), formatDuration(source.lag.seconds * 1000)];
+  const behind = [source.lag.bytes === null ? null : formatSize(source.lag.bytes), source.lag.seconds === null ? null : formatDuration(source.lag.seconds * 1000)];
   return [
     source.name,
     source.state,
     String(source.highWatermark),
     source.position ?? '-',
-    behind.filter((part) => part !== null).join(', '),
+    behind.every((part) => part === null) ? '-' : behind.filter((part) => part !== null).join(', '),
     grouped(source.recordsPerSecond),
     source.retainedWalBytes === null ? '-' : formatSize(source.retainedWalBytes),
     formatSize(source.logBytes),
@@ -52,7 +53,7 @@ function sourceCells(source: SourceStatusView): string[] {
   ];
 }
 
-const SINK_HEADINGS = ['SINK', 'FROM', 'STATE', 'OFFSET>', 'BEHIND', 'RECORDS/S>', 'DEAD LETTERS>'];
+const SINK_HEADINGS = ['SINK', 'FROM', 'STATE', 'OFFSET>', 'POSITION', 'BEHIND', 'RECORDS/S>', 'DEAD LETTERS>'];
 
 function sinkCells(sink: SinkStatusView): string[] {
   const { records, bytes, seconds } = sink.lag;
@@ -61,6 +62,7 @@ function sinkCells(sink: SinkStatusView): string[] {
     sink.from,
     sink.degraded ? `${sink.state}, degraded` : sink.state,
     String(sink.offset),
+    sink.position ?? '-',
     `${grouped(records)} records, ${formatSize(bytes)}, ${formatDuration(seconds * 1000)}`,
     grouped(sink.recordsPerSecond),
     String(sink.deadLetters),
@@ -140,4 +142,18 @@ function failures(sources: readonly SourceStatusView[], sinks: readonly SinkStat
           `  since: ${error.at}`,
         ],
   );
+}
+
+/** Tables that have stopped: what, where, what to do. */
+function stops(sources: readonly SourceStatusView[]): string[] {
+  const stopped = sources.flatMap(({ name, tables }) => tables.filter(({ state }) => state === 'stopped').map((table) => ({ name, table })));
+  return stopped.slice(0, MOST_TABLES).flatMap(({ name, table }) => {
+    const until = table.consistent.at(-1)?.to ?? null;
+    return [
+      '',
+      `table ${shortened(table.table, 80)} of source ${name}: ${table.stoppedBecause ?? 'stopped'}`,
+      `  where: offset ${table.since}${until === null ? '' : `, last consistent at ${until}`}`,
+      `  to do: ${(table.remedy ?? '').replace('SOURCE TABLE', `${name} ${table.table}`)}`,
+    ];
+  });
 }

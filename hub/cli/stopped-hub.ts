@@ -1,9 +1,10 @@
 /** What the folder of a hub that does not run can tell. */
 import type { CatalogTable } from '../../contracts/catalog.ts';
 import type { SourceLog } from '../../contracts/log-engine.ts';
-import { tableName } from '../../contracts/schema.ts';
 import { EmbeddedLogEngine } from '../log/embedded/engine.ts';
 import { createRuntime } from '../runtime/runtime.ts';
+import { tableStatus } from '../table-status.ts';
+import type { PrintPosition } from '../print-position.ts';
 import type { HubStatus, SourceStatusView, TableStatus } from '../service.ts';
 
 /**
@@ -15,42 +16,34 @@ export function openStopped(data: string): Promise<EmbeddedLogEngine> {
 }
 
 /** The status as far as the folder knows it: there are no sinks in it, and nothing moves. */
-export async function stoppedStatus(data: string, version: string): Promise<HubStatus> {
+export async function stoppedStatus(data: string, version: string, print: PrintPosition): Promise<HubStatus> {
   await using engine = await openStopped(data);
   const sources: SourceStatusView[] = [];
-  for (const name of await engine.sources()) sources.push(sourceStatus(await engine.open(name, { create: false })));
+  for (const name of await engine.sources()) sources.push(sourceStatus(await engine.open(name, { create: false }), print));
   return { version, startedAt: '', sources, sinks: [] };
 }
 
-function sourceStatus(log: SourceLog): SourceStatusView {
-  const { highWatermark, horizon, commitTime, bytes } = log.state();
+function sourceStatus(log: SourceLog, print: PrintPosition): SourceStatusView {
+  const { highWatermark, horizon, position, commitTime, bytes } = log.state();
   return {
     name: log.source,
     type: '',
     state: 'stopped',
     highWatermark,
     horizon,
-    position: null,
+    position: position === null ? null : print(position),
     commitTime,
-    lag: { bytes: null, seconds: 0 },
+    lag: { bytes: null, seconds: null },
     retainedWalBytes: null,
     logBytes: bytes,
     recordsPerSecond: 0,
     waitingFor: '',
-    tables: log.catalog().tables().map(tableStatus),
+    tables: log.catalog().tables().map((table) => tableStatus(table, copyOf(table), null)),
     error: null,
   };
 }
 
-function tableStatus({ tableId, versions, state, consistent }: CatalogTable): TableStatus {
-  const schema = versions.at(-1)?.schema;
-  return {
-    table: schema === undefined ? `id ${tableId}` : tableName(schema),
-    tableId,
-    state: state.state,
-    since: 'since' in state ? state.since : 'at' in state ? state.at : (versions[0]?.offset ?? 0),
-    consistent,
-    copy: state.state === 'copying' ? { rows: state.rows, estimatedRows: 0, etaSeconds: null, waitingFor: 'the hub to run' } : null,
-    stoppedBecause: state.state === 'stopped' ? `${state.code}: ${state.why}` : null,
-  };
+/** The hub that does not run copies nothing. */
+function copyOf({ state }: CatalogTable): TableStatus['copy'] {
+  return state.state === 'copying' ? { rows: state.rows, estimatedRows: 0, etaSeconds: null, waitingFor: 'the hub to run' } : null;
 }

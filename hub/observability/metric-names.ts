@@ -23,7 +23,7 @@ export const METRICS = {
   tidemark_source_high_watermark: sampled('offset', 'Last offset that is durable and ends a transaction.', ['source']),
   tidemark_source_horizon: sampled('offset', 'Smallest offset whose state can be rebuilt.', ['source']),
   tidemark_source_lag_bytes: sampled('bytes', 'Bytes of its own log that the source is ahead of the hub.', ['source']),
-  tidemark_source_lag_seconds: sampled('seconds', 'Age of the last transaction while the hub is behind the source; 0 otherwise.', ['source']),
+  tidemark_source_lag_seconds: sampled('seconds', 'Age of what the source has and the hub has not, at most; 0 when there is nothing.', ['source']),
   tidemark_source_retained_wal_bytes: sampled('bytes', 'Bytes of WAL that the source holds back for the hub.', ['source']),
   tidemark_source_tables: sampled('tables', 'Tables of the source by state.', ['source', 'state']),
   tidemark_log_bytes: sampled('bytes', 'Size of the log on disk.', ['source']),

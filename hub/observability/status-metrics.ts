@@ -14,7 +14,7 @@ function sampleSource(view: SourceStatusView, metrics: Metrics): void {
   set(metrics, 'tidemark_source_state', 1, { source, state: view.state });
   set(metrics, 'tidemark_source_high_watermark', view.highWatermark, { source });
   set(metrics, 'tidemark_source_horizon', view.horizon, { source });
-  set(metrics, 'tidemark_source_lag_seconds', view.lag.seconds, { source });
+  if (view.lag.seconds !== null) set(metrics, 'tidemark_source_lag_seconds', view.lag.seconds, { source });
   set(metrics, 'tidemark_log_bytes', view.logBytes, { source });
   if (view.lag.bytes !== null) set(metrics, 'tidemark_source_lag_bytes', view.lag.bytes, { source });
   if (view.retainedWalBytes !== null) set(metrics, 'tidemark_source_retained_wal_bytes', view.retainedWalBytes, { source });

@@ -6,6 +6,7 @@ import { RECORD_LINE, type RecordJson } from '../../api/schemas.ts';
 import { countArgument } from '../arguments.ts';
 import { write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
+import { positionPrinter } from '../../print-position.ts';
 import { recordText } from '../record-text.ts';
 
 interface ReadOptions extends HubOptions {
@@ -40,7 +41,7 @@ export function addReadCommand(program: Command, context: CliContext): void {
           await using engine = await openStopped(data);
           if (!(await engine.sources()).includes(source)) throw new TidemarkError('SOURCE_UNKNOWN', `${data} has no log of a source ${source}`, { where: { source } });
           const log = await engine.open(source, { create: false });
-          await print(changelogLines(log, { table, from, limit, signal: context.signal }), options, context);
+          await print(changelogLines(log, { table, from, limit, printPosition: positionPrinter((await context.registry()).connectors), signal: context.signal }), options, context);
         },
       );
     });

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { systemClock } from '../../runtime/clock.ts';
+import { positionPrinter } from '../../print-position.ts';
 import { say, write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
 import { statusLines, stoppedStatusLines } from '../status-text.ts';
@@ -43,7 +44,7 @@ async function statusText(options: StatusOptions, context: CliContext): Promise<
     },
     async (data) => {
       const { stoppedStatus } = await import('../stopped-hub.ts');
-      const status = await stoppedStatus(data, context.version);
+      const status = await stoppedStatus(data, context.version, positionPrinter((await context.registry()).connectors));
       return options.json === true ? JSON.stringify({ running: false, ...status }) : stoppedStatusLines(status, data).join('\n');
     },
   );

@@ -2,6 +2,7 @@ import type { SinkConfig } from '../../../contracts/config.ts';
 import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
+import type { Position } from '../../../contracts/position.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
@@ -33,6 +34,10 @@ export interface DeliverParts {
 /** Where a sink stands, for status. */
 export interface SinkProgress {
   readonly offset: Offset;
+  /** The source position at `offset`; empty: not known. */
+  readonly position: Position;
+  /** Commit time at `offset`, microseconds since 1970; 0: not known. */
+  readonly commitTime: number;
   readonly caughtUp: boolean;
   readonly rebuilding: boolean;
   /** Commit time of the oldest transaction not applied yet, microseconds since 1970; 0: none. */
@@ -52,6 +57,8 @@ export class Deliver implements Work {
   readonly #reached = new Waiters<Offset>();
   #delivery: Delivery | null = null;
   #offset: Offset = 0;
+  /** What the last batch that is durable at the sink says of its end. */
+  #place: Pick<SinkBatch, 'position' | 'commitTime'> = { position: new Uint8Array(0), commitTime: 0 };
   #rebuilding = false;
   #errand: Errand | null = null;
   /** Letters that the batch ending at an offset settles once it is durable. */
@@ -68,9 +75,13 @@ export class Deliver implements Work {
   }
 
   get progress(): SinkProgress {
-    const { highWatermark } = this.#parts.log.state();
+    const { highWatermark, position, commitTime } = this.#parts.log.state();
+    // Over records of others the offset moves without a batch.
+    const place = this.#offset === highWatermark && position !== null ? { position, commitTime } : this.#place;
     return {
       offset: this.#offset,
+      position: place.position,
+      commitTime: place.commitTime,
       caughtUp: this.#offset >= highWatermark && !this.#rebuilding,
       rebuilding: this.#rebuilding,
       oldestPending: this.#delivery?.oldestPending ?? 0,
@@ -118,6 +129,7 @@ export class Deliver implements Work {
     const delivery = this.#newDelivery(start, healthy);
     this.#delivery = delivery;
     this.#rebuilding = start.sweepAt !== null;
+    this.#place = { position: start.position, commitTime: start.commitTime };
     this.#moveTo(start.after);
     healthy();
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
@@ -146,6 +158,7 @@ export class Deliver implements Work {
       },
       onDurable: (batch, ms) => {
         healthy();
+        this.#place = { position: batch.position, commitTime: batch.commitTime };
         this.#count(batch, ms);
         this.#closeLetters(batch.to);
       },

@@ -5,6 +5,7 @@ import type { Runtime } from '../../../contracts/runtime.ts';
 import type { Sink } from '../../../contracts/sink.ts';
 import type { DeadLetters } from '../../dead-letters/dead-letters.ts';
 import { errorView } from '../../error-view.ts';
+import type { PrintPosition } from '../../print-position.ts';
 import type { SinkStatusView } from '../../service.ts';
 import { Deliver } from './deliver.ts';
 import { Part } from '../part.ts';
@@ -22,6 +23,7 @@ export interface SinkPipelineParts {
   readonly runtime: Runtime;
   /** Bytes that the pipeline may hold in flight. */
   readonly bytes: number;
+  readonly printPosition: PrintPosition;
   /** These tables must be copied again: the sink has none of their older rows. */
   readonly recopy: (tableIds: readonly number[]) => void;
 }
@@ -37,6 +39,7 @@ export class SinkPipeline implements Supervised {
   readonly #deliver: Deliver;
   readonly #part: Part;
   readonly #rate: Rate;
+  readonly #printPosition: PrintPosition;
 
   constructor(parts: SinkPipelineParts) {
     const { config, sink, log, letters, tables, runtime, bytes, recopy } = parts;
@@ -46,6 +49,7 @@ export class SinkPipeline implements Supervised {
     this.log = log;
     this.sink = sink;
     this.#runtime = runtime;
+    this.#printPosition = parts.printPosition;
     this.#rate = new Rate(runtime.clock);
     this.#deliver = new Deliver({
       config, sink, log, letters, tables, runtime, bytes,
@@ -95,7 +99,7 @@ export class SinkPipeline implements Supervised {
   status(): SinkStatusView {
     const { config } = this;
     const { state, error, failedAt } = this.#part;
-    const { offset, caughtUp, rebuilding, oldestPending } = this.#deliver.progress;
+    const { offset, position, commitTime, caughtUp, rebuilding, oldestPending } = this.#deliver.progress;
     const log = this.log.state();
     const records = Math.max(0, log.highWatermark - offset);
     const perRecord = log.highWatermark === 0 ? 0 : log.bytes / log.highWatermark;
@@ -107,6 +111,8 @@ export class SinkPipeline implements Supervised {
       state: state !== 'running' ? state : rebuilding ? 'rebuilding' : caughtUp ? 'caught-up' : 'applying',
       degraded: this.#letters.count > 0,
       offset,
+      position: this.#printPosition(position),
+      commitTime,
       lag: { records, bytes: Math.round(records * perRecord), seconds: records === 0 ? 0 : Math.round(age * 1000) / 1000 },
       recordsPerSecond: this.#rate.perSecond(),
       deadLetters: this.#letters.count,

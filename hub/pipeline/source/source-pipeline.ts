@@ -6,12 +6,12 @@ import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import { tableStatus } from '../../table-status.ts';
 import { errorView } from '../../error-view.ts';
-import type { SourceStatusView, TableStatus } from '../../service.ts';
+import type { SourceStatusView } from '../../service.ts';
 import { Capture } from './capture.ts';
 import { CopyCompanion } from './copy/companion.ts';
 import type { Copies } from './copy/copies.ts';
-import type { CopyProgress } from './copy/session.ts';
 import { backOff } from '../error-policy.ts';
 import { Part } from '../part.ts';
 import { Rate } from '../rate.ts';
@@ -154,14 +154,11 @@ export class SourcePipeline implements Supervised {
   }
 
   status(): SourceStatusView {
-    const { config, connector, runtime, copies } = this.#parts;
+    const { config, connector, copies } = this.#parts;
     const { state, error, failedAt } = this.#part;
     const log = this.log.state();
     const copying = new Map(copies.progress().map((progress) => [progress.tableId, progress]));
     const { source } = this.#watch;
-    const head = source?.head ?? null;
-    const behind = head !== null && log.position !== null && connector.positions.compare(head, log.position) > 0;
-    const age = Math.max(0, runtime.clock.now() / 1000 - log.commitTime / 1e6);
     return {
       name: config.name,
       type: config.type,
@@ -170,12 +167,12 @@ export class SourcePipeline implements Supervised {
       horizon: log.horizon,
       position: log.position === null ? null : connector.positions.format(log.position),
       commitTime: log.commitTime,
-      lag: { bytes: null, seconds: behind && log.commitTime > 0 ? Math.round(age * 1000) / 1000 : 0 },
+      lag: this.#watch.lagOf(log),
       retainedWalBytes: source?.retainedBytes ?? null,
       logBytes: log.bytes,
       recordsPerSecond: this.#rate.perSecond(),
       waitingFor: this.#watch.warning ?? source?.waitingFor ?? '',
-      tables: this.log.catalog().tables().map((table) => tableStatus(table, copying.get(table.tableId), copies)),
+      tables: this.log.catalog().tables().map((table) => tableStatus(table, copying.get(table.tableId) ?? null, copies.failure(table.tableId))),
       error: error === null ? null : errorView(error, failedAt),
     };
   }
@@ -205,17 +202,4 @@ function allSettled(tables: readonly TableSchema[]): (catalog: Catalog) => boole
 function isSettled(table: CatalogTable | undefined): boolean {
   const state = table?.state;
   return state?.state === 'consistent' || (state?.state === 'stopped' && !state.recopy);
-}
-
-function tableStatus({ tableId, versions, state, consistent }: CatalogTable, copy: CopyProgress | undefined, copies: Copies): TableStatus {
-  const schema = versions.at(-1)?.schema;
-  return {
-    table: schema === undefined ? `id ${tableId}` : tableName(schema),
-    tableId,
-    state: state.state,
-    since: 'since' in state ? state.since : 'at' in state ? state.at : (versions[0]?.offset ?? 0),
-    consistent,
-    copy: copy === undefined ? null : { rows: copy.rows, estimatedRows: copy.estimatedRows, etaSeconds: copy.etaSeconds, waitingFor: copy.waitingFor },
-    stoppedBecause: state.state === 'stopped' ? `${state.code}: ${state.why}` : (copies.failure(tableId)?.message ?? null),
-  };
 }

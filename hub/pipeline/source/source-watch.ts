@@ -1,7 +1,9 @@
 import type { HubLimits } from '../../../contracts/config.ts';
 import type { SourceConnector, SourceStatus } from '../../../contracts/connector.ts';
 import { describeError, TidemarkError } from '../../../contracts/errors/error.ts';
+import type { LogState } from '../../../contracts/log-engine.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
+import { SourceLag, type Lag } from './source-lag.ts';
 
 /** How often a source is asked how it is, in milliseconds. */
 const INTERVAL_MS = 5000;
@@ -37,6 +39,7 @@ export function retainedWalAction(retained: number | null, limits: HubLimits): '
  */
 export class SourceWatch {
   readonly #parts: WatchParts;
+  readonly #lag: SourceLag;
   #source: SourceStatus | null = null;
   #retainedWarning: string | null = null;
   #diskWarning: string | null = null;
@@ -45,6 +48,12 @@ export class SourceWatch {
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
+    this.#lag = new SourceLag(parts.connector.positions);
+  }
+
+  /** How far a log that has come to `position` is behind the source, as of the last answer. */
+  lagOf({ position, commitTime }: Pick<LogState, 'position' | 'commitTime'>): Lag {
+    return this.#lag.of(position, commitTime, this.#parts.runtime.clock.now());
   }
 
   /** The last answer; null before the first. */
@@ -74,9 +83,11 @@ export class SourceWatch {
     while (!signal.aborted) {
       try {
         this.#source = await connector.status(signal);
+        this.#lag.seen(this.#source.head, runtime.clock.now());
         this.#judgeRetained(this.#source.retainedBytes);
       } catch (failure) {
         if (signal.aborted) return;
+        this.#lag.seen(null, runtime.clock.now());
         this.#source = { head: null, retainedBytes: null, connected: false, waitingFor: describeError(failure) };
         runtime.logger.log('debug', 'source-status-failed', { source: name, what: describeError(failure) });
       }

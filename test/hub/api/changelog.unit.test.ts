@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BatchBuilder } from '../../../contracts/change-batch.ts';
+import { buildKey } from '../../../contracts/key.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
+import { Op } from '../../../contracts/op.ts';
+import { encodeSchema } from '../../../contracts/schema.ts';
 import { changelogLines, type ChangelogOptions } from '../../../hub/api/changelog.ts';
 import { formatMicroseconds } from '../../../hub/api/record-json.ts';
 import type { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
-import { fillLong, fillShop, openEngine, RECORDS } from './shop-log.ts';
+import { COMMIT_TIME, fillLong, fillShop, openEngine, ORDERS, printPosition, RECORDS } from './shop-log.ts';
 
 let folder: TemporaryDirectory;
 let engine: EmbeddedLogEngine;
@@ -23,9 +27,9 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-async function lines(log: SourceLog, options: Omit<ChangelogOptions, 'signal'>): Promise<string[]> {
+async function lines(log: SourceLog, options: Omit<ChangelogOptions, 'signal' | 'printPosition'>): Promise<string[]> {
   let text = '';
-  for await (const piece of changelogLines(log, { ...options, signal: new AbortController().signal })) text += piece;
+  for await (const piece of changelogLines(log, { ...options, printPosition, signal: new AbortController().signal })) text += piece;
   expect(text === '' || text.endsWith('\n')).toBe(true);
   return text.split('\n').slice(0, -1);
 }
@@ -36,7 +40,7 @@ describe('the changelog as JSON', () => {
     expect(all).toHaveLength(RECORDS);
     expect(all[5]).toBe(
       '{"offset":6,"op":"c","flags":[],"table":"public.orders","tableId":1,"version":1,' +
-        '"transaction":{"kind":"source","xid":4711,"time":"2026-11-21T10:11:12.000345Z","origin":"elsewhere"},' +
+        '"transaction":{"kind":"source","xid":4711,"time":"2026-11-21T10:11:12.000345Z","origin":"elsewhere","position":"0/1"},' +
         '"key":{"id":"2"},"before":null,"after":{"id":"2","__proto__":"Grüße \\"…\\"\\n","photo":{"$bytes":""},"7":"0.10"}}',
     );
     expect(all.map((line) => JSON.parse(line) as unknown)).toMatchObject([
@@ -56,8 +60,31 @@ describe('the changelog as JSON', () => {
     ]);
   });
 
+  it('has the position of a transaction in all of its lines, also when it is larger than a batch', async () => {
+    const log = await engine.open('torn', { create: true });
+    await using writer = await log.openWriter(() => undefined);
+    const builder = new BatchBuilder();
+    const row = (id: number): void => builder.record(Op.delete, 0, 1, 1, buildKey([String(id)]), Buffer.alloc(0), Buffer.alloc(0));
+    builder.begin('source', 1, COMMIT_TIME);
+    builder.record(Op.schema, 0, 1, 1, Buffer.alloc(0), Buffer.alloc(0), encodeSchema(ORDERS));
+    for (let id = 0; id < 6; id++) {
+      row(id);
+      await writer.append(builder.take());
+    }
+    builder.commit(Buffer.from([7]));
+    builder.begin('source', 2, COMMIT_TIME);
+    row(9);
+    await writer.append(builder.take());
+    builder.commit(Buffer.from([8]));
+    await writer.append(builder.take());
+    await writer.flush();
+    const positions = (await lines(log, { table: '*.*' })).map((line) => (JSON.parse(line) as { transaction: { position: string } }).transaction.position);
+    expect(positions).toEqual([...Array.from({ length: 7 }, () => '0/7'), '0/8']);
+    expect((await lines(log, { table: '*.*', from: 3, limit: 1 }))[0]).toContain('"position":"0/7"');
+  });
+
   it('is that of the tables asked for, with what concerns every table', async () => {
-    const offsets = async (options: Omit<ChangelogOptions, 'signal'>) =>
+    const offsets = async (options: Omit<ChangelogOptions, 'signal' | 'printPosition'>) =>
       (await lines(shop, options)).map((line) => (JSON.parse(line) as { offset: number }).offset);
     expect(await offsets({ table: 'public.orders' })).toEqual([1, 3, 4, 5, 6, 7, 9, 11, 12]);
     expect(await offsets({ table: 'public."Odd ""notes"".x"' })).toEqual([2, 8, 10, 11, 12, 13]);
@@ -75,7 +102,7 @@ describe('the changelog as JSON', () => {
     expect(all.map((line) => (JSON.parse(line) as { offset: number }).offset)).toEqual(Array.from({ length: 3001 }, (_, index) => index + 1));
     expect(await lines(long, { table: '*.orders', limit: 1234 })).toEqual(all.slice(0, 1234));
     const given = new AbortController();
-    const reading = changelogLines(long, { table: '*.*', signal: given.signal });
+    const reading = changelogLines(long, { table: '*.*', printPosition, signal: given.signal });
     const first = await reading.next();
     expect(String(first.value).length).toBeLessThan(200_000);
     given.abort();

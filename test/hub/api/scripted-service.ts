@@ -3,7 +3,7 @@ import type { HubConfig } from '../../../contracts/config.ts';
 import type { HubService, HubStatus, SinkStatusView, SourceStatusView, TableStatus, WaitTarget } from '../../../hub/service.ts';
 
 export const TABLE: TableStatus = {
-  table: 'public.orders', tableId: 1, state: 'consistent', since: 5, consistent: [{ from: 5, to: null }], copy: null, stoppedBecause: null,
+  table: 'public.orders', tableId: 1, state: 'consistent', since: 5, consistent: [{ from: 5, to: null }], copy: null, stoppedBecause: null, remedy: null,
 };
 
 export const SOURCE: SourceStatusView = {
@@ -12,7 +12,7 @@ export const SOURCE: SourceStatusView = {
 };
 
 export const SINK: SinkStatusView = {
-  name: 'replica', type: 'postgres', from: 'shop', state: 'applying', degraded: false, offset: 10,
+  name: 'replica', type: 'postgres', from: 'shop', state: 'applying', degraded: false, offset: 10, position: '0/16B3000', commitTime: 1_795_255_871_000_000,
   lag: { records: 3, bytes: 321, seconds: 0.5 }, recordsPerSecond: 9, deadLetters: 0, error: null,
 };
 

@@ -11,7 +11,7 @@ import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime, type TestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { ScriptedService, SINK, SOURCE, STATUS, TABLE } from './scripted-service.ts';
-import { fillBroken, fillLong, fillShop, openEngine, RECORDS } from './shop-log.ts';
+import { fillBroken, fillLong, fillShop, openEngine, RECORDS, printPosition } from './shop-log.ts';
 
 const SIGNAL = new AbortController().signal;
 const LONG = 40_000;
@@ -48,7 +48,7 @@ function start(data = folder.path, address: string | null = '127.0.0.1:0'): Prom
   const metrics = createMetrics();
   metrics.add('tidemark_source_records_total', 7, { source: 'shop' });
   return startApi({
-    service, log: engine, metrics, data, http: address, clock: runtime.clock, logger: runtime.logger,
+    service, log: engine, metrics, data, http: address, printPosition, clock: runtime.clock, logger: runtime.logger,
     reload: () => Promise.resolve(['source shop added']),
   });
 }

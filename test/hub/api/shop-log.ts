@@ -38,6 +38,11 @@ export const ORDERS = table(
 );
 export const NOTES = table(2, 'Odd "notes".x', [column(1, 'note', { kind: 'text', length: null, fixed: false }, 'text')], []);
 
+/** Positions of these logs are single bytes. */
+export function printPosition(position: Uint8Array): string | null {
+  return position.length === 0 ? null : `0/${position[0]}`;
+}
+
 /** Records of the log as `fillShop` writes it; the high watermark. */
 export const RECORDS = 13;
 

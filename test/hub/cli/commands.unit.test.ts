@@ -1,13 +1,15 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Registry } from '../../../hub/hub.ts';
 import { startApi, type Api } from '../../../hub/api/server.ts';
 import type { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { ScriptedService, SINK, SOURCE, STATUS, TABLE } from '../api/scripted-service.ts';
-import { fillShop, openEngine, RECORDS } from '../api/shop-log.ts';
+import { fillShop, openEngine, RECORDS, printPosition } from '../api/shop-log.ts';
+import { numberedPositions } from '../pipeline/source/numbered-positions.ts';
 import { tidemark, type CliResult } from './run-cli.ts';
 
 let folder: TemporaryDirectory;
@@ -23,7 +25,7 @@ beforeAll(async () => {
   await writeFile(join(folder.path, 'tidemark.yaml'), 'hub: { data: ./data }\nsources: { shop: { type: postgres, url: "${NOT_NEEDED}", tables: [a.b] } }\n');
   api = await startApi({
     service, log: engine, metrics: createMetrics(), data: join(folder.path, 'data'), http: '127.0.0.1:0',
-    clock: runtime.clock, logger: runtime.logger, reload: () => Promise.resolve([]),
+    printPosition, clock: runtime.clock, logger: runtime.logger, reload: () => Promise.resolve([]),
   });
 });
 afterAll(async () => {
@@ -36,8 +38,21 @@ beforeEach(() => {
   service.asked.splice(0);
 });
 
+/** Knows the positions of the test's logs, and nothing else. */
+const PRINTING: Registry = {
+  connectors: [{
+    type: 'postgres',
+    positions: { ...numberedPositions, format: (position) => printPosition(position) ?? '' },
+    options: {},
+    create: () => {
+      throw new Error('nothing is to be captured');
+    },
+  }],
+  sinks: [],
+};
+
 function run(...args: string[]): Promise<CliResult> {
-  return tidemark(args, { cwd: folder.path });
+  return tidemark(args, { cwd: folder.path, registry: PRINTING });
 }
 
 describe('asking a running hub', () => {
@@ -50,8 +65,8 @@ describe('asking a running hub', () => {
       'SOURCE  STATE      OFFSET  POSITION   BEHIND          RECORDS/S  WAL HELD       LOG  TABLES',
       'shop    streaming      13  0/16B3748  4.0 KiB, 1.5 s         17   1.0 MiB  12.1 KiB  1 consistent',
       '',
-      'SINK     FROM  STATE     OFFSET  BEHIND                   RECORDS/S  DEAD LETTERS',
-      'replica  shop  applying      10  3 records, 321 B, 0.5 s          9             0',
+      'SINK     FROM  STATE     OFFSET  POSITION   BEHIND                   RECORDS/S  DEAD LETTERS',
+      'replica  shop  applying      10  0/16B3000  3 records, 321 B, 0.5 s          9             0',
       '',
     ]);
   });
@@ -61,13 +76,14 @@ describe('asking a running hub', () => {
     const copy = { rows: 250_000, estimatedRows: 1_000_000, etaSeconds: 90, waitingFor: '' };
     service.view = {
       ...STATUS,
-      sources: [{ ...SOURCE, waitingFor: 'transaction of pid 7', tables: [TABLE, { ...TABLE, table: 'public.big', state: 'copying', since: 3, copy }, { ...TABLE, table: 'public.odd', state: 'stopped', stoppedBecause: 'TYPE: unknown' }] }],
+      sources: [{ ...SOURCE, waitingFor: 'transaction of pid 7', tables: [TABLE, { ...TABLE, table: 'public.big', state: 'copying', since: 3, copy }, { ...TABLE, table: 'public.odd', state: 'stopped', stoppedBecause: 'TYPE: unknown', remedy: 'Run `tidemark source recopy SOURCE TABLE`.', consistent: [{ from: 2, to: 4 }] }] }],
       sinks: [{ ...SINK, state: 'failed', degraded: true, error }],
     };
     const { stdout } = await run('status');
     expect(stdout).toContain('1 consistent, 1 copying, 1 stopped');
     expect(stdout).toContain('public.big  shop    copying      3  █████░░░░░░░░░░░░░░░ 25%, 250,000 of about 1,000,000 rows, 1 m 30 s left');
     expect(stdout).toContain('public.odd  shop    stopped      5  TYPE: unknown');
+    expect(stdout).toContain('table public.odd of source shop: TYPE: unknown\n  where: offset 5, last consistent at 4\n  to do: Run `tidemark source recopy shop public.odd`.\n');
     expect(stdout).toContain('source shop waits: transaction of pid 7');
     expect(stdout).toContain('failed, degraded');
     expect(stdout).toContain('sink replica: SINK_FENCED: another hub owns the sink\n  where: sink replica, offset 10\n  to do: Stop it.\n');
@@ -139,12 +155,12 @@ describe('reading', () => {
   it('prints records for people', async () => {
     const { stdout } = await run('read', 'shop', '*.*');
     const text = stdout.split('\n');
-    expect(text.slice(0, 5)).toEqual(['1  schema  public.orders  by the hub', '    id bigint not null key', '    __proto__ text not null', '    photo bytea not null', '    7 numeric not null']);
-    expect(stdout).toContain('4  copied row  public.orders  id=1  by the hub\n');
-    expect(stdout).toContain('6  create  public.orders  id=2  xid 4711 at 2026-11-21T10:11:12.000345Z  from elsewhere\n');
+    expect(text.slice(0, 5)).toEqual(['1  schema  public.orders  by the hub  position 0/0', '    id bigint not null key', '    __proto__ text not null', '    photo bytea not null', '    7 numeric not null']);
+    expect(stdout).toContain('4  copied row  public.orders  id=1  by the hub  position 0/0\n');
+    expect(stdout).toContain('6  create  public.orders  id=2  xid 4711 at 2026-11-21T10:11:12.000345Z  position 0/1  from elsewhere\n');
     expect(stdout).toContain('    __proto__: Grüße "…"\\n\n    photo: \\x\n');
     expect(stdout).toContain('    photo: (left out by the source)\n');
-    expect(stdout).toContain('9  delete  public.orders  id=1  xid 4712 at 2026-11-21T10:11:12.000345Z  (key-change)\n');
+    expect(stdout).toContain('9  delete  public.orders  id=1  xid 4712 at 2026-11-21T10:11:12.000345Z  position 0/2  (key-change)\n');
     expect(stdout).toContain('    __proto__: x\n    photo: NULL\n');
     expect(stdout).toContain('10  truncate  public.Odd "notes".x  xid 4712');
     expect(stdout).toContain('    app: \\xff\n');
@@ -173,7 +189,7 @@ describe('the folder of a hub that does not run', () => {
     expect(status.code).toBe(0);
     expect(status.stdout).toContain('The hub is not running.');
     expect(status.stdout).toMatch(/shop {4}stopped {6}13/);
-    expect(JSON.parse((await run('status', '--json', at())).stdout) as unknown).toMatchObject({ running: false, sources: [{ name: 'shop', highWatermark: 13 }], sinks: [] });
+    expect(JSON.parse((await run('status', '--json', at())).stdout) as unknown).toMatchObject({ running: false, sources: [{ name: 'shop', highWatermark: 13, position: '0/2' }], sinks: [] });
     expect((await run('tables', at())).stdout).toContain('public.orders');
     expect((await run('read', 'shop', '*.*', '--json', at())).stdout).toBe((await run('read', 'shop', '*.*', '--json')).stdout);
     expect(await run('read', 'none', '*.*', at())).toMatchObject({ code: 1, stderr: expect.stringContaining('SOURCE_UNKNOWN') as string });

@@ -46,7 +46,7 @@ beforeEach(async () => {
   source.copier = () => emptyTables;
   sinks = [];
   registry = {
-    connectors: [{ type: 'scripted', options: {}, create: () => source }],
+    connectors: [{ type: 'scripted', positions: source.positions, options: {}, create: () => source }],
     sinks: [{ type: 'memory', options: {}, tableOptions: null, create: () => { const sink = new MemorySink(); sinks.push(sink); return sink; } }],
   };
   await configure(sink('replica'));
