@@ -1,5 +1,10 @@
 /** Errors of the hub: configuration, CLI, API, pipelines. */
 export const HUB_ERRORS = {
+  NODE_VERSION: {
+    means: 'The command was started by a Node.js that is older than what Tidemark is written for.',
+    remedy: 'Install Node.js 24 or newer, or run `npm install node@24` beside Tidemark and start it by `npx tidemark`.',
+    retry: 'operator',
+  },
   CONFIG_NOT_FOUND: {
     means: 'The configuration file does not exist or cannot be read.',
     remedy: 'Name it with `--config FILE`, or write one with `tidemark init URL`.',

@@ -1,46 +1,21 @@
 #!/usr/bin/env node
-/** The executable `tidemark`: the only place that ends the process. */
-import type { CliContext } from './context.ts';
-import type { Outcome } from './exit.ts';
-import { runCommand } from './program.ts';
-import { packageVersion } from './version.ts';
+/**
+ * The executable `tidemark`. Every Node.js can read this file: its syntax is old, and all else is loaded after the
+ * version was looked at, so that an old one says what it lacks instead of stumbling over a line it does not know.
+ */
+const NEEDED = 24;
+/** Of the catalogue, whose remedy stands below in its words. */
+const CODE = 'NODE_VERSION';
+const found = process.versions.node;
 
-/** A drain takes less; whoever sent the signal does not wait longer than ten seconds. */
-const DEADLINE_MS = 9500;
-/** As shells have it: 128 and the number of SIGINT. */
-const INTERRUPTED = 130;
-
-const ending = new AbortController();
-const outcome: Outcome = { exitCode: 0 };
-
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    if (ending.signal.aborted) process.exit(INTERRUPTED);
-    ending.abort(new Error(`${signal} was received`));
-    setTimeout(() => {
-      process.stderr.write(`Not everything has ended within ${DEADLINE_MS / 1000} s. What is durable is safe.\n`);
-      process.exit(1);
-    }, DEADLINE_MS).unref();
-  });
+if (Number.parseInt(found, 10) >= NEEDED) {
+  await import('./process.ts');
+} else {
+  process.stderr.write(
+    `${CODE}: Tidemark needs Node.js ${NEEDED} or newer, and this is ${found}\n  where: ${process.execPath}\n` +
+      `  to do: Install Node.js 24 or newer, or run \`npm install node@24\` beside Tidemark and start it by \`npx tidemark\`.\n`,
+  );
+  process.exitCode = 2;
 }
 
-// `tidemark read ... | head` is no fault of anybody's.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
-});
-
-const context: CliContext = {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  stdoutIsTty: process.stdout.isTTY,
-  stderrIsTty: process.stderr.isTTY,
-  env: process.env,
-  cwd: process.cwd(),
-  signal: ending.signal,
-  outcome,
-  registry: async () => (await import('../registry.ts')).registry,
-  version: packageVersion(),
-  now: () => Date.now(),
-};
-
-process.exitCode = await runCommand(process.argv.slice(2), context);
+export {};

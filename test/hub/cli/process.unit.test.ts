@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CATALOGUE } from '../../../contracts/errors/catalogue.ts';
 import { ApiClient } from '../../../hub/api/client.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 
@@ -58,8 +59,8 @@ describe('the executable', () => {
     const { code, stderr } = await ended;
     expect(code).toBe(0);
     const events = stderr.trim().split('\n').map((line) => (JSON.parse(line) as { event: string }).event);
-    expect(events).toContain('hub-started');
-    expect(events).toContain('hub-ending');
+    expect(events).toContain('hub.started');
+    expect(events).toContain('hub.ending');
   });
 
   it('ends at once at a second signal', async () => {
@@ -69,5 +70,24 @@ describe('the executable', () => {
     child.kill('SIGINT');
     child.kill('SIGCONT');
     expect((await ended).code).toBe(130);
+  });
+});
+
+describe('a Node.js that is too old', () => {
+  it.each(['20.19.5', '22.18.0'])('%s is refused before anything of ours is loaded', async (version) => {
+    const pretend = `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'${version}'}})`;
+    const child = spawn(process.execPath, ['--import', pretend, main, 'status'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let text = '';
+    child.stderr.setEncoding('utf8').on('data', (part: string) => { text += part; });
+    await once(child, 'close');
+    expect(text).toContain(`NODE_VERSION: Tidemark needs Node.js 24 or newer, and this is ${version}\n  where: ${process.execPath}\n`);
+    expect(text).toContain(`  to do: ${CATALOGUE.NODE_VERSION.remedy}\n`);
+    expect(child.exitCode).toBe(2);
+  });
+
+  it('can read the file that says so: it imports nothing, and its syntax is old', async () => {
+    const text = await readFile(main, 'utf8');
+    expect(text).not.toMatch(/^import /m);
+    expect(text).not.toMatch(/\busing\b|#[a-z]/);
   });
 });
