@@ -168,9 +168,8 @@ class LiveStream implements IntakeHost {
     this.#session = session;
     this.#from = from;
     const { clock, logger } = parts.runtime;
-    const log = logger.child({ source: parts.catalog.config.name });
-    this.#tracker = new SchemaTracker(parts.catalog, new TrackedTables(start.catalog), parts.memory, log);
-    this.#watch = new CatalogWatch(session, parts.catalog, this.#tracker, log);
+    this.#tracker = new SchemaTracker(parts.catalog, new TrackedTables(start.catalog), parts.memory, logger);
+    this.#watch = new CatalogWatch(session, parts.catalog, this.#tracker, logger);
     this.intake = new Intake(this, {
       clock, positions: from.positions, skipBelow: from.from, maxRowBytes: parts.options.maxRowBytes,
     });
@@ -280,7 +279,7 @@ class LiveStream implements IntakeHost {
   tooLarge(oid: number, bytes: number): PendingRecord | null {
     const tracked = this.#tracker.tables.get(oid);
     if (tracked === null || this.intake.decoder.route(oid)?.captured !== true) return null;
-    return this.#tracker.stopRecord(tracked, 'POSTGRES_ROW_TOO_LARGE', `a row of about ${bytes} bytes is above the limit`, false);
+    return this.#tracker.stopRecord(tracked, 'POSTGRES_ROW_TOO_LARGE', `a row of about ${bytes} bytes is above max_row_size, ${this.#parts.options.maxRowBytes} bytes`, false);
   }
 
   typeName(oid: number, namespace: string, name: string): void {
