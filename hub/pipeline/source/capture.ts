@@ -50,6 +50,7 @@ export interface CaptureParts {
  * unfinished transaction is cut when the next life begins, and sent again by the source.
  */
 export class Capture implements Work {
+  readonly kind = 'source';
   readonly retries: Work['retries'];
   readonly #parts: CaptureParts;
   readonly #durable = new Waiters<DurableProgress>();
@@ -109,9 +110,9 @@ export class Capture implements Work {
     }
   }
 
-  /** The position that is durable in the log, as soon as there is one. @throws TidemarkError `ABORTED` */
+  /** The position that is durable in the log, as soon as there is one of after the last gap. @throws TidemarkError `ABORTED` */
   async position(signal: AbortSignal): Promise<Position> {
-    const known = ({ position }: DurableProgress): boolean => position !== null;
+    const known = (progress: DurableProgress): boolean => this.#isCurrent(progress);
     const now = this.#parts.log.state();
     const { position } = known(now) ? now : await this.#durable.wait(known, signal);
     if (position === null) throw new TidemarkError('INTERNAL', 'a wait for a position has ended without one');
@@ -122,7 +123,7 @@ export class Capture implements Work {
   async passed(position: Position, signal: AbortSignal): Promise<Offset> {
     const { connector, log, runtime } = this.#parts;
     const ready = (progress: DurableProgress): boolean =>
-      progress.position !== null && connector.positions.compare(progress.position, position) >= 0;
+      this.#isCurrent(progress) && progress.position !== null && connector.positions.compare(progress.position, position) >= 0;
     const now = log.state();
     if (ready(now)) return now.highWatermark;
     const waiting = this.#durable.wait(ready, signal);
@@ -160,7 +161,7 @@ export class Capture implements Work {
         await completer.rolledBack(await this.#writer.rollback());
         return this.#writer;
       } catch (failure) {
-        this.#parts.runtime.logger.log('warn', 'writer-reopened', { source: log.source, what: String(failure) });
+        this.#parts.runtime.logger.log('warn', 'source.writer-reopened', { what: String(failure) });
         const broken = this.#writer;
         this.#writer = null;
         await broken[Symbol.asyncDispose]();
@@ -183,7 +184,7 @@ export class Capture implements Work {
     const { baseOffset } = await writer.append(batch);
     await writer.flush();
     completer.appended(batch.placedAt(baseOffset));
-    runtime.logger.log('warn', 'gap', { source: log.source, offset: baseOffset, why });
+    runtime.logger.log('warn', 'source.gap', { offset: baseOffset, why });
     this.#gap = null;
     this.#voided = position;
   }
@@ -215,11 +216,14 @@ export class Capture implements Work {
     const announce: ChangeStream['announce'] = (tables) => stream.announce(tables);
     const beside = companion.accompany({ connector, log, turns: feed, announce }, signal).catch(fail);
     let reason: unknown;
+    let begun = false;
     try {
       const progress = this.#acker?.pending();
       if (progress !== undefined && progress !== null) stream.acknowledge(progress);
       for await (const batch of stream) {
         await feed.append(batch);
+        if (!begun) runtime.logger.log('info', 'source.streaming', { position: positionText(connector, log.state().position) });
+        begun = true;
         healthy();
         if (signal.aborted) break;
       }
@@ -236,6 +240,11 @@ export class Capture implements Work {
     if (signal.aborted) throw failureOf(signal);
   }
 
+  /** False from a gap on until the stream after it has given a position: the one of before says nothing of the source. */
+  #isCurrent({ position }: DurableProgress): boolean {
+    return position !== null && this.#gap === null && !samePosition(position, this.#voided);
+  }
+
   #onDurable(progress: DurableProgress): void {
     try {
       const acknowledged = this.#acker?.durable(progress) ?? null;
@@ -245,6 +254,10 @@ export class Capture implements Work {
       this.#failLife(failure);
     }
   }
+}
+
+function positionText({ positions }: SourceConnector, position: Position | null): string | null {
+  return position === null ? null : positions.format(position);
 }
 
 function samePosition(a: Position | null, b: Position | null): boolean {
