@@ -35,7 +35,7 @@ class ArrayColumn {
   }
 
   /** Adds the canonical text `bytes[start .. end]` in the column's form. False: it has none. */
-  addText(bytes: Uint8Array, start: number, end: number): boolean {
+  addText(bytes: Buffer, start: number, end: number): boolean {
     if (this.#write === null) {
       this.addSpan(bytes, start, end);
       return true;

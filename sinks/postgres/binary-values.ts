@@ -24,7 +24,7 @@ export type BinaryType = keyof typeof WRITERS;
  * Writes the value whose canonical text is `bytes[start .. end]` to `out` at `at`, without its length. There must be room
  * for `mostBytes(end - start)`. Answers where it ends; -1: this text has no binary form here.
  */
-export type BinaryWriter = (bytes: Uint8Array, start: number, end: number, out: Buffer, at: number) => number;
+export type BinaryWriter = (bytes: Buffer, start: number, end: number, out: Buffer, at: number) => number;
 
 export function isBinaryType(name: string): name is BinaryType {
   return Object.hasOwn(WRITERS, name);
@@ -48,6 +48,7 @@ const MINUS = 0x2d;
 const DOT = 0x2e;
 const COLON = 0x3a;
 const PLUS = 0x2b;
+const EXPONENT = 0x65;
 const BLANK = 0x20;
 
 const INT32_MAX = 0x7fff_ffff;
@@ -60,7 +61,7 @@ const BILLION = 1_000_000_000;
 const MILLION = 1_000_000;
 
 /** The digits of the span as a number of at most 15 digits; -1: something else. */
-function digits(bytes: Uint8Array, start: number, end: number): number {
+function digits(bytes: Buffer, start: number, end: number): number {
   if (start >= end || end - start > EXACT_DIGITS) return -1;
   let value = 0;
   for (let from = start; from < end; from++) {
@@ -98,21 +99,21 @@ function putInt64(out: Buffer, at: number, many: number, base: number, low: numb
   return putInt16(out, at + 6, lowest - carry * TWO_16);
 }
 
-function writeInt2(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeInt2(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const negative = bytes[start] === MINUS;
   const size = digits(bytes, negative ? start + 1 : start, end);
   if (size < 0 || size > (negative ? 0x8000 : 0x7fff)) return -1;
   return putInt16(out, at, negative ? -size : size);
 }
 
-function writeInt4(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeInt4(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const negative = bytes[start] === MINUS;
   const size = digits(bytes, negative ? start + 1 : start, end);
   if (size < 0 || size > (negative ? -INT32_MIN : INT32_MAX)) return -1;
   return putInt32(out, at, negative ? -size : size);
 }
 
-function writeInt8(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeInt8(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const negative = bytes[start] === MINUS;
   const from = negative ? start + 1 : start;
   if (end - from > EXACT_DIGITS) return writeLongInt8(bytes, from, end, negative, out, at);
@@ -124,7 +125,7 @@ function writeInt8(bytes: Uint8Array, start: number, end: number, out: Buffer, a
   return putInt32(out, at + 4, value - high * TWO_32);
 }
 
-function writeLongInt8(bytes: Uint8Array, from: number, end: number, negative: boolean, out: Buffer, at: number): number {
+function writeLongInt8(bytes: Buffer, from: number, end: number, negative: boolean, out: Buffer, at: number): number {
   if (end - from > 19) return -1;
   const billions = digits(bytes, from, end - 9);
   const low = digits(bytes, end - 9, end);
@@ -134,30 +135,39 @@ function writeLongInt8(bytes: Uint8Array, from: number, end: number, negative: b
 
 const TENS = Array.from({ length: 23 }, (_, power) => 10 ** power);
 
-function writeFloat8(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeFloat8(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const negative = bytes[start] === MINUS;
+  const first = negative ? start + 1 : start;
   let whole = 0;
   let dot = -1;
-  // A whole number of 15 digits over a power of ten, both exact, is rounded once: as the decimal would be.
-  const plain = end - start <= EXACT_DIGITS;
-  for (let from = negative ? start + 1 : start; from < end; from++) {
+  for (let from = first; from < end; from++) {
     const digit = (bytes[from] as number) - ZERO;
-    if (bytes[from] === DOT && dot < 0) dot = from;
-    else if (plain && digit >= 0 && digit <= 9) whole = whole * 10 + digit;
-    else return writeOtherFloat8(bytes, start, end, out, at);
+    if (digit >= 0 && digit <= 9) whole = whole * 10 + digit;
+    else if (bytes[from] === DOT && dot < 0) dot = from;
+    else return writeOtherFloat8(bytes.toString('latin1', start, end), out, at);
   }
-  if (!plain || end - start < (negative ? 2 : 1) || dot === end - 1) return writeOtherFloat8(bytes, start, end, out, at);
+  if (end - first > EXACT_DIGITS || end - first < 1 || first === dot || dot === end - 1) {
+    return writeOtherFloat8(bytes.toString('latin1', start, end), out, at);
+  }
+  // A whole number of 15 digits over a power of ten, both exact, is rounded once: as the decimal would be.
   const value = dot < 0 ? whole : whole / (TENS[end - 1 - dot] as number);
   return out.writeDoubleBE(negative ? -value : value, at);
 }
 
-function writeOtherFloat8(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1');
+function writeOtherFloat8(text: string, out: Buffer, at: number): number {
   const value = Number(text);
-  if (text === 'NaN' || text === 'Infinity' || text === '-Infinity') return out.writeDoubleBE(value, at);
   // What is too large or too small for the type is an error at the server, and infinite or 0 here.
-  if (!Number.isFinite(value) || value === 0 || !/^-?[0-9.]+(e[+-]?[0-9]+)?$/.test(text)) return -1;
+  if (Number.isFinite(value) ? value === 0 || !isDecimal(text) : text !== 'NaN' && text !== 'Infinity' && text !== '-Infinity') return -1;
   return out.writeDoubleBE(value, at);
+}
+
+/** Of what Number() takes: no blanks, no other base. */
+function isDecimal(text: string): boolean {
+  for (let n = 0; n < text.length; n++) {
+    const code = text.charCodeAt(n);
+    if ((code < ZERO || code > 0x39) && code !== DOT && code !== MINUS && code !== PLUS && code !== EXPONENT) return false;
+  }
+  return true;
 }
 
 /** Longer numbers go as text. */
@@ -166,7 +176,7 @@ const NUMERIC_NEGATIVE = 0x4000;
 const NUMERIC_NAN = 0xc000;
 
 /** Digits of base 10,000 from the decimal point to both sides; u16 count, i16 weight of the first, u16 sign, u16 digits behind the point. No 0 at either end. */
-function writeNumeric(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeNumeric(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const negative = bytes[start] === MINUS;
   const first = negative ? start + 1 : start;
   let dot = first;
@@ -195,7 +205,7 @@ function writeNumeric(bytes: Uint8Array, start: number, end: number, out: Buffer
   return to;
 }
 
-function writeBool(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeBool(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const letter = bytes[start];
   if (end - start !== 1 || (letter !== 0x74 && letter !== 0x66)) return -1;
   out[at] = letter === 0x74 ? 1 : 0;
@@ -208,7 +218,7 @@ for (let digit = 0; digit < 16; digit++) {
   HEX[text.charCodeAt(0)] = HEX[text.toUpperCase().charCodeAt(0)] = digit;
 }
 
-function writeUuid(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeUuid(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   if (end - start !== 36) return -1;
   let from = start;
   for (let to = at; to < at + 16; to++, from += 2) {
@@ -222,7 +232,7 @@ function writeUuid(bytes: Uint8Array, start: number, end: number, out: Buffer, a
 }
 
 /** Days from 2000-01-01 to the `YYYY-MM-DD` at `start`; NaN: it is no such date. */
-function daysAt(bytes: Uint8Array, start: number): number {
+function daysAt(bytes: Buffer, start: number): number {
   const year = digits(bytes, start, start + 4);
   const month = digits(bytes, start + 5, start + 7);
   const day = digits(bytes, start + 8, start + 10);
@@ -238,13 +248,13 @@ function daysAt(bytes: Uint8Array, start: number): number {
 const MONTH_DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 const DAYS_TO_2000 = 730_425;
 
-function writeDate(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeDate(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const days = end - start === 10 ? daysAt(bytes, start) : NaN;
   return Number.isNaN(days) ? -1 : putInt32(out, at, days);
 }
 
 /** `YYYY-MM-DD HH:MM:SS`, with 1 to 6 digits behind a point or none. */
-function writeTimestamp(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeTimestamp(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   if (end - start < 19) return -1;
   const days = daysAt(bytes, start);
   const hour = digits(bytes, start + 11, start + 13);
@@ -262,7 +272,7 @@ function writeTimestamp(bytes: Uint8Array, start: number, end: number, out: Buff
   return putInt64(out, at, ((days * 24 + hour) * 60 + minute) * 60 + second, MILLION, micros);
 }
 
-function writeTimestamptz(bytes: Uint8Array, start: number, end: number, out: Buffer, at: number): number {
+function writeTimestamptz(bytes: Buffer, start: number, end: number, out: Buffer, at: number): number {
   const zone = end - 3;
   if (bytes[zone] !== PLUS || bytes[zone + 1] !== ZERO || bytes[zone + 2] !== ZERO) return -1;
   return writeTimestamp(bytes, start, zone, out, at);

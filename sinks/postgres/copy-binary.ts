@@ -83,7 +83,7 @@ class CopyBinary {
   }
 
   /** False: the text has no binary form. */
-  value(write: BinaryWriter, bytes: Uint8Array, start: number, end: number): boolean {
+  value(write: BinaryWriter, bytes: Buffer, start: number, end: number): boolean {
     this.#room(4 + mostBytes(end - start));
     const from = this.#length + 4;
     const to = write(bytes, start, end, this.#buffer, from);

@@ -156,7 +156,7 @@ function shapeOf(value: unknown, name: TargetName): ReplicaTable {
       return {
         name: text(column['name']),
         number: Number(column['number']),
-        castType: text(column['castType']),
+        castType: plainType(text(column['castType'])),
         nativeType: text(column['nativeType']),
         notNull: column['notNull'] === true,
         hasDefault: column['hasDefault'] === true,
@@ -182,6 +182,11 @@ function shapeOf(value: unknown, name: TargetName): ReplicaTable {
       };
     }),
   };
+}
+
+/** `pg_catalog."numeric"` without its quotes: behind a schema's name a keyword needs none. `"char"` is not char, and keeps them. */
+function plainType(castType: string): string {
+  return castType.replace(/^pg_catalog\."(?!char")([a-z][a-z0-9_]*)"$/, 'pg_catalog.$1');
 }
 
 function fields(value: unknown): Readonly<Record<string, unknown>> {
