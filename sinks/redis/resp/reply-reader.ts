@@ -36,6 +36,11 @@ const CR = 0x0d;
 const LF = 0x0a;
 const MORE = Symbol('more');
 
+/** The rest of QUEUED: two shorter replies may end where it does. */
+function isQueued(bytes: Buffer, at: number): boolean {
+  return bytes[at] === 0x55 && bytes[at + 1] === 0x45 && bytes[at + 2] === 0x55 && bytes[at + 3] === 0x45 && bytes[at + 4] === 0x44;
+}
+
 export class ReplyReader {
   #bytes: Buffer = Buffer.alloc(0);
   #at = 0;
@@ -75,7 +80,7 @@ export class ReplyReader {
     const bytes = this.#bytes;
     const at = this.#at;
     // "+QUEUED\r\n", by far the most frequent.
-    if (bytes[at + 1] === 0x51 && bytes[at] === 0x2b && bytes[at + 8] === LF && bytes[at + 7] === CR) {
+    if (bytes[at + 1] === 0x51 && bytes[at] === 0x2b && bytes[at + 8] === LF && bytes[at + 7] === CR && isQueued(bytes, at + 2)) {
       this.#at = at + 9;
       return Skipped.plain;
     }

@@ -109,6 +109,8 @@ describe('ReplyReader', () => {
         const expected = replies.map((reply) => (reply === null ? Skipped.none : reply instanceof ReplyError ? Skipped.error : Skipped.plain));
         expect(kinds).toEqual([Skipped.plain, ...expected, Skipped.plain]);
       }),
+      // Two replies that together are as long as QUEUED.
+      { examples: [[['QA', ' '], 6]] },
     );
   });
 
