@@ -47,7 +47,7 @@ export const postgresOptionsSchema: Options = {
           type: 'object',
           properties: {
             every: durationOption({ description: 'How often. Default 30s.', default: '30s', min: '1s', max: '1d' }),
-            statement: Type.String({ description: 'A statement to run, for example an UPDATE of a table of your own. Default: a logical message.' }),
+            statement: Type.String({ description: 'A statement to run, for example an UPDATE of a table of your own, named with its schema. Default: a logical message.' }),
           },
           additionalProperties: false,
         },
