@@ -3,6 +3,8 @@
  * them. Only hub/main and tests make the real ones.
  */
 
+import type { EventName } from './events.ts';
+
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
@@ -22,9 +24,12 @@ export interface Random {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Structured log. Fields are counts, offsets, lengths and names; never row values or keys. */
+/**
+ * Structured log. Fields are counts, offsets, lengths and names; never row values or keys. A source or sink is given a
+ * logger that names it in every line.
+ */
 export interface Logger {
-  log(level: LogLevel, event: string, fields?: Readonly<Record<string, unknown>>): void;
+  log(level: LogLevel, event: EventName, fields?: Readonly<Record<string, unknown>>): void;
   child(fields: Readonly<Record<string, unknown>>): Logger;
 }
 

@@ -1,4 +1,5 @@
 /** The published files that are made from the code, so that they cannot say anything else than it does. */
+import { EVENTS } from '../contracts/events.ts';
 import { CONTRACT_ERRORS } from '../contracts/errors/contract-errors.ts';
 import type { CatalogueEntry } from '../contracts/errors/catalogue.ts';
 import { HUB_ERRORS } from '../contracts/errors/hub-errors.ts';
@@ -58,6 +59,11 @@ export function metricsTable(): string {
     ([name, { kind, unit, labels, help }]) => `| \`${name}\` | ${kind} | ${unit} | ${labels.join(', ')} | ${help} |`,
   );
   return ['| metric | kind | unit | labels | meaning |', '| --- | --- | --- | --- | --- |', ...rows].join('\n');
+}
+
+/** The table of the events of the hub's own log, for a page. */
+export function eventsTable(): string {
+  return ['| event | meaning |', '| --- | --- |', ...Object.entries(EVENTS).map(([name, means]) => `| \`${name}\` | ${means} |`)].join('\n');
 }
 
 /** A table of options for each connector and sink, for a page. */
@@ -142,5 +148,6 @@ export async function generatedFiles(registry: Registry, read: (path: string) =>
     ['tidemark.schema.json', schemaFile(registry)],
     ['docs/configuration.md', withGeneratedParts(await read('docs/configuration.md'), { options: optionTables(registry) })],
     ['docs/cli.md', withGeneratedParts(await read('docs/cli.md'), { metrics: metricsTable() })],
+    ['docs/operations.md', withGeneratedParts(await read('docs/operations.md'), { events: eventsTable() })],
   ]);
 }

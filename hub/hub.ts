@@ -197,7 +197,7 @@ export class Hub implements HubService, AsyncDisposable {
     } catch (failure) {
       const error = asTidemarkError(failure, 'INTERNAL', { source: config.name });
       if (error.code.startsWith('CONFIG_')) throw error;
-      this.#runtime.logger.log('error', 'source-not-opened', { source: config.name, code: error.code, what: error.message });
+      this.#runtime.logger.log('error', 'source.not-opened', { source: config.name, code: error.code, what: error.message });
       this.#unopenedSources.set(config.name, { config, error, at: this.#runtime.clock.now() });
     }
   }
@@ -209,7 +209,7 @@ export class Hub implements HubService, AsyncDisposable {
     } catch (failure) {
       const error = asTidemarkError(failure, 'INTERNAL', { sink: config.name });
       if (error.code.startsWith('CONFIG_')) throw error;
-      this.#runtime.logger.log('error', 'sink-not-opened', { sink: config.name, code: error.code, what: error.message });
+      this.#runtime.logger.log('error', 'sink.not-opened', { sink: config.name, code: error.code, what: error.message });
       this.#unopenedSinks.set(config.name, { config, error, at: this.#runtime.clock.now() });
     }
   }

@@ -191,10 +191,10 @@ export class CatalogWatch {
     for (const table of selected) {
       if (isCapturable(table) || this.#refused.has(table.oid)) continue;
       this.#refused.add(table.oid);
-      this.#logger.log('warn', 'table-refused', { table: tableName(table), code: 'POSTGRES_IDENTITY' });
+      this.#logger.log('warn', 'table.refused', { table: tableName(table), code: 'POSTGRES_IDENTITY' });
     }
     if (this.#session.inRecovery) return;
     const added = await ensurePublication(this.#session, this.#catalog.publication, selected.filter(isCapturable));
-    for (const table of added) this.#logger.log('info', 'table-published', { table: tableName(table) });
+    for (const table of added) this.#logger.log('info', 'table.published', { table: tableName(table) });
   }
 }

@@ -164,11 +164,10 @@ export class PostgresConnector implements SourceConnector {
     const endpoint = this.#endpoint;
     const catalog = this.#catalog;
     const config = this.#config;
-    const log = logger.child({ source: config.name });
     return {
       config,
       clock,
-      logger: log,
+      logger,
       slot: this.#options.slot,
       open: (signal) => this.#open(signal),
       wire: (host) => endpoint.wire(host),

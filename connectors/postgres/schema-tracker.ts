@@ -151,7 +151,7 @@ export class SchemaTracker {
     const schema = this.tables.place(shape.schema);
     this.tables.emitted(schema);
     records.push(schemaRecord(schema));
-    this.#logger.log('info', 'schema-changed', { table: tableName(schema), tableId: schema.tableId, version: schema.version });
+    this.#logger.log('info', 'table.changed', { table: tableName(schema), tableId: schema.tableId, version: schema.version });
     return { schema, records };
   }
 
@@ -164,14 +164,14 @@ export class SchemaTracker {
   #remove(tracked: TrackedTable): PendingRecord[] {
     this.tables.removed(tracked.oid);
     this.memory.delete(tracked.oid);
-    this.#logger.log('info', 'table-removed', { table: tableName(tracked.schema), tableId: tracked.schema.tableId });
+    this.#logger.log('info', 'table.removed', { table: tableName(tracked.schema), tableId: tracked.schema.tableId });
     return [controlRecord(tracked.schema.tableId, { type: 'removed' })];
   }
 
   #stop(tracked: TrackedTable | null, code: ErrorCode, why: string, recopy: boolean): PendingRecord[] {
     if (tracked === null || (!recopy && this.#stopped.get(tracked.oid) === why)) return [];
     this.#stopped.set(tracked.oid, why);
-    this.#logger.log('warn', 'table-stopped', { table: tableName(tracked.schema), code, why, recopy });
+    this.#logger.log('warn', 'table.stopped', { table: tableName(tracked.schema), code, why, recopy });
     return [this.stopRecord(tracked, code, why, recopy)];
   }
 

@@ -5,6 +5,8 @@ export interface ErrorWhere {
   readonly source?: string;
   readonly sink?: string;
   readonly table?: string;
+  /** Of a row, for people: the values of its key columns. */
+  readonly key?: string;
   readonly offset?: number;
   /** The source position as its connector prints it. */
   readonly position?: string;

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteShorthandOptions } from 'fastify';
 import type { Static } from 'typebox';
 import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
+import type { EventName } from '../../contracts/events.ts';
 import type { LogEngine } from '../../contracts/log-engine.ts';
 import { checkedOffset } from '../../contracts/offset.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
@@ -67,7 +68,7 @@ function sendError(error: unknown, reply: FastifyReply, parts: ApiParts): Fastif
   const known = asTidemarkError(error, 'INTERNAL');
   const status = statusOf(known.code);
   if (status >= 500 && known.code !== 'WAIT_TIMEOUT' && known.code !== 'ABORTED') {
-    parts.logger.log('error', 'api-failed', { code: known.code, error });
+    parts.logger.log('error', 'api.failed', { code: known.code, error });
   }
   return reply.status(status).send(errorBody(known));
 }
@@ -129,7 +130,7 @@ async function streamLines(reply: FastifyReply, lines: AsyncGenerator<string>, s
       yield* lines;
     } catch (failure) {
       const error = signal.aborted ? asTidemarkError(signal.reason, 'ABORTED') : asTidemarkError(failure, 'INTERNAL');
-      if (error.code !== 'ABORTED') parts.logger.log('error', 'api-failed', { code: error.code, error });
+      if (error.code !== 'ABORTED') parts.logger.log('error', 'api.failed', { code: error.code, error });
       yield `${JSON.stringify({ error: errorBody(error) })}\n`;
     }
   }
@@ -184,7 +185,7 @@ function addActions(app: FastifyInstance, parts: ApiParts): void {
   const sinkAction = (verb: 'pause' | 'resume' | 'retry', act: (sink: string) => Promise<void>, done: string): void => {
     app.post<{ Params: Static<typeof SINK_PATH> }>(`/v1/sinks/:sink/${verb}`, { schema: { params: SINK_PATH } }, async ({ params: { sink } }): Promise<Done> => {
       await act(sink);
-      logger.log('info', `sink-${verb}`, { sink });
+      logger.log('info', `sink.${verb}-asked`, { sink });
       return { done: [`sink ${sink} ${done}`] };
     });
   };
@@ -193,19 +194,19 @@ function addActions(app: FastifyInstance, parts: ApiParts): void {
   sinkAction('retry', (sink) => service.retrySink(sink), 'tries again');
   const ofTable: RouteShorthandOptions = { schema: { params: SOURCE_PATH, body: TABLE_BODY } };
   type OfTable = { Params: Static<typeof SOURCE_PATH>; Body: Static<typeof TABLE_BODY> };
-  const tableAction = (verb: 'add-table' | 'recopy', act: (source: string, table: string) => Promise<void>, done: string): void => {
+  const tableAction = (verb: 'add-table' | 'recopy', event: EventName, act: (source: string, table: string) => Promise<void>, done: string): void => {
     app.post<OfTable>(`/v1/sources/:source/${verb}`, ofTable, async ({ params: { source }, body }): Promise<Done> => {
       const table = exactTableName(body.table);
       await act(source, table);
-      logger.log('info', `source-${verb}`, { source, table });
+      logger.log('info', event, { source, table });
       return { done: [`table ${table} of source ${source} ${done}`] };
     });
   };
-  tableAction('add-table', (source, table) => service.addTable(source, table), 'is captured, and copied first');
-  tableAction('recopy', (source, table) => service.recopy(source, table), 'is copied again');
+  tableAction('add-table', 'source.table-added', (source, table) => service.addTable(source, table), 'is captured, and copied first');
+  tableAction('recopy', 'source.recopy-asked', (source, table) => service.recopy(source, table), 'is copied again');
   app.post<{ Params: Static<typeof SOURCE_PATH> }>('/v1/sources/:source/resync', { schema: { params: SOURCE_PATH } }, async ({ params: { source } }): Promise<Done> => {
     await service.resync(source);
-    logger.log('info', 'source-resync', { source });
+    logger.log('info', 'source.resync-asked', { source });
     return { done: [`source ${source} begins again where it is now: a gap is recorded, and every table is copied again`] };
   });
   app.post('/v1/reload', async (): Promise<Done> => ({ done: await parts.reload() }));

@@ -5,7 +5,7 @@ export type LogFormat = 'pretty' | 'json';
 
 const LONGEST_VALUE = 200;
 
-/** `11:02:03 warn  part-retries  part="sink replica" attempt=2` from one line of JSON; other lines as they are. */
+/** `11:02:03 warn  sink.retrying  sink=replica attempt=2` from one line of JSON; other lines as they are. */
 export function prettyLine(line: string): string {
   const fields = objectOf(line);
   if (fields === null) return line;

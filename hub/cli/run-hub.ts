@@ -33,19 +33,19 @@ export async function runHub(options: RunOptions, context: CliContext): Promise<
   await using hub = await Hub.start(config, runtime, { registry: await context.registry(), version: context.version });
   const printPosition = positionPrinter((await context.registry()).connectors);
   await using api = await startHubApi(hub, config, runtime, options, context, printPosition);
-  runtime.logger.log('info', 'hub-started', { version: context.version, data: config.data, socket: api.socket, http: api.http });
+  runtime.logger.log('info', 'hub.started', { version: context.version, data: config.data, socket: api.socket, http: api.http });
   using ticker = context.stderrIsTty ? showProgress(hub, progress, runtime) : null;
   if (options.untilCaughtUp === true) {
     await hub.untilCaughtUp(context.signal);
     const { sinks } = await hub.status();
     const seconds = Math.round(runtime.clock.monotonic() - began) / 1000;
-    runtime.logger.log('info', 'caught-up', { seconds, sinks: Object.fromEntries(sinks.map(({ name, offset }) => [name, offset])) });
+    runtime.logger.log('info', 'hub.caught-up', { seconds, sinks: Object.fromEntries(sinks.map(({ name, offset }) => [name, offset])) });
   } else {
     await aborted(context.signal);
   }
   ticker?.[Symbol.dispose]();
   progress[Symbol.dispose]();
-  runtime.logger.log('info', 'hub-ending');
+  runtime.logger.log('info', 'hub.ending');
 }
 
 function runtimeFor(options: RunOptions, context: CliContext, progress: CopyProgress): NodeRuntime {
@@ -81,7 +81,7 @@ function showProgress(hub: Hub, progress: CopyProgress, runtime: NodeRuntime): D
   return runtime.clock.every(PROGRESS_MS, () => {
     hub.status().then(
       (status) => progress.show(status),
-      (error: unknown) => runtime.logger.log('warn', 'status-failed', { error }),
+      (error: unknown) => runtime.logger.log('warn', 'hub.status-failed', { error }),
     );
   });
 }

@@ -9,6 +9,7 @@ export type PartState = 'starting' | 'running' | 'retrying' | 'paused' | 'stoppe
 
 /** A long-running piece of work: one life from its beginning to its failure or its stop. */
 export interface Work {
+  readonly kind: 'source' | 'sink';
   /** The counter of its retries. */
   readonly retries: { readonly metric: MetricName; readonly labels: Readonly<Record<string, string>> };
   /**
@@ -117,9 +118,11 @@ export class Part {
         const { kind, error } = this.#work.judge(failure);
         this.#error = error;
         this.#failedAt = this.#runtime.clock.now();
-        logger.log(kind === 'stop' ? 'error' : 'warn', kind === 'stop' ? 'part-failed' : 'part-retries', {
-          part: this.name, code: error.code, what: error.message, ...error.where, attempt: this.#attempt + 1,
-        });
+        // The logger names the part itself, and no line of the log names a key.
+        const { source: _source, sink: _sink, key: _key, ...where } = error.where;
+        const fields = { code: error.code, what: error.message, ...where, attempt: this.#attempt + 1 };
+        if (kind === 'stop') logger.log('error', `${this.#work.kind}.failed`, fields);
+        else logger.log('warn', `${this.#work.kind}.retrying`, fields);
         if (kind === 'stop') {
           this.#state = 'failed';
           this.#life = null;

@@ -1,4 +1,5 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { EventName } from '../../contracts/events.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 
 /** Something that the hub runs: stops its work first, gives up what it owns afterwards. */
@@ -47,10 +48,10 @@ export class Supervisor implements AsyncDisposable {
   async #closeAll(parts: readonly Supervised[]): Promise<void> {
     const { drainMs, disposeMs } = this.#limits;
     const stopped = Promise.allSettled(parts.map((part) => part.stop()));
-    await this.#within(drainMs, stopped, 'drain-deadline', parts);
+    await this.#within(drainMs, stopped, 'hub.drain-late', parts);
     const failures: unknown[] = [];
     const disposed = this.#disposeAll(parts, failures);
-    await this.#within(disposeMs, disposed, 'dispose-deadline', parts);
+    await this.#within(disposeMs, disposed, 'hub.close-late', parts);
     if (failures.length > 0) throw new TidemarkError('INTERNAL', 'a part of the hub could not be closed', { cause: failures[0] });
   }
 
@@ -66,7 +67,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   /** Waits for `done`, but not longer than `ms`. */
-  async #within(ms: number, done: Promise<unknown>, event: string, parts: readonly Supervised[]): Promise<void> {
+  async #within(ms: number, done: Promise<unknown>, event: EventName, parts: readonly Supervised[]): Promise<void> {
     const over = new AbortController();
     const late = this.#runtime.clock.sleep(ms, over.signal).then(
       () => this.#runtime.logger.log('warn', event, { parts: parts.map((part) => part.name), ms }),

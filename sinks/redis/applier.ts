@@ -167,7 +167,7 @@ export class Applier {
       const rows = await this.#walker.reshape(before, walk, done, span, signal);
       this.#setVersion(after.schema.tableId, done, span);
       await this.#store.shapeChanges();
-      this.#logger.log('info', 'redis-rows-reshaped', { table, rows, version: after.schema.version, half: done.half });
+      this.#logger.log('info', 'redis.reshaped', { table, rows, version: after.schema.version, half: done.half });
     }
   }
 
@@ -181,6 +181,6 @@ export class Applier {
     this.#store.control.out.command('HDEL', this.#tablesKey, String(schema.tableId));
     this.#tables.goesAway(schema.tableId);
     await this.#store.settle();
-    this.#logger.log('info', 'redis-table-removed', { table: tableName(schema), rows });
+    this.#logger.log('info', 'redis.table-removed', { table: tableName(schema), rows });
   }
 }

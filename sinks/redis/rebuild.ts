@@ -44,7 +44,7 @@ export async function beginRebuild(parts: RebuildParts, signal: AbortSignal): Pr
   store.control.out.command('UNLINK', tablesKey);
   await store.settle();
   await store.beginReplay();
-  logger.log('info', 'redis-rebuild-begun', { stale: listed });
+  logger.log('info', 'redis.rebuild-begun', { stale: listed });
 }
 
 /** Removes what the replay did not write. May be cut short and done again. @throws TidemarkError */
@@ -61,7 +61,7 @@ export async function sweep(store: Store, tables: TableSet, logger: Logger, sign
     await store.settle();
   }
   await store.endRebuild();
-  logger.log('info', 'redis-rebuild-swept', { removed });
+  logger.log('info', 'redis.rebuild-swept', { removed });
 }
 
 function sourcesOf(stored: ReadonlyMap<number, StoredTable>, now: readonly TableLayout[]): Source[] {

@@ -98,7 +98,7 @@ export class RedisSink implements Sink {
       this.#session = { store, options, fence, stored, rebuild, tables, queue };
       const why = this.#whyRebuild(opened, stored, tables, start);
       if (why === null) return { logId: start.logId, fence, ...progress };
-      this.#runtime.logger.log('info', 'redis-no-checkpoint', { sink: this.#config.name, fence, why });
+      this.#runtime.logger.log('info', 'redis.no-checkpoint', { fence, why });
       return null;
     } catch (error) {
       this.#session = null;

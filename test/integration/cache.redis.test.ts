@@ -75,6 +75,6 @@ describe('a replica and a cache from one log', () => {
     await server.query('UPDATE customers SET balance = balance + 1 WHERE id < 50', [], 'source');
     await test.hub.untilCaughtUp(AbortSignal.timeout(30_000));
     await expectCacheEqual();
-    expect(test.runtime.lines.map((line) => line.event)).toContain('sink-rebuilt');
+    expect(test.runtime.lines.map((line) => line.event)).toContain('sink.rebuilt');
   });
 });

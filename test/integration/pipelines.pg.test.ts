@@ -87,7 +87,7 @@ describe('the hub between real servers', () => {
     await workload.stop();
     await running.hub.untilCaughtUp(AbortSignal.timeout(30_000));
     await expectEqual();
-    expect(running.runtime.lines.filter((line) => line.event === 'part-retries').length).toBeGreaterThan(1);
+    expect(running.runtime.lines.filter((line) => line.event === 'sink.retrying').length).toBeGreaterThan(1);
   });
 
   it('lets a sink that is down hold back nobody else', async () => {

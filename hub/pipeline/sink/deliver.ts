@@ -52,6 +52,7 @@ type Errand = { readonly kind: 'sift'; readonly batch: SinkBatch } | { readonly 
  * caller's; only this part applies to it. Rows that the sink refuses become dead letters where the configuration says so.
  */
 export class Deliver implements Work {
+  readonly kind = 'sink';
   readonly retries: Work['retries'];
   readonly #parts: DeliverParts;
   readonly #reached = new Waiters<Offset>();
@@ -120,7 +121,7 @@ export class Deliver implements Work {
   async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void): Promise<void> {
     const { sink, log, config, runtime } = this.#parts;
     const start = await openSink(sink, log, config.tables, signal);
-    runtime.logger.log('info', 'sink-opened', { sink: config.name, offset: start.after, sweepAt: start.sweepAt });
+    runtime.logger.log('info', 'sink.opened', { offset: start.after, sweepAt: start.sweepAt });
     await this.#join(start, signal);
     const errand = this.#errand;
     this.#errand = null;
@@ -139,11 +140,11 @@ export class Deliver implements Work {
 
   /** Gives the sink the tables that its configuration has come to select. */
   async #join(start: DeliveryStart, signal: AbortSignal): Promise<void> {
-    const { sink, log, config, tables, runtime } = this.#parts;
+    const { sink, log, tables, runtime } = this.#parts;
     const change = await tables.change();
     if (change === null) return;
     if (change.joins !== null) {
-      runtime.logger.log('info', 'tables-join', { sink: config.name, offset: start.after });
+      runtime.logger.log('info', 'sink.tables-joining', { offset: start.after });
       await joinTables(sink, log, change.joins, start, signal);
     }
     await tables.settled();
@@ -176,10 +177,10 @@ export class Deliver implements Work {
 
   /** A rebuild in place has been replayed to the end that the log had: removes what the replay did not write. */
   async #sweep(offset: Offset, signal: AbortSignal): Promise<void> {
-    const { sink, config, runtime } = this.#parts;
+    const { sink, runtime } = this.#parts;
     if (sink.inPlace === null) throw new TidemarkError('INTERNAL', 'a rebuild in place of a sink that has none');
     await sink.inPlace.sweep(signal);
-    runtime.logger.log('info', 'sink-rebuilt', { sink: config.name, offset });
+    runtime.logger.log('info', 'sink.rebuilt', { offset });
     this.#rebuilding = false;
   }
 
@@ -190,7 +191,7 @@ export class Deliver implements Work {
     else if (errand.batch.endsOpen) {
       throw new TidemarkError('DEAD_LETTER_IMPOSSIBLE', 'the sink refuses a row in a transaction larger than memory', { where: { offset: errand.batch.to } });
     } else if (start.after < errand.batch.to) await sift.over(start, errand.batch.to);
-    runtime.logger.log('info', 'dead-letters', { sink: config.name, open: letters.count });
+    runtime.logger.log('info', 'sink.dead-letters', { open: letters.count });
   }
 
   /** Notes which open letters a batch settles, while its rows are at hand. */
@@ -203,12 +204,12 @@ export class Deliver implements Work {
 
   /** A later success of a key closes its letter. */
   #closeLetters(to: Offset): void {
-    const { letters, runtime, config } = this.#parts;
+    const { letters, runtime } = this.#parts;
     const settled = this.#settling.get(to);
     if (settled === undefined) return;
     this.#settling.delete(to);
     letters.close(settled).catch((failure: unknown) => {
-      runtime.logger.log('warn', 'dead-letters-not-saved', { sink: config.name, what: String(failure) });
+      runtime.logger.log('warn', 'sink.dead-letters-not-saved', { what: String(failure) });
     });
   }
 

@@ -79,7 +79,7 @@ export class SourceWatch {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { connector, runtime, name } = this.#parts;
+    const { connector, runtime } = this.#parts;
     while (!signal.aborted) {
       try {
         this.#source = await connector.status(signal);
@@ -89,7 +89,7 @@ export class SourceWatch {
         if (signal.aborted) return;
         this.#lag.seen(null, runtime.clock.now());
         this.#source = { head: null, retainedBytes: null, connected: false, waitingFor: describeError(failure) };
-        runtime.logger.log('debug', 'source-status-failed', { source: name, what: describeError(failure) });
+        runtime.logger.log('debug', 'source.status-failed', { what: describeError(failure) });
       }
       await this.#judgeDisk();
       await runtime.clock.sleep(INTERVAL_MS, signal).catch((reason: unknown) => {
@@ -108,22 +108,22 @@ export class SourceWatch {
     const isNew = this.#retainedWarning === null;
     const what = `the source holds back ${retained} bytes of WAL for this hub, above hub.limits.retainedWal`;
     this.#retainedWarning = what;
-    if (isNew) runtime.logger.log('warn', 'retained-wal', { source: name, bytes: retained, limit: limits.retainedWal });
+    if (isNew) runtime.logger.log('warn', 'source.retained-wal', { bytes: retained, limit: limits.retainedWal });
     if (isNew && action !== 'warn') onLimit(action, new TidemarkError('RETAINED_WAL', what, { where: { source: name } }));
   }
 
   async #judgeDisk(): Promise<void> {
-    const { runtime, data, name } = this.#parts;
+    const { runtime, data } = this.#parts;
     try {
       const space = await runtime.files.space?.(data);
       if (space === undefined || !isAlmostFull(space)) {
         this.#diskWarning = null;
         return;
       }
-      if (this.#diskWarning === null) runtime.logger.log('warn', 'disk-almost-full', { source: name, free: space.free, total: space.total });
+      if (this.#diskWarning === null) runtime.logger.log('warn', 'disk.almost-full', { free: space.free, total: space.total });
       this.#diskWarning = `the disk of the data folder is almost full: ${space.free} bytes are left`;
     } catch (failure) {
-      runtime.logger.log('debug', 'disk-space-unknown', { source: name, what: String(failure) });
+      runtime.logger.log('debug', 'disk.unknown', { what: String(failure) });
     }
   }
 }

@@ -252,7 +252,7 @@ describe('tables', () => {
     await it.until((catalog) => catalog.byName('public.fresh') !== undefined, 'the new table');
     await it.run('INSERT INTO bare VALUES (1); UPDATE bare SET id = 2; DELETE FROM bare');
     expect(it.rows()).toEqual([]);
-    expect(it.source.runtime.lines.filter((line) => line.event === 'table-refused')).toHaveLength(1);
+    expect(it.source.runtime.lines.filter((line) => line.event === 'table.refused')).toHaveLength(1);
   });
 
   it('two that swap their names keep their rows', async () => {

@@ -130,7 +130,7 @@ describe('the API', () => {
     });
     await expect(client.tableAction('shop', 'recopy', 'public.*', SIGNAL)).rejects.toMatchObject({ code: 'CONFIG_TABLE_PATTERN' });
     await expect(client.tableAction('shop', 'recopy', 'public.broken', SIGNAL)).rejects.toMatchObject({ code: 'INTERNAL' });
-    expect(runtime.lines.filter(({ event }) => event === 'api-failed')).toMatchObject([{ fields: { code: 'INTERNAL' } }]);
+    expect(runtime.lines.filter(({ event }) => event === 'api.failed')).toMatchObject([{ fields: { code: 'INTERNAL' } }]);
   });
 });
 
@@ -220,7 +220,7 @@ describe('reading', () => {
     // The rest of about 18 MB cannot be in the sockets: closing now must end the stream in the hub, too.
     await reading.return(undefined);
     await api[Symbol.asyncDispose]();
-    expect(runtime.lines.filter(({ level }) => level === 'error' || level === 'warn').filter(({ event }) => event !== 'api-failed')).toEqual([]);
+    expect(runtime.lines.filter(({ level }) => level === 'error' || level === 'warn').filter(({ event }) => event !== 'api.failed')).toEqual([]);
   });
 });
 

@@ -119,7 +119,7 @@ describe('a hub as a process', () => {
     const began = performance.now();
     await hub.stop();
     expect(performance.now() - began).toBeLessThan(10_000);
-    expect(await hub.output()).toContain('hub-ending');
+    expect(await hub.output()).toContain('hub.ending');
     expect((await run('status')).stdout).toContain('The hub is not running.');
   });
 });

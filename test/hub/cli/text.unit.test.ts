@@ -48,8 +48,8 @@ describe('text for people', () => {
   });
 
   it('shows log lines', () => {
-    expect(prettyLine('{"level":"warn","time":"2026-11-21T11:02:03.456Z","event":"part-retries","part":"sink replica","attempt":2,"error":{"message":"gone","stack":"..."}}')).toBe(
-      '11:02:03 warn  part-retries part="sink replica" attempt=2 error=gone',
+    expect(prettyLine('{"level":"warn","time":"2026-11-21T11:02:03.456Z","event":"sink.retrying","sink":"the replica","attempt":2,"error":{"message":"gone","stack":"..."}}')).toBe(
+      '11:02:03 warn  sink.retrying sink="the replica" attempt=2 error=gone',
     );
     expect(prettyLine('no json')).toBe('no json');
     expect(prettyLine('{"level":"info","event":"e","x":{"a":1}}')).toBe('info  e x="{\\"a\\":1}"');

@@ -65,7 +65,7 @@ describe('Supervisor', () => {
     expect(ended).toBe(false);
     await clock.advance(1);
     await closing;
-    expect(runtime.lines.map((line) => line.event)).toEqual(['drain-deadline', 'dispose-deadline']);
+    expect(runtime.lines.map((line) => line.event)).toEqual(['hub.drain-late', 'hub.close-late']);
   });
 
   it('disposes the others when one cannot be, and says so', async () => {

@@ -66,12 +66,12 @@ test('simulated time runs what falls due in order, and knows what is pending', a
 test('log lines are JSON with time, level, event and fields', () => {
   const lines: string[] = [];
   const logger = createLogger({ level: 'info', to: { write: (line) => void lines.push(line) } });
-  logger.log('debug', 'unseen');
-  logger.child({ source: 'shop' }).log('warn', 'slot-behind', { bytes: 7 });
-  logger.log('error', 'failed', { error: new Error('why') });
+  logger.log('debug', 'log.open');
+  logger.child({ source: 'shop' }).log('warn', 'source.retained-wal', { bytes: 7 });
+  logger.log('error', 'api.failed', { error: new Error('why') });
   expect(lines).toHaveLength(2);
-  expect(JSON.parse(lines[0] ?? '')).toEqual({ level: 'warn', time: expect.stringMatching(/^\d{4}-.*Z$/) as unknown, event: 'slot-behind', source: 'shop', bytes: 7 });
-  expect(JSON.parse(lines[1] ?? '')).toMatchObject({ event: 'failed', error: { type: 'Error', message: 'why' } });
+  expect(JSON.parse(lines[0] ?? '')).toEqual({ level: 'warn', time: expect.stringMatching(/^\d{4}-.*Z$/) as unknown, event: 'source.retained-wal', source: 'shop', bytes: 7 });
+  expect(JSON.parse(lines[1] ?? '')).toMatchObject({ event: 'api.failed', error: { type: 'Error', message: 'why' } });
 });
 
 test('metrics come out as text with the help of the one list', async () => {
@@ -90,8 +90,8 @@ test('metrics come out as text with the help of the one list', async () => {
 
 test('the runtime of tests remembers lines and metrics, and its randomness repeats', () => {
   const runtime = createTestRuntime({ seed: 5 });
-  runtime.logger.child({ sink: 'a' }).log('info', 'opened', { offset: 3 });
-  expect(runtime.lines).toEqual([{ level: 'info', event: 'opened', fields: { sink: 'a', offset: 3 } }]);
+  runtime.logger.child({ sink: 'a' }).log('info', 'sink.opened', { offset: 3 });
+  expect(runtime.lines).toEqual([{ level: 'info', event: 'sink.opened', fields: { sink: 'a', offset: 3 } }]);
   runtime.metrics.add('n', 2, { b: '1', a: '2' });
   runtime.metrics.add('n', 2, { a: '2', b: '1' });
   expect(runtime.metric('n', { a: '2', b: '1' })).toBe(4);

@@ -1,4 +1,5 @@
 import { asTidemarkError, describeError, type TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { EventName } from '../../../../contracts/events.ts';
 import { RetryDelay } from './retry-delay.ts';
 import { candidates, departed } from './schedule.ts';
 import { appendControl } from './hub-transaction.ts';
@@ -105,13 +106,13 @@ export class Copies {
   async #copy(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, signal: AbortSignal): Promise<void> {
     const copy = new TableCopy(session, tableId, reason, slots, this.#settings.parallel);
     this.#running.set(tableId, copy);
-    const log = (event: string, fields: object) => session.runtime.logger.log('info', event, { source: session.source, tableId, ...fields });
+    const log = (event: EventName, fields: object) => session.runtime.logger.log('info', event, { tableId, ...fields });
     try {
-      log('copy-started', { reason });
+      log('copy.started', { reason });
       await copy.run(signal);
       this.#requests.delete(tableId);
       this.#failures.delete(tableId);
-      log('copy-finished', { rows: copy.progress().rows });
+      log('copy.finished', { rows: copy.progress().rows });
     } catch (failure) {
       if (signal.aborted) return;
       this.#failed(session, tableId, asTidemarkError(failure, 'INTERNAL'));
@@ -124,7 +125,7 @@ export class Copies {
     const delay = this.#failures.get(tableId)?.delay ?? new RetryDelay(session.runtime);
     const until = session.runtime.clock.monotonic() + delay.next();
     this.#failures.set(tableId, { error, delay, until });
-    session.runtime.logger.log('warn', 'copy-failed', { source: session.source, tableId, what: describeError(error) });
+    session.runtime.logger.log('warn', 'copy.failed', { tableId, what: describeError(error) });
   }
 
   /** Until there may be something to do: a copy ended, a table wants one, somebody asks, a failure is old enough. */

@@ -190,7 +190,7 @@ export class TableCopy {
       } catch (error) {
         throwIfAborted(signal);
         if (!(error instanceof TidemarkError) || error.retry !== 'auto' || error.code === 'COPY_VOID' || error.code === 'ABORTED') throw error;
-        this.#session.runtime.logger.log('warn', 'copy-chunk-retried', { table: this.#name, code: error.code, what: error.message });
+        this.#session.runtime.logger.log('warn', 'copy.chunk-retried', { table: this.#name, code: error.code, what: error.message });
         await delay.wait(signal);
       }
     }

@@ -263,7 +263,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   }
 
   async #startOver(why: string): Promise<void> {
-    this.#logger.log('info', 'whole-row-index-rebuilt', { source: this.#log.source, why });
+    this.#logger.log('info', 'source.index-rebuilt', { why });
     await this.#store.clear('e');
     await this.#store.clear('i');
     this.#marked = 0;
