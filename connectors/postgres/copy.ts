@@ -13,7 +13,8 @@ import {
   firstPages, formatKeyRange, formatTidRange, halved, parseKeyRange, parseTidRange, tidRanges, WHOLE_RANGE, type KeyRange, type TidRange,
 } from './copy-ranges.ts';
 import { settle } from './copy-settle.ts';
-import { copyKeys, copyRows, copyTids } from './copy-sql.ts';
+import { readKeyOperators } from './copy-operators.ts';
+import { copyKeys, copyRows, copyTids, type KeyedSource } from './copy-sql.ts';
 import { formatCopyState, parseCopyState, whyVoid, type CopyMode, type CopyState } from './copy-state.ts';
 import { CopyTextDecoder } from './copy-text.ts';
 import { beginChunk, describe, endOfChunk, type ChunkTransaction } from './copy-transaction.ts';
@@ -101,7 +102,7 @@ export class PostgresCopier implements TableCopier {
     const { state } = await describe(this.#deps, session, table, mode);
     const chunk = await beginChunk(this.#deps, session, table, await this.#allLeaves(session, table), state);
     const spool = new Spool(Infinity);
-    await this.#fill(session, spool, chunk.table, copyRows(chunk.table.schema, sourceName(chunk, table), keys));
+    await this.#fill(session, spool, chunk.table, copyRows(await keyed(session, chunk, table), keys));
     return await this.#ended(session, chunk, { range: 'rows', rest: null, spool });
   }
 
@@ -152,7 +153,7 @@ export class PostgresCopier implements TableCopier {
     const limit = pace.rows;
     const spool = new Spool(this.#spoolBytes);
     const started = this.#deps.clock.monotonic();
-    const how = await this.#fill(session, spool, chunk.table, copyKeys(chunk.table.schema, sourceName(chunk, table), asked, limit));
+    const how = await this.#fill(session, spool, chunk.table, copyKeys(await keyed(session, chunk, table), asked, limit));
     pace.tookRows(spool.rows, this.#deps.clock.monotonic() - started);
     const last = lastKey(spool);
     if (last === null || (how === 'ended' && spool.rows < limit)) {
@@ -226,6 +227,11 @@ function sameEnd(a: TidRange, b: TidRange): boolean {
 function sourceName(chunk: ChunkTransaction, table: TableSchema): string {
   const name = chunk.names.get(table.sourceTableId) ?? '';
   return chunk.table.partitioned ? name : `ONLY ${name}`;
+}
+
+async function keyed(session: Session, chunk: ChunkTransaction, table: TableSchema): Promise<KeyedSource> {
+  const { schema } = chunk.table;
+  return { schema, from: sourceName(chunk, table), operators: await readKeyOperators(session, schema) };
 }
 
 async function tablePages(session: Session, oid: string): Promise<number> {

@@ -159,4 +159,21 @@ describe('a chunk', () => {
     expect((await copyAll(copier, resumed)).ids.length).toBeLessThan(3000);
     expect((await copier.plan(plan.table, { copyState: plan.copyState, done: ranges }, signal)).ranges).toEqual([]);
   });
+
+  it.each([
+    ['PRIMARY KEY (word)', `repeat(chr(97 + g % 26 - 32 * (g % 2)), 1 + g / 26)`],
+    ['PRIMARY KEY (word, id)', `chr(97 + g % 26 - 32 * (g % 2))`],
+  ])('by key follows the order of the key\'s own type: %s', async (key, word) => {
+    const server = await serverOf(13);
+    await server.query(`CREATE EXTENSION IF NOT EXISTS citext; DROP TABLE IF EXISTS worded;
+      CREATE TABLE worded (id int, word citext, body text, ${key})`);
+    await server.query(`INSERT INTO worded SELECT g, ${word}, repeat('x', 1000) FROM generate_series(1, 1000) AS g`);
+    await server.query('ANALYZE worded');
+    const deps = depsOf(server);
+    const copier = new PostgresCopier(deps, { spoolBytes: 64 << 10, rangeBytes: 40 << 10 });
+    const plan = await copier.plan(await schemaOf(deps, server, 'worded'), null, new AbortController().signal);
+    const { ids, ranges } = await copyAll(copier, plan);
+    expect(ids).toEqual(upTo(1000));
+    expect(ranges.length).toBeGreaterThan(3);
+  });
 });

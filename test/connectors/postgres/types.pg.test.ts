@@ -1,7 +1,9 @@
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RowWidth } from '../../../connectors/postgres/row-width.ts';
 import { readTypes } from '../../../connectors/postgres/catalog-query.ts';
 import { Endpoint } from '../../../connectors/postgres/session.ts';
+import type { CopiedChunk } from '../../../contracts/connector.ts';
 import { NEVER } from '../../../contracts/kit/connector-kit-common.ts';
 import { recordsOf, type ReferenceRecord } from '../../../contracts/kit/reference-log.ts';
 import { Flag, Op } from '../../../contracts/op.ts';
@@ -9,7 +11,7 @@ import { buildImage, readImage, type CellValue } from '../../../contracts/row-im
 import type { TableSchema } from '../../../contracts/schema.ts';
 import { baseType } from '../../../contracts/types/logical-type.ts';
 import { startPostgres, type PostgresServer } from '../../fixtures/embedded-postgres.ts';
-import { ARRAY_CASES, POSSIBLE_TYPES_SQL, TYPE_CASES, TYPE_SETUP, TYPE_VALUES_SETUP, typeTables } from '../../fixtures/postgres-types.ts';
+import { ARRAY_CASES, POSSIBLE_TYPES_SQL, TYPE_CASES, TYPE_SETUP, TYPE_VALUES_SETUP, typeTables, type TypeCase } from '../../fixtures/postgres-types.ts';
 import { Captured } from './captured.ts';
 import { TestSource } from './source-fixture.ts';
 
@@ -86,6 +88,75 @@ describe('every type', () => {
        WHERE oid::int8 = ANY ('{${possible.map((row) => row.oid).join(',')}}') AND typarray <> 0 AND typarray::int8 <> ALL ('{${[...known].join(',')}}')`);
     const without = new Set(TYPE_CASES.filter((one) => one.printedOnly).map((one) => `${one.type}[]`));
     expect(arrays.map((row) => row.name.replace(/^public[.]/, '')).filter((name) => !without.has(name))).toEqual([]);
+  });
+});
+
+const NO_OPERATOR_CLASS = '42704';
+
+/** A row of this has a list of privileges in it, which nothing compares. */
+const hasAcl = (one: TypeCase): boolean => one.type === 'pg_catalog.pg_namespace';
+
+const COLUMNS_PER_KEY = 6;
+
+/** Those that an index can order. */
+async function orderedCases(source: TestSource): Promise<TypeCase[]> {
+  const ordered: TypeCase[] = [];
+  for (const one of TYPE_CASES) {
+    if (one.values.length === 0 || one.printedOnly || hasAcl(one)) continue;
+    try {
+      await source.query(`CREATE TEMPORARY TABLE tried (k ${one.type} PRIMARY KEY); DROP TABLE tried`);
+      ordered.push(one);
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError) || error.code !== NO_OPERATOR_CLASS) throw error;
+    }
+  }
+  return ordered;
+}
+
+/** Tables `k0`, `k1`, ... whose keys are of several types. */
+async function keyTables(source: TestSource, cases: readonly TypeCase[]): Promise<string[]> {
+  const names: string[] = [];
+  for (let at = 0; at < cases.length; at += COLUMNS_PER_KEY) {
+    const some = cases.slice(at, at + COLUMNS_PER_KEY);
+    const name = `k${names.length}`;
+    const columns = some.map((_, index) => `c${index}`);
+    await source.query(`CREATE TABLE ${name} (${some.map((one, index) => `c${index} ${one.type}`).join(', ')}, n int, PRIMARY KEY (${columns.join(', ')}, n))`);
+    for (let n = 0; n < Math.max(...some.map((one) => one.values.length)); n++) {
+      const row = some.map((one) => `(${one.values[n % one.values.length] ?? ''})::${one.type}`);
+      // Not what is too large for an index entry.
+      await source.query(`INSERT INTO ${name} SELECT * FROM (VALUES (${row.join(', ')}, ${n})) AS t(${columns.join(', ')}, n) WHERE pg_column_size(t) < 2000`);
+    }
+    names.push(name);
+  }
+  return names;
+}
+
+async function keysOf(chunk: CopiedChunk): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const batch of chunk.batches()) keys.push(...recordsOf(batch).map((record) => record.key));
+  return keys;
+}
+
+describe('a key of any type', () => {
+  it('finds its row again', async () => {
+    await using source = await TestSource.make(server);
+    await source.query(`${TYPE_SETUP} ${TYPE_VALUES_SETUP}`);
+    const cases = await orderedCases(source);
+    expect(cases.length).toBeGreaterThan(85);
+    const names = await keyTables(source, cases);
+    await using connector = source.connector();
+    const schemas = new Map((await connector.tables(NEVER)).map((schema) => [schema.name, schema]));
+    const copier = connector.copier();
+    for (const name of names) {
+      const schema = schemas.get(name);
+      if (schema === undefined) throw new Error(`no ${name}`);
+      const plan = await copier.plan(schema, null, NEVER);
+      await using chunk = await copier.chunk(plan, plan.ranges[0] ?? '', NEVER);
+      const keys = await keysOf(chunk);
+      expect(keys.length, name).toBeGreaterThan(0);
+      await using found = await copier.rows(schema, keys.map((key) => Buffer.from(key, 'hex')), NEVER);
+      expect((await keysOf(found)).toSorted(), name).toEqual(keys.toSorted());
+    }
   });
 });
 
