@@ -46,6 +46,8 @@ export interface OpenSegment {
   readonly index: SegmentIndexBuilder;
   /** The last committed transaction's end in or before it; known once it is closed. */
   closing: Boundary | null;
+  /** Its index as it stands on the disk: the bytes that it tells of, and its control records. Null: it has none yet. */
+  stored: { readonly bytes: number; readonly controls: number } | null;
 }
 
 export interface EmbeddedLogOptions {

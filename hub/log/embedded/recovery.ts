@@ -12,7 +12,7 @@ import { progressOf, surveyRecords } from './batch-rules.ts';
 import { readError } from './disk-error.ts';
 import { findClaims, type TailClaims } from './look-past.ts';
 import type { Boundary, OpenSegment } from './log-core.ts';
-import { loadManifest, MANIFEST_FILE, type Manifest, type SegmentEntry } from './manifest.ts';
+import { loadManifest, MANIFEST_FILE, type ClosedSegment, type Manifest, type SealedSegment, type SegmentEntry } from './manifest.ts';
 import { controlRecords } from './sealing.ts';
 import { SegmentCursor, type Damage, type StoredBatch } from './segment-cursor.ts';
 import { decodeIndex, SegmentIndexBuilder, type ControlRecord } from './segment-index.ts';
@@ -85,10 +85,10 @@ class Recovery {
   async run(names: ReadonlySet<string>): Promise<Recovered> {
     for (const segment of this.#manifest.segments) {
       if (segment.state === 'sealed') {
-        await this.#takeSealed(segment.number, segment.controls, names);
+        await this.#takeSealed(segment, names);
         this.#end = { ...this.#end, segment: segment.number, position: segment.bytes, offset: segment.last };
         this.#next = segment.last + 1;
-      } else {
+      } else if (segment.state === 'active' || !(await this.#takeClosed(segment, names))) {
         await this.#scan(segment);
         const open = this.#openSegments.get(segment.number);
         if (open !== undefined) open.closing = this.#end;
@@ -104,16 +104,42 @@ class Recovery {
     };
   }
 
-  async #takeSealed(number: number, controls: number, names: ReadonlySet<string>): Promise<void> {
+  async #takeSealed({ number, controls, bytes }: SealedSegment, names: ReadonlySet<string>): Promise<void> {
     const path = join(this.#directory, indexFile(number));
     const present = names.has(indexFile(number));
     if (present && controls === 0) return;
     const stored = present ? decodeIndex(await this.#files.readFile(path), number) : null;
-    if (stored !== null && stored.controls.length === controls) {
+    if (stored !== null && stored.bytes === bytes && stored.controls.length === controls) {
       this.#apply(stored.controls);
       return;
     }
     await this.#remakeIndex(number);
+  }
+
+  /**
+   * A closed segment with its index is as good as scanned: all of it was durable before the next one began.
+   * @returns false when the index is not there, damaged, or of before a cut
+   */
+  async #takeClosed(segment: ClosedSegment, names: ReadonlySet<string>): Promise<boolean> {
+    const { number, bytes, last } = segment;
+    if (!names.has(indexFile(number))) return false;
+    const stored = decodeIndex(await this.#files.readFile(join(this.#directory, indexFile(number))), number);
+    if (stored === null || stored.commit === null || stored.bytes !== bytes) return false;
+    const { commit, controls } = stored;
+    this.#pending.push(...controls);
+    if (commit.segment === number) {
+      this.#apply(this.#pending.filter(({ offset }) => offset <= commit.offset));
+      this.#pending = this.#pending.filter(({ offset }) => offset > commit.offset);
+      this.#end = commit;
+    }
+    this.#openSegments.set(number, {
+      index: SegmentIndexBuilder.of(stored),
+      closing: this.#end,
+      stored: { bytes, controls: controls.length },
+    });
+    this.#next = last + 1;
+    this.#unnamedFrom = bytes;
+    return true;
   }
 
   /** Case 14: everything that the index holds stands in the segment, whose batches are checked on the way. */
@@ -131,7 +157,7 @@ class Recovery {
 
   async #scan(segment: SegmentEntry): Promise<void> {
     const index = new SegmentIndexBuilder();
-    this.#openSegments.set(segment.number, { index, closing: null });
+    this.#openSegments.set(segment.number, { index, closing: null, stored: null });
     this.#unnamedFrom = SEGMENT_HEADER;
     await this.#walk(segment, segment.state === 'active' ? null : segment.bytes, index, (stored, controls) => this.#take(segment, stored, controls));
     if (segment.state === 'closed') {

@@ -62,7 +62,7 @@ async function storeIndex(core: LogCore, number: number, index: SegmentIndexBuil
   if (segment?.state !== 'sealed') throw new TidemarkError('INTERNAL', `segment ${number} is not sealed`);
   const controls = await readControls(core, segment, index.controlBatches);
   try {
-    await core.files.replace(core.indexPath(number), index.encode(number, controls));
+    await core.files.replace(core.indexPath(number), index.encode(number, segment.bytes, null, controls));
   } catch (error) {
     throw diskError(error, 'an index could not be made again', { source: core.source, file: core.indexPath(number) });
   }

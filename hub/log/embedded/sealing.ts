@@ -3,22 +3,27 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import { diskError } from './disk-error.ts';
-import type { Boundary, LogCore } from './log-core.ts';
+import type { Boundary, LogCore, OpenSegment } from './log-core.ts';
 import type { ClosedSegment, Manifest, SealedSegment, SegmentEntry } from './manifest.ts';
 import { SegmentCursor } from './segment-cursor.ts';
 import type { ControlRecord } from './segment-index.ts';
 import { SEGMENT_HEADER } from './segment.ts';
 
 /**
- * Seals every closed segment that the high watermark has passed, in order: writes its index, then says so in the
- * manifest. Calls must not overlap.
+ * Writes the index of every closed segment, in order, and seals those that the high watermark has passed: says so in
+ * the manifest. So a log that is opened in the middle of a large transaction reads its indexes, not its segments. Calls
+ * must not overlap.
  * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT`
  */
 export async function sealSegments(core: LogCore): Promise<void> {
   for (const segment of core.view.segments) {
     if (segment.state === 'sealed') continue;
-    if (segment.state === 'active' || !isBehind(segment, core.view.end)) return;
-    await sealSegment(core, segment);
+    if (segment.state === 'active') return;
+    if (isBehind(segment, core.view.end)) await sealSegment(core, segment);
+    else {
+      const open = openSegment(core, segment);
+      await storeIndex(core, segment, open, open.closing);
+    }
   }
 }
 
@@ -27,23 +32,14 @@ function isBehind(segment: ClosedSegment, end: Boundary): boolean {
 }
 
 async function sealSegment(core: LogCore, segment: ClosedSegment): Promise<void> {
-  const open = core.openSegments.get(segment.number);
-  if (open === undefined || open.closing === null) {
-    throw new TidemarkError('INTERNAL', `segment ${segment.number} is sealed without its index`, { where: { source: core.source } });
-  }
-  const controls = await readControls(core, segment, open.index.controlBatches);
-  const path = core.indexPath(segment.number);
-  try {
-    await core.files.replace(path, open.index.encode(segment.number, controls));
-  } catch (error) {
-    throw diskError(error, 'the index of a segment could not be written', { source: core.source, file: path });
-  }
+  const open = openSegment(core, segment);
+  const controls = await storeIndex(core, segment, open, null);
   const { closing, index } = open;
   await core.updateManifest((manifest) => {
     const sealed: SealedSegment = {
       ...segment,
       state: 'sealed',
-      controls: controls.length,
+      controls,
       maxCommitTime: Math.max(index.maxCommitTime, lastMaxCommitTime(manifest)),
     };
     return {
@@ -55,6 +51,39 @@ async function sealSegment(core: LogCore, segment: ClosedSegment): Promise<void>
     };
   });
   core.openSegments.delete(segment.number);
+}
+
+function openSegment(core: LogCore, segment: ClosedSegment): ClosedOpenSegment {
+  const open = core.openSegments.get(segment.number);
+  if (open === undefined || !isClosed(open)) {
+    throw new TidemarkError('INTERNAL', `segment ${segment.number} is closed without its index`, { where: { source: core.source } });
+  }
+  return open;
+}
+
+type ClosedOpenSegment = OpenSegment & { readonly closing: Boundary };
+
+function isClosed(open: OpenSegment): open is ClosedOpenSegment {
+  return open.closing !== null;
+}
+
+/**
+ * Writes the index of a closed segment unless it is there already; answers how many control records it has.
+ * @param commit the last one in the segment or before it, for whoever finds it closed; null: it is about to be sealed
+ */
+async function storeIndex(core: LogCore, segment: ClosedSegment, open: OpenSegment, commit: Boundary | null): Promise<number> {
+  if (open.stored?.bytes === segment.bytes) return open.stored.controls;
+  const controls =
+    open.index.loadedControls?.filter((control) => control.offset <= segment.last) ??
+    (await readControls(core, segment, open.index.controlBatches));
+  const path = core.indexPath(segment.number);
+  try {
+    await core.files.replace(path, open.index.encode(segment.number, segment.bytes, commit, controls));
+  } catch (error) {
+    throw diskError(error, 'the index of a segment could not be written', { source: core.source, file: path });
+  }
+  open.stored = { bytes: segment.bytes, controls: controls.length };
+  return controls.length;
 }
 
 function lastMaxCommitTime(manifest: Manifest): number {
@@ -175,6 +204,7 @@ async function removeLeftOut(core: LogCore, before: readonly SegmentEntry[], aft
     if (now === undefined) {
       core.openSegments.delete(segment.number);
       await core.files.remove(path);
+      await core.files.remove(core.indexPath(segment.number));
     } else if (segment.state !== 'sealed' && now.state !== 'active') {
       await truncateTo(core, path, now.bytes);
     }

@@ -50,7 +50,7 @@ export class SegmentFile {
       await core.files.syncDirectory(core.directory);
       const entry: SegmentEntry = { state: 'active', number, epoch, base };
       const index = new SegmentIndexBuilder();
-      core.openSegments.set(number, { index, closing: null });
+      core.openSegments.set(number, { index, closing: null, stored: null });
       await core.updateManifest((manifest) => ({
         ...manifest,
         durable: Math.max(manifest.durable, durable),

@@ -3,7 +3,7 @@
  *
  *     <data>/log/<source>/manifest            what belongs to the log (manifest.ts); replaced atomically
  *     <data>/log/<source>/0000000001.segment  records
- *     <data>/log/<source>/0000000001.index    of a sealed segment (segment-index.ts); can be made again from it
+ *     <data>/log/<source>/0000000001.index    of a closed segment (segment-index.ts); can be made again from it
  *
  * A segment is a header and batches without gaps. All integers are big-endian; offsets are u64, at most 2^53 - 1.
  *
@@ -56,13 +56,15 @@
  *  7. Killed after the manifest names a new segment and before its first batch: the segment is empty.
  *  8. Killed while a cut is made: before the manifest says so, the tail is cut again by case 4; after it, what stands
  *     behind the cut is ignored and truncated.
- *  9. Killed between the index and the manifest of a segment being sealed: the segment is scanned and sealed again.
+ *  9. Killed between the index and the manifest of a segment being sealed: it is sealed again.
  * 10. Killed while the manifest is replaced: the old or the new one is there, never a mixture.
  * 11. A sync failed: it is not tried again. The log is cut to what was durable, the rest is read from the source again.
  * 12. The disk is full: as 11. Opening again fails with the same error until there is room, and loses nothing.
  * 13. The file of a sealed segment, or the manifest, is missing or damaged: reported, nothing is cut.
- * 14. The index of a sealed segment is missing or damaged: made again from the segment.
+ * 14. The index of a segment is missing, damaged, or tells of bytes that were cut since: made again from the segment.
  * 15. Killed while an index is written: the leftover is removed, the segment is scanned and sealed again.
+ * 16. Killed in a transaction of many segments: the closed ones are known by their indexes and not read; cut as in 4,
+ *     or, when the commit was written, there.
  */
 import { crc32 } from 'node:zlib';
 import type { EpochId, LogId } from '../../../contracts/checkpoint.ts';

@@ -6,6 +6,7 @@ import type { LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
 import { Op } from '../../../../contracts/op.ts';
 import { EmbeddedLogEngine, type EmbeddedEngineOptions } from '../../../../hub/log/embedded/engine.ts';
 import { decodeManifest } from '../../../../hub/log/embedded/manifest.ts';
+import { decodeIndex } from '../../../../hub/log/embedded/segment-index.ts';
 import { FaultyFiles } from '../../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom, SimulatedClock } from '../../../fixtures/runtime.ts';
 import { noLock } from './no-lock.ts';
@@ -15,6 +16,8 @@ const NONE = Buffer.alloc(0);
 
 const segment = (number: number): string => `${FOLDER}/${String(number).padStart(10, '0')}.segment`;
 const index = (number: number): string => `${FOLDER}/${String(number).padStart(10, '0')}.index`;
+/** Bytes of the first segment without the zeros ahead. */
+const written = (files: FaultyFiles): number => files.bytes(segment(1)).findLastIndex((byte) => byte !== 0) + 1;
 const manifestOf = (files: FaultyFiles) => decodeManifest(files.bytes(`${FOLDER}/manifest`), 'manifest');
 
 interface Life {
@@ -150,11 +153,11 @@ describe('crash cases of segment.ts', () => {
   it('case 5: the idle log names its last offset, so that damage to the last batch is corruption', async () => {
     const { files, writer, clock } = await born();
     await appendDurable(writer, 1, 2);
-    const before = files.bytes(segment(1)).length;
+    const before = written(files);
     for (let turn = 0; turn < 20; turn++) await clock.advance(100);
-    expect(files.bytes(segment(1)).length).toBe(before + 96);
+    expect(written(files)).toBe(before + 96);
     for (let turn = 0; turn < 20; turn++) await clock.advance(1000);
-    expect(files.bytes(segment(1)).length).toBe(before + 96);
+    expect(written(files)).toBe(before + 96);
     const after = files.crash('process');
     after.damage(segment(1), before - 10);
     await expectCode(open(after), 'LOG_CORRUPT');
@@ -164,7 +167,7 @@ describe('crash cases of segment.ts', () => {
     const { files, writer } = await born();
     await appendDurable(writer, 1, 2);
     const after = files.crash('process');
-    after.damage(segment(1), after.bytes(segment(1)).length - 10);
+    after.damage(segment(1), written(after) - 10);
     const { log } = await open(after);
     expect(await offsets(log)).toEqual(upTo(3));
   });
@@ -269,12 +272,31 @@ describe('crash cases of segment.ts', () => {
     expect(await offsets(next.log)).toEqual(upTo(9));
   });
 
+  it('case 11: what a failed sync had brought to the disk comes back whole, or is cut before its offsets are given again', async () => {
+    const { files, writer } = await born();
+    await appendDurable(writer, 1, 2);
+    const before = files.fork();
+    files.fail({ operation: 'sync', code: 'EIO', after: true });
+    files.fail({ operation: 'truncate', code: 'EIO' });
+    await writer.append(transactionBatch({ rows: 2, position: 3 }));
+    await expectCode(writer.flush(), 'LOG_WRITE_FAILED');
+    await writer[Symbol.asyncDispose]();
+    for (const kind of ['process', 'machine'] as const) {
+      const { log, files: after } = await open(files.fork().crash(kind));
+      expect(await offsets(log)).toEqual(upTo(7));
+      expect(await offsets((await open(after.crash('machine'))).log)).toEqual(upTo(7));
+    }
+    expect(await offsets((await open(before)).log)).toEqual(upTo(5));
+  });
+
   it('case 12: a full disk stops the log at what is durable, until there is room', async () => {
     const { files, log, writer } = await born();
     await appendDurable(writer, 1, 2);
     files.capacity = files.paths().reduce((sum, path) => sum + files.bytes(path).length, 0) + 500;
-    const full = writer.append(transactionBatch({ rows: 100, position: 3 })).then(() => writer.flush());
+    const full = writer.append(transactionBatch({ rows: 100, position: 3, valueBytes: 10_000 })).then(() => writer.flush());
     await expectCode(full, 'LOG_DISK_FULL');
+    await writer[Symbol.asyncDispose]();
+    files.capacity = files.used;
     await expectCode(log.openWriter(() => undefined), 'LOG_DISK_FULL');
     await expectCode(log.openWriter(() => undefined), 'LOG_DISK_FULL');
     expect(await offsets(log)).toEqual(upTo(5));
@@ -334,5 +356,65 @@ describe('crash cases of segment.ts', () => {
     const { log } = await open(swapped);
     await expectCode(readAll(log, 0), 'LOG_CORRUPT');
     await expectCode(log.read({ after: 4, follow: true, signal: NEVER })[Symbol.asyncIterator]().next(), 'LOG_CORRUPT');
+  });
+
+  /** A transaction of some ten segments after two small ones. */
+  async function inLargeTransaction(isCommitted: boolean, segmentBytes = 600): Promise<FaultyFiles> {
+    const { files, writer } = await born({ segmentBytes });
+    await appendDurable(writer, 1, 2);
+    const builder = new BatchBuilder(1024);
+    builder.begin('source', 3, 3);
+    for (let batch = 0; batch < 10; batch++) {
+      for (let row = 0; row < 20; row++) builder.record(Op.message, 0, 0, 0, NONE, NONE, Buffer.from('large'));
+      if (batch === 9 && isCommitted) builder.commit(positionAt(3));
+      await writer.append(builder.take());
+      await writer.flush();
+    }
+    return files.crash('process');
+  }
+
+  it('case 16: a large transaction is cut without reading its segments', async () => {
+    const files = await inLargeTransaction(false);
+    const closed = manifestOf(files).segments.filter(({ state }) => state === 'closed');
+    expect(closed.length).toBeGreaterThan(7);
+    for (const { number } of closed.slice(1)) files.damage(segment(number), 200);
+    const { log, files: after } = await open(files);
+    expect(await offsets(log)).toEqual(upTo(5));
+    for (const { number } of closed.slice(1)) expect(after.paths()).not.toContain(index(number));
+  });
+
+  it('case 16: a large transaction that was committed is there, and damage in it is named by who reads it', async () => {
+    const files = await inLargeTransaction(true);
+    const { number } = manifestOf(files).segments.findLast(({ state }) => state === 'closed') ?? { number: 0 };
+    const whole = await open(files.fork());
+    expect(await offsets(whole.log)).toEqual(upTo(205));
+    expect(whole.log.state().position).toEqual(positionAt(3));
+    files.damage(segment(number), 200);
+    const { log } = await open(files);
+    expect((await expectCode(offsets(log), 'LOG_CORRUPT')).where).toMatchObject({ file: segment(number) });
+  });
+
+  it('case 16: an index of before a cut is not believed', async () => {
+    const files = await inLargeTransaction(false, 2000);
+    const holding = manifestOf(files).segments.find(({ state }) => state === 'closed');
+    if (holding === undefined) throw new Error('no segment is closed');
+    const stale = files.bytes(index(holding.number));
+    const life = await open(files.fork());
+    const bytes = decodeIndex(life.files.bytes(index(holding.number)), holding.number)?.bytes ?? 0;
+    expect(decodeIndex(stale, holding.number)?.bytes).toBeGreaterThan(bytes);
+    let found = 0;
+    for (let at = 1; at <= 30; at++) {
+      const dying = files.fork();
+      const died = new Promise<void>((resolve) => dying.crashAt(dying.operations + at, resolve));
+      await Promise.race([died, open(dying).catch(() => died)]);
+      const after = dying.crash('machine');
+      const { state, number } = manifestOf(after).segments.at(-1) ?? { state: 'none', number: 0 };
+      // Killed after the manifest of the cut, before the index was written again.
+      if (state === 'closed' && number === holding.number && after.bytes(index(number)).equals(stale)) found++;
+      const { log } = await open(after);
+      expect(await offsets(log)).toEqual(upTo(5));
+      expect(decodeIndex(after.bytes(index(holding.number)), holding.number)).toMatchObject({ bytes, commit: null });
+    }
+    expect(found).toBeGreaterThan(0);
   });
 });

@@ -9,6 +9,7 @@ import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
 import { FaultyFiles, type Fault } from '../../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom, SimulatedClock, type TestRuntime } from '../../../fixtures/runtime.ts';
 import { noLock } from './no-lock.ts';
+import { TailReader } from './tail-reader.ts';
 
 const OPTIONS = { segmentBytes: 3000, unsyncedBytes: 4000, recentBytes: 1500, idleMs: 5, lock: noLock };
 
@@ -19,6 +20,8 @@ export interface CycleOptions {
   readonly crashAt: number | null;
   readonly kind: 'process' | 'machine';
   readonly faults?: readonly Fault[];
+  /** Bytes that the disk takes in this life before it is full; it has room again at some later failure. Null: no end. */
+  readonly room?: number | null;
 }
 
 /**
@@ -30,6 +33,7 @@ export class CrashRun {
   readonly #workload: LogWorkload;
   #files: FaultyFiles;
   #reference = new ReferenceLog();
+  #reader: TailReader | null = null;
   #told: DurableProgress = { highWatermark: 0, position: null };
   #checkpoint: Checkpoint | null = null;
   /** The source position that was appended last; nothing beyond it can be found. */
@@ -48,6 +52,7 @@ export class CrashRun {
   async cycle(options: CycleOptions): Promise<void> {
     const files = this.#files;
     for (const fault of options.faults ?? []) files.fail(fault);
+    files.capacity = files.used + (options.room ?? Number.POSITIVE_INFINITY);
     const died = new Promise<void>((resolve) => {
       files.crashAt(options.crashAt ?? Number.POSITIVE_INFINITY, resolve);
     });
@@ -58,8 +63,10 @@ export class CrashRun {
     await living.catch((error: unknown) => {
       if (!isCrash(error)) throw error;
     });
+    await this.#endReader();
     this.operations = files.operations;
     this.#files = files.crash(options.kind);
+    this.#files.capacity = Number.POSITIVE_INFINITY;
     await this.#check();
   }
 
@@ -87,7 +94,7 @@ export class CrashRun {
         } else await this.#append(writer);
         this.#checkpoint = this.#checkpointOf(log);
       } catch (error) {
-        if (isCrash(error) || !isInjected(error)) throw error;
+        this.#pass(error);
         await unlessInjected(writer[Symbol.asyncDispose]());
         // What a hub does after a failed write: a new writer, and the source sends again what is not in the log.
         if (isClosed || this.#unit() < 0.5) {
@@ -115,9 +122,15 @@ export class CrashRun {
       try {
         return await work();
       } catch (error) {
-        if (isCrash(error) || !isInjected(error)) throw error;
+        this.#pass(error);
       }
     }
+  }
+
+  /** An injected failure; somebody may have made room on a full disk meanwhile. Any other error is thrown on. */
+  #pass(error: unknown): void {
+    if (isCrash(error) || !isInjected(error)) throw error;
+    if (this.#unit() < 0.3) this.#files.capacity = Number.POSITIVE_INFINITY;
   }
 
   async #append(writer: LogWriter): Promise<void> {
@@ -140,7 +153,14 @@ export class CrashRun {
       this.#told = progress;
     });
     expect(writer.start.highWatermark).toBe(log.state().highWatermark);
+    await this.#endReader();
+    this.#reader = new TailReader(log, Math.floor(this.#unit() * (writer.start.highWatermark + 1)));
     return writer;
+  }
+
+  async #endReader(): Promise<void> {
+    const why = (await this.#reader?.end()) ?? null;
+    if (why !== null && !isCrash(why) && !isInjected(why) && !isEnd(why)) throw why;
   }
 
   /**
@@ -177,6 +197,7 @@ export class CrashRun {
     expect(state.highWatermark).toBeGreaterThanOrEqual(this.#told.highWatermark);
     expect(read.transactions).toEqual(prefix.transactions);
     expect(read.records).toEqual(prefix.read(0));
+    this.#reader?.expectUnchanged(read.records);
     expect(state.highWatermark).toBe(prefix.highWatermark);
     expect(log.catalog().tables()).toEqual(prefix.catalog().tables());
     const position = numberOf(state.position) ?? 0;
@@ -206,6 +227,11 @@ async function unlessInjected(work: PromiseLike<unknown>): Promise<void> {
   await Promise.resolve(work).catch((error: unknown) => {
     if (isCrash(error) || !isInjected(error)) throw error;
   });
+}
+
+/** How a reader ends that was told to, or whose log was closed. */
+function isEnd(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['ABORTED', 'LOG_CLOSED'].includes(String(error.code));
 }
 
 function isInjected(error: unknown): boolean {

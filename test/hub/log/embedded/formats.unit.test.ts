@@ -154,13 +154,17 @@ describe('segment header and file names', () => {
   });
 });
 
+const COMMIT = { segment: 2, position: 77, offset: 30, sourcePosition: Buffer.from('here'), commitTime: 1_700_000_000_000_001 };
+
 describe('segment index', () => {
   it('comes back, finds places, and knows tables', () => {
     const index = new SegmentIndexBuilder();
     for (let at = 0; at < 100; at++) index.addPlace(1 + at * 10, 64 + at * 100_000);
     index.addTable(5);
+    index.maxCommitTime = 12;
+    index.hasContent = true;
     const control = { offset: 31, record: workload(1, 10).find((batch) => batch.count === 1)?.records ?? Buffer.alloc(0) };
-    const bytes = index.encode(3, control.record.length === 0 ? [] : [control]);
+    const bytes = index.encode(3, 5000, COMMIT, control.record.length === 0 ? [] : [control]);
     const stored = decodeIndex(bytes, 3);
     expect(stored?.index.places.length).toBe(34);
     expect(stored?.controls.map((one) => one.offset)).toEqual(control.record.length === 0 ? [] : [31]);
@@ -169,6 +173,7 @@ describe('segment index', () => {
     expect(stored?.index.placeBefore(31)).toEqual({ base: 1, position: 64 });
     expect(stored?.index.placeBefore(32)).toEqual({ base: 31, position: 300_064 });
     expect([stored?.index.mayHold(5), stored?.index.mayHold(6)]).toEqual([true, false]);
+    expect(stored).toMatchObject({ bytes: 5000, hasContent: true, maxCommitTime: 12, commit: COMMIT });
     expect(decodeIndex(bytes, 4)).toBeNull();
     for (let at = 0; at < bytes.length; at++) {
       const harmed = Buffer.from(bytes);
@@ -177,13 +182,28 @@ describe('segment index', () => {
     }
     index.cut(300_064);
     expect(index.snapshot().places).toHaveLength(1);
+    expect(index.hasContent).toBe(true);
+    index.cut(64);
     expect(index.hasContent).toBe(false);
+  });
+
+  it('goes on from its stored form', () => {
+    const index = new SegmentIndexBuilder();
+    for (let at = 0; at < 10; at++) index.addPlace(1 + at * 10, 64 + at * 300_000);
+    index.addTable(5);
+    for (const commit of [null, COMMIT, { ...COMMIT, sourcePosition: null }]) {
+      const bytes = index.encode(1, 9000, commit, []);
+      const stored = decodeIndex(bytes, 1);
+      if (stored === null) throw new Error('it does not come back');
+      expect(stored.commit).toEqual(commit);
+      expect(SegmentIndexBuilder.of(stored).encode(1, 9000, commit, [])).toEqual(bytes);
+    }
   });
 
   it('stops to list tables when there are too many', () => {
     const index = new SegmentIndexBuilder();
     for (let table = 0; table <= 1 << 16; table++) index.addTable(table);
-    expect(decodeIndex(index.encode(1, []), 1)?.index.mayHold(1 << 30)).toBe(true);
+    expect(decodeIndex(index.encode(1, 0, null, []), 1)?.index.mayHold(1 << 30)).toBe(true);
   });
 });
 
