@@ -29,7 +29,7 @@ export async function runDemo(options: DemoOptions, screen: Screen, stack: Async
   });
 
   screen.step('Starting a real Postgres 18, with a database for the shop and one for its replica');
-  const postgres = stack.use(await startPostgres({ databases: ['shop', 'replica'] }));
+  const postgres = stack.use(await startPostgres({ databases: ['shop', 'replica'], signal }));
   signal.throwIfAborted();
   await createShop(postgres.url('shop'), SHOP);
   screen.step(`  port ${postgres.port}: ${grouped(SHOP.customers)} customers, ${grouped(SHOP.products)} products, ${grouped(SHOP.orders)} orders, ready in ${seconds(started)} s`);
@@ -37,7 +37,7 @@ export async function runDemo(options: DemoOptions, screen: Screen, stack: Async
 
   screen.step('Starting the hub: it copies the shop into its log, and the replica from the log');
   const copyStarted = performance.now();
-  const hub = stack.use(await startHubProcess({ directory, config: configFor(postgres) }));
+  const hub = stack.use(await startHubProcess({ directory, config: configFor(postgres) }, signal));
   const copied = await hub.until('every table is copied and at the replica', isCopied, COPY_LIMIT_MS, signal);
   screen.step(`  ${grouped(offsets(copied).log)} records in the log, every table consistent, in ${seconds(copyStarted)} s`);
 
@@ -130,11 +130,14 @@ function sayWhatNext(options: DemoOptions, screen: Screen, postgres: PostgresSer
   const tidemark = 'npm run --silent tidemark --';
   screen.step(`\nThe hub's folder, with its configuration, log and output: ${directory}`);
   screen.step('Try next:');
-  const commands = options.keep
-    ? [`${tidemark} status --config ${config} --watch`, `psql ${postgres.url('shop')}`, `${tidemark} read shop public.orders --config ${config} --limit 5`]
-    : [`${tidemark} read shop public.orders --config ${config} --limit 5`, `${tidemark} tables --config ${config}`, 'npm run demo -- --keep'];
+  const read = `${tidemark} read shop public.orders --config ${config} --limit 5`;
+  const tables = `${tidemark} tables --config ${config}`;
+  const commands = options.keep ? [`${tidemark} status --config ${config} --watch`, tables, read] : [read, tables, 'npm run demo -- --keep'];
   for (const command of commands) screen.step(`  ${command}`);
-  if (options.keep) screen.step('\nEverything keeps running. Ctrl-C ends it and removes the folder.');
+  if (!options.keep) return;
+  screen.step('\nThe databases, for psql or any other client: change the one and look at the other.');
+  for (const database of ['shop', 'replica']) screen.step(`  ${postgres.url(database)}`);
+  screen.step('\nEverything keeps running. Ctrl-C ends it and removes the folder.');
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

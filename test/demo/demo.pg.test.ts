@@ -53,9 +53,14 @@ test('--keep keeps everything running until it is interrupted', { timeout: LIMIT
   const output = await printed(demo, 'Ctrl-C ends it');
   expect(output).toContain('The replica equals the shop.');
   expect(processesIn(place).length).toBeGreaterThan(1);
-  const config = /status --config (\S+)/.exec(output)?.[1] ?? '';
-  const status = await run(process.execPath, [join(root, 'hub/cli/main.ts'), 'status', '--config', config]);
-  expect(status.output).toContain('replica');
+  const commands = [...output.matchAll(/^ {2}npm run --silent tidemark -- (.*)$/gm)].map((match) => (match[1] ?? '').split(' '));
+  expect(commands).toHaveLength(3);
+  for (const args of commands) {
+    const tried = await run(process.execPath, [join(root, 'hub/cli/main.ts'), ...args.filter((arg) => arg !== '--watch')]);
+    expect(tried.output).toContain(args[0] === 'status' ? 'replica' : 'orders');
+    expect(tried.status).toBe(0);
+  }
+  expect(output.match(/^ {2}postgres:\/\/\S+\/(shop|replica)$/gm)).toHaveLength(2);
   demo.kill('SIGTERM');
   expect((await finished).status).toBe(0);
   expect(readdirSync(place.path)).toEqual([]);

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { mustRun, succeeds } from './command.ts';
+import { mustRun, run, succeeds } from './command.ts';
 
 /** What the tests need of the machine besides Node, and how it gets there. */
 
@@ -45,8 +45,7 @@ export async function providePackages(say: (line: string) => void): Promise<void
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map((need) => need.debianPackage))];
   if (!(await canInstall())) {
-    const lines = missing.map((need) => `  ${need.probe[0]} (Debian package ${need.debianPackage}), for ${need.why}`);
-    throw new Error(`please install, then run npm test again:\n${lines.join('\n')}\nnpm run test:unit needs none of them`);
+    throw new Error(installRemedy(missing));
   }
   say(`installing ${packages.join(', ')}`);
   await mustRun('apt-get', ['update', '-q'], { timeoutMs: 5 * 60_000 });
@@ -56,16 +55,29 @@ export async function providePackages(say: (line: string) => void): Promise<void
   });
 }
 
+/** What somebody who may not install has to do. */
+function installRemedy(missing: readonly Need[]): string {
+  const lines = missing.map((need) => `  ${need.probe[0]} (Debian package ${need.debianPackage}), for ${need.why}`);
+  const packages = [...new Set(missing.map((need) => need.debianPackage))].join(' ');
+  return `these are missing:\n${lines.join('\n')}\nPlease run, then npm test again:\n  sudo apt-get install -y ${packages}\nnpm run test:unit needs none of them`;
+}
+
 export function engineRuns(): Promise<boolean> {
   return succeeds('docker', ['info']);
+}
+
+/** What an ordinary user has to do, by what `docker info` has printed. */
+export function engineRemedy(output: string): string {
+  const [what, command] = /permission denied/i.test(output)
+    ? ['you may not use the Docker engine', 'sudo usermod -aG docker "$USER"   # then log in anew']
+    : ['no Docker engine answers', 'sudo systemctl start docker'];
+  return `${what}. Please run, then npm test again:\n  ${command}\nnpm run test:unit needs no engine`;
 }
 
 /** Starts the Docker engine when none answers and we may. It is left running: other runs use it too. */
 export async function provideEngine(say: (line: string) => void): Promise<void> {
   if (await engineRuns()) return;
-  if (!isRoot()) {
-    throw new Error('no Docker engine answers: start it (`sudo systemctl start docker`), or join its group, then run npm test again');
-  }
+  if (!isRoot()) throw new Error(engineRemedy((await run('docker', ['info'])).output));
   say('starting dockerd');
   const log = await open(ENGINE_LOG, 'a');
   const daemon = spawn('dockerd', [], { detached: true, stdio: ['ignore', log.fd, log.fd] });
