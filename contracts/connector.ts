@@ -49,6 +49,11 @@ export interface SourceConnector extends AsyncDisposable {
    * Absent where a source holds nothing back.
    */
   release?(signal: AbortSignal): Promise<void>;
+  /**
+   * Whether the source still is the system that `position` is of. Where it is another one, the identities of its tables
+   * (`sourceTableId`) mean other tables. Absent: always the same.
+   */
+  isSameSystem?(position: Position, signal: AbortSignal): Promise<boolean>;
   status(signal: AbortSignal): Promise<SourceStatus>;
 }
 

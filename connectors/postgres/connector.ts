@@ -2,6 +2,7 @@ import type { SourceConfig } from '../../contracts/config.ts';
 import type { ChangeStream, SourceConnector, SourceStatus, StreamStart, TableCopier } from '../../contracts/connector.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Finding } from '../../contracts/finding.ts';
+import type { Position } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import { text } from './catalog-query.ts';
@@ -119,6 +120,11 @@ export class PostgresConnector implements SourceConnector {
   async release(signal: AbortSignal): Promise<void> {
     await using session = await this.#open(signal);
     await dropSlot(session, this.#options.slot, this.#runtime.clock, signal);
+  }
+
+  async isSameSystem(position: Position, signal: AbortSignal): Promise<boolean> {
+    await using session = await this.#open(signal);
+    return (await readIdentity(session)).systemId === identityOfPosition(position).systemId;
   }
 
   async status(signal: AbortSignal): Promise<SourceStatus> {

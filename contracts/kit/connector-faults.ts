@@ -3,6 +3,7 @@ import type { ChangeBatch } from '../change-batch.ts';
 import type { ChangeStream, SourceConnector } from '../connector.ts';
 import { TidemarkError } from '../errors/error.ts';
 import { createGate, type Gate } from './gate.ts';
+import type { Position } from '../position.ts';
 
 /** True for the batches that a fault strikes; `index` counts the batches of one stream from 0. */
 export type StrikesBatch = (batch: ChangeBatch, index: number) => boolean;
@@ -88,6 +89,10 @@ function perBatch(connector: SourceConnector, before: (batch: ChangeBatch, index
 
 function wrapped(connector: SourceConnector, faults: Partial<SourceConnector>): SourceConnector {
   const release = connector.release === undefined ? {} : { release: async (signal: AbortSignal): Promise<void> => connector.release?.(signal) };
+  const same =
+    connector.isSameSystem === undefined
+      ? {}
+      : { isSameSystem: async (position: Position, signal: AbortSignal): Promise<boolean> => (await connector.isSameSystem?.(position, signal)) ?? true };
   return {
     positions: connector.positions,
     check: (signal) => connector.check(signal),
@@ -96,6 +101,7 @@ function wrapped(connector: SourceConnector, faults: Partial<SourceConnector>): 
     tables: (signal) => connector.tables(signal),
     copier: () => connector.copier(),
     ...release,
+    ...same,
     status: (signal) => connector.status(signal),
     [Symbol.asyncDispose]: () => connector[Symbol.asyncDispose](),
     ...faults,

@@ -176,9 +176,14 @@ export class Capture implements Work {
     const { connector, completer, log, runtime } = this.#parts;
     await connector.release?.(signal);
     const { position, commitTime } = log.state();
+    const isOther = position !== null && (await connector.isSameSystem?.(position, signal)) === false;
     const builder = new BatchBuilder(1024);
     builder.begin('hub', 0, commitTime);
     builder.record(Op.control, 0, 0, 0, NO_BYTES, NO_BYTES, encodeControl({ type: 'gap', why }));
+    // Tables of another system are other tables, also where their identities are the same by chance.
+    for (const { tableId, state } of isOther ? log.catalog().tables() : []) {
+      if (state.state !== 'removed') builder.record(Op.control, 0, tableId, 0, NO_BYTES, NO_BYTES, encodeControl({ type: 'removed' }));
+    }
     builder.commit(position ?? NO_BYTES);
     const batch = builder.take();
     const { baseOffset } = await writer.append(batch);
