@@ -17,6 +17,15 @@ export const METRICS = {
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
   ]),
 
+  tidemark_log_appended_records_total: counter('records', 'Records that the log has made durable, committed or not.', ['source']),
+  tidemark_log_appended_bytes_total: counter('bytes', 'Bytes that the log has made durable, headers of batches included.', ['source']),
+  tidemark_log_sync_seconds: histogram('seconds', 'Time that the disk takes to make batches of the log durable.', ['source'], [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5,
+  ]),
+  tidemark_log_sync_batches: histogram('batches', 'Batches of the log that became durable together.', ['source'], [1, 2, 4, 8, 16, 32, 64, 128, 256]),
+  tidemark_log_end_offset: gauge('offset', 'Last offset that is durable, committed or not.', ['source']),
+  tidemark_log_segments: gauge('segments', 'Segment files of the log.', ['source']),
+
   // Sampled from the status.
   tidemark_info: sampled('', 'Always 1; the version of the hub is its label.', ['version']),
   tidemark_source_state: sampled('', '1 for the state that the source is in.', ['source', 'state']),
@@ -51,6 +60,10 @@ export interface Metric {
 
 function counter(unit: string, help: string, labels: readonly string[]): Metric {
   return { kind: 'counter', unit, help, labels, sampled: false };
+}
+
+function gauge(unit: string, help: string, labels: readonly string[]): Metric {
+  return { kind: 'gauge', unit, help, labels, sampled: false };
 }
 
 function histogram(unit: string, help: string, labels: readonly string[], buckets: readonly number[]): Metric {

@@ -229,8 +229,10 @@ export class GroupCommit {
       while (this.#written.length > 0 && this.#failure === null) {
         const done = this.#written;
         this.#written = [];
+        const started = this.#core.runtime.clock.monotonic();
         await active.sync(done.at(-1)?.end ?? active.durable);
         this.#publish(done);
+        this.#count(done, this.#core.runtime.clock.monotonic() - started);
       }
     } catch (error) {
       this.#fail(error, 'the log could not be made durable');
@@ -262,6 +264,16 @@ export class GroupCommit {
     if (end !== before) this.#core.publish(end, changes);
     this.#waiters.test(this);
     if (end.offset !== before.offset || end.sourcePosition !== before.sourcePosition) this.#onDurable(this.#core.progress());
+  }
+
+  #count(done: readonly WrittenPart[], ms: number): void {
+    this.#core.metrics.noteSync({
+      seconds: ms / 1000,
+      batches: done.length,
+      records: done.reduce((sum, { part }) => sum + part.batch.count, 0),
+      bytes: done.reduce((sum, { bytes }) => sum + bytes, 0),
+      endOffset: this.#durableOffset,
+    });
   }
 
   #fail(error: unknown, what: string): void {

@@ -8,6 +8,7 @@ import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
 import { join } from 'node:path';
 import { diskError, readError } from './disk-error.ts';
 import { encodeManifest, MANIFEST_FILE, type Manifest, type SegmentEntry } from './manifest.ts';
+import { LogMetrics } from './log-metrics.ts';
 import { RecentBatches } from './recent-batches.ts';
 import { decodeIndex, type SegmentIndex, type SegmentIndexBuilder } from './segment-index.ts';
 import { indexFile, segmentFile } from './segment.ts';
@@ -92,6 +93,7 @@ export class LogCore {
   readonly options: EmbeddedLogOptions;
   readonly readOnly: boolean;
   readonly recent: RecentBatches;
+  readonly metrics: LogMetrics;
   readonly openSegments: Map<number, OpenSegment>;
   /** As of the high watermark. */
   readonly catalog: Catalog;
@@ -111,6 +113,7 @@ export class LogCore {
     this.options = parts.options;
     this.readOnly = parts.readOnly;
     this.recent = new RecentBatches(parts.options.recentBytes);
+    this.metrics = new LogMetrics(parts.runtime.metrics, parts.source);
     this.catalog = state.catalog;
     this.openSegments = state.openSegments;
     this.#manifest = state.manifest;
@@ -167,6 +170,7 @@ export class LogCore {
       }
       this.#manifest = { ...next, nextSegment: Math.max(next.nextSegment, this.#manifest.nextSegment) };
       this.#view = viewOf(next, end ?? this.#view.end);
+      this.metrics.noteSegments(next.segments.length);
     });
     this.#updates = update.catch(() => undefined);
     return update;

@@ -184,6 +184,7 @@ async function cut(core: LogCore, change: (manifest: Manifest) => Manifest): Pro
   }, cutEnd);
   core.recent.clear();
   core.activeBytes = 0;
+  core.metrics.noteEnd(end.offset);
   await removeLeftOut(core, before, segments);
   await sealSegments(core);
 }

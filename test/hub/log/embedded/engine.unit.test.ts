@@ -12,6 +12,8 @@ import { Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
 import { findNewest } from '../../../../hub/log/embedded/find-newest.ts';
+import { SEGMENT_HEADER } from '../../../../hub/log/embedded/segment.ts';
+import type { MetricName } from '../../../../hub/observability/metric-names.ts';
 import { FaultyFiles } from '../../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom } from '../../../fixtures/runtime.ts';
 import { temporaryDirectory } from '../../../fixtures/temp.ts';
@@ -24,6 +26,30 @@ const ROOT = new URL('../../../../', import.meta.url);
 function fingerprint(files: FaultyFiles): string[] {
   return files.paths().map((path) => `${path} ${createHash('sha256').update(files.bytes(path)).digest('hex')}`);
 }
+
+describe('metrics', () => {
+  it('tell what is durable, how syncs go, and how many segments there are', async () => {
+    const runtime = createTestRuntime({ files: new FaultyFiles(seededRandom(1)) });
+    await using engine = await EmbeddedLogEngine.create('/data', runtime, { lock: noLock, segmentBytes: 800 });
+    const log = await engine.open('shop', { create: true });
+    const writer = await log.openWriter(() => undefined);
+    for (let position = 1; position <= 9; position++) await writer.append(transactionBatch({ rows: 2, position, schema: position === 1 }));
+    const builder = new BatchBuilder(64);
+    builder.begin('source', 1, 1);
+    builder.record(Op.message, 0, 0, 0, NONE, NONE, Buffer.from('open'));
+    await writer.append(builder.take());
+    await writer.flush();
+    const metric = (name: MetricName): number | undefined => runtime.metric(name, { source: 'shop' });
+    expect(metric('tidemark_log_appended_records_total')).toBe(20);
+    expect(metric('tidemark_log_end_offset')).toBe(20);
+    expect(log.state().highWatermark).toBe(19);
+    const segments = metric('tidemark_log_segments') ?? 0;
+    expect(segments).toBeGreaterThan(2);
+    expect(metric('tidemark_log_appended_bytes_total')).toBe(log.state().bytes - segments * SEGMENT_HEADER);
+    await writer.rollback();
+    expect(metric('tidemark_log_end_offset')).toBe(19);
+  });
+});
 
 describe('the data folder', () => {
   it('belongs to one hub; another is told whose it is', async () => {
