@@ -4,6 +4,7 @@ import { Cell, ImageWalker } from '../../contracts/row-image.ts';
 import type { RecordRef } from '../../contracts/sink.ts';
 import { bytesOfText, type ColumnForm, copySpan, type ImageSide, placeholder, resetToImage } from './array-parameters.ts';
 import { type BinaryWriter, binaryWriter, mostBytes } from './binary-values.ts';
+import { imageBytes } from './column-bytes.ts';
 
 /** What comes before the rows: the format's name, no flags, no extension. */
 export const COPY_BINARY_HEAD: Buffer = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
@@ -20,7 +21,7 @@ const NULL_LENGTH = 0xffffffff;
 export function copyBinaryRows(refs: readonly RecordRef[], side: ImageSide, forms: readonly ColumnForm[]): Buffer | null {
   const columns = forms.filter((form) => form !== 'skip').length;
   const writers = forms.map((form) => (form === 'skip' || form === 'text' || form === 'bytes' ? null : binaryWriter(form)));
-  const writer = new CopyBinary(refs.length * 16 * columns);
+  const writer = new CopyBinary(imageBytes(refs, side));
   const walker = new ImageWalker();
   for (const { batch, at } of refs) {
     const bytes = batch.records;

@@ -36,9 +36,9 @@ export function addTable(pipeline: Pipeline, plan: TablePlan, change: FoldedTabl
   }
   switch (mode) {
     case 'optimistic': {
-      const copied = upserts.filter(isCopied);
+      const { copied, streamed } = byOrigin(upserts);
       removeKeys(pipeline, plan, deletes);
-      upsertRows(pipeline, plan, upserts.filter((ref) => !isCopied(ref)));
+      upsertRows(pipeline, plan, streamed);
       insertRows(pipeline, plan, copied);
       insertRows(pipeline, plan, inserts);
       return;
@@ -54,9 +54,12 @@ export function addTable(pipeline: Pipeline, plan: TablePlan, change: FoldedTabl
   }
 }
 
-/** A row of a copy, not of the stream. */
-function isCopied({ batch, at }: RecordRef): boolean {
-  return batch.records[at + 4] === Op.read;
+/** Rows of a copy, and of the stream. */
+function byOrigin(upserts: readonly RecordRef[]): { copied: readonly RecordRef[]; streamed: readonly RecordRef[] } {
+  const copied: RecordRef[] = [];
+  const streamed: RecordRef[] = [];
+  for (const ref of upserts) (ref.batch.records[ref.at + 4] === Op.read ? copied : streamed).push(ref);
+  return { copied, streamed };
 }
 
 /** Every touched key goes, every final image comes; what the replica's own columns held is put back. */
