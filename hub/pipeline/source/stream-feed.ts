@@ -6,12 +6,14 @@ import type { Offset } from '../../../contracts/offset.ts';
 import { Op } from '../../../contracts/op.ts';
 import type { Position } from '../../../contracts/position.ts';
 import { RecordView } from '../../../contracts/record.ts';
-import { splitAtLastCommit } from './split.ts';
+import { splitAtIncomplete, splitAtLastCommit } from './split.ts';
 import { Waiters } from '../../waiters.ts';
 import type { WriterTurn, WriterTurns } from './writer-turn.ts';
 
 /** Completes rows before they enter the log, and follows what entered. */
 export interface RowCompleter {
+  /** How many incomplete records a batch may have, by how large those before it became. */
+  readonly mostIncomplete: number;
   /** The batch with its placeholders filled in: itself when there are none. */
   complete(batch: ChangeBatch, catalog: Catalog): Promise<ChangeBatch>;
   /** The completed batch has been appended at its place. */
@@ -193,7 +195,20 @@ export class StreamFeed implements WriterTurns {
     });
   }
 
+  /** In pieces, where completing all of it at once would take too much memory. */
   async #write(batch: ChangeBatch): Promise<{ baseOffset: Offset; lastOffset: Offset }> {
+    let first: Offset | null = null;
+    let rest = batch;
+    for (;;) {
+      const parts = splitAtIncomplete(rest, this.#parts.completer.mostIncomplete);
+      const { baseOffset, lastOffset } = await this.#writePiece(parts?.[0] ?? rest);
+      first ??= baseOffset;
+      if (parts === null) return { baseOffset: first, lastOffset };
+      rest = parts[1];
+    }
+  }
+
+  async #writePiece(batch: ChangeBatch): Promise<{ baseOffset: Offset; lastOffset: Offset }> {
     const { writer, completer, onAppending, onAppended } = this.#parts;
     const complete = await completer.complete(batch, this.#catalog);
     const reached = reachedBy(complete);

@@ -27,7 +27,7 @@ const MARK = Buffer.from('m');
 const NOTHING = Buffer.alloc(0);
 const TABLE_BYTES = 4;
 /** Entries of one atomic write. */
-const WRITE_BATCH = 10_000;
+const WRITE_BATCH = 1_000;
 
 export class IndexStore implements AsyncDisposable {
   readonly #level: ClassicLevel<Buffer, Buffer>;

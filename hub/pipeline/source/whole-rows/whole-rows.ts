@@ -32,6 +32,9 @@ const FLUSH_ENTRIES = 4_096;
 /** A transaction that is not durable yet is spilled once its generations hold this much. */
 const SPILL_BYTES = 16 << 20;
 const SPILL_ENTRIES = 20_000;
+/** What completing one batch may make of it, about; and how many incomplete records are tried before anything is known. */
+const COMPLETED_BYTES = 4 << 20;
+const FIRST_INCOMPLETE = 8;
 /** The index's mark follows the log at this distance, so that little is read after a crash. */
 const MARK_BYTES = 64 << 20;
 
@@ -56,6 +59,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   #generations: Generation[] = [];
   #held = { bytes: 0, entries: 0 };
   #unmarkedBytes = 0;
+  #mostIncomplete = FIRST_INCOMPLETE;
   #marked: Offset = 0;
 
   private constructor(options: WholeRowsOptions, store: IndexStore) {
@@ -86,11 +90,16 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   async complete(batch: ChangeBatch, catalog: Catalog): Promise<ChangeBatch> {
     await this.#makeRoom();
     const complete = await this.#completion.complete(batch, catalog);
+    this.#measure(complete.records.length - batch.records.length, this.#completion.completedAt.size);
     for (const [tableId, { code, message }] of this.#completion.stopped) {
       const schema = catalog.schema(tableId);
       this.#logger.log('error', 'table.stopped', { table: schema === undefined ? `id ${tableId}` : tableName(schema), code, why: message, recopy: false });
     }
     return complete;
+  }
+
+  get mostIncomplete(): number {
+    return this.#mostIncomplete;
   }
 
   appended(batch: ChangeBatch): void {
@@ -201,6 +210,13 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     if (this.#held.bytes < SPILL_BYTES && this.#held.entries < SPILL_ENTRIES) return;
     for (const generation of this.#generations) await this.#spill.add(generation);
     this.#forget();
+  }
+
+  /** More at once step by step, fewer at once as soon as rows turn out to be large. */
+  #measure(bytes: number, completed: number): void {
+    if (completed === 0) return;
+    const fitting = Math.floor((COMPLETED_BYTES * completed) / Math.max(1, bytes));
+    this.#mostIncomplete = Math.max(1, Math.min(fitting, this.#mostIncomplete * 2));
   }
 
   #forget(): void {

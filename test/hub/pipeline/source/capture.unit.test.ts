@@ -18,6 +18,7 @@ import { ScriptedSource } from './scripted-source.ts';
 const NONE = new Uint8Array(0);
 
 const rowsAsTheyAre: RowCompleter = {
+  mostIncomplete: 1,
   complete: (batch) => Promise.resolve(batch),
   appended: () => undefined,
   rolledBack: () => Promise.resolve(),
