@@ -28,7 +28,8 @@ export interface SinkBatch {
   /**
    * True when `to` stands inside a transaction that is too large to be one batch. A sink whose `limits` ask for whole
    * transactions applies the part but commits nothing until the batch that ends it; `durable` of the parts then
-   * resolves with that one's. Always false where the sink does not ask for whole transactions and may commit anywhere.
+   * resolves with that one's, and the batch after a part is accepted once the part has been applied. Opening the sink
+   * again gives the parts up. Always false where the sink does not ask for whole transactions and may commit anywhere.
    */
   readonly endsOpen: boolean;
   /** Epoch of the record at `to`. */

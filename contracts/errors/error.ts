@@ -12,7 +12,8 @@ export interface ErrorWhere {
   readonly position?: string;
   readonly file?: string;
   readonly line?: number;
-  readonly column?: number;
+  /** Of a file: its number; of a table: its name. */
+  readonly column?: number | string;
 }
 
 /**

@@ -68,7 +68,7 @@ export async function readHubPlace(path: string, env: Environment): Promise<Pick
 }
 
 function byPlace(a: TidemarkError, b: TidemarkError): number {
-  return (a.where.line ?? 0) - (b.where.line ?? 0) || (a.where.column ?? 0) - (b.where.column ?? 0);
+  return (a.where.line ?? 0) - (b.where.line ?? 0) || Number(a.where.column ?? 0) - Number(b.where.column ?? 0);
 }
 
 /** One reading of one file. */

@@ -56,7 +56,10 @@ export function sinkError(error: unknown, where: ErrorWhere = {}): TidemarkError
   const inner = error instanceof PipelineFailure ? error.cause : error;
   const state = sqlState(inner);
   const text = inner instanceof Error ? inner.message : String(inner);
-  if (state !== null) return new TidemarkError(codeOf(state), `${text}${dependents(state, inner)} (SQLSTATE ${state})`, { where, cause: inner });
+  if (state !== null) {
+    const what = `${text}${dependents(state, inner)} (SQLSTATE ${state})`;
+    return new TidemarkError(codeOf(state), what, { where: { ...where, ...columnOf(inner) }, cause: inner });
+  }
   if (isTlsError(inner)) return new TidemarkError('POSTGRES_TLS', text, { where, cause: inner });
   if (isConnectionError(inner)) return new TidemarkError('SINK_UNREACHABLE', text, { where, cause: inner });
   return new TidemarkError('INTERNAL', text, { where, cause: inner });
@@ -65,6 +68,11 @@ export function sinkError(error: unknown, where: ErrorWhere = {}): TidemarkError
 function dependents(state: string, error: unknown): string {
   if (state !== '2BP01' && state !== '0A000') return '';
   return error instanceof Error && 'detail' in error && typeof error.detail === 'string' ? `: ${error.detail.replaceAll('\n', '; ')}` : '';
+}
+
+/** The column that the server names, where it names one. */
+function columnOf(error: unknown): ErrorWhere {
+  return error instanceof Error && 'column' in error && typeof error.column === 'string' && error.column !== '' ? { column: error.column } : {};
 }
 
 function codeOf(state: string): ErrorCode {

@@ -206,6 +206,26 @@ describe('the hub between real servers', () => {
     await expectEqual();
   });
 
+  it('stops on a row that the replica refuses, and names it: table, key, column, offset, position', async () => {
+    await using running = await startTestHub(config(sink()));
+    await running.hub.untilCaughtUp(AbortSignal.timeout(30_000));
+    await server.query('ALTER TABLE customers ADD CONSTRAINT no_bad CHECK (name <> \'bad\')', [], replica);
+    await server.query("UPDATE customers SET name = CASE WHEN id = 7 THEN 'bad' ELSE 'good' END WHERE id < 20", [], source);
+    await until(async () => (await sinkStatus(running)).state === 'failed', running);
+    const failed = await sinkStatus(running);
+    expect(failed.error).toMatchObject({ code: 'SINK_DATA', where: { sink: 'replica', source: 'shop', table: 'public.customers', key: 'id=7', position: expect.stringMatching(/^0\/[0-9A-F]+$/) as string } });
+    expect(failed.error?.where['offset']).toBeGreaterThan(failed.offset);
+    // Nothing of the refused transaction is to be seen.
+    expect(await server.query("SELECT count(*)::int AS n FROM customers WHERE name IN ('good', 'bad')", [], replica)).toEqual([{ n: 0 }]);
+    expect(failed.position).toMatch(/^0\/[0-9A-F]+$/);
+    const status = (await running.hub.status()).sources[0];
+    expect(status?.lag).toMatchObject({ bytes: expect.any(Number) as number, seconds: expect.any(Number) as number });
+    await server.query('ALTER TABLE customers DROP CONSTRAINT no_bad', [], replica);
+    await running.hub.retrySink('replica');
+    await running.hub.untilCaughtUp(AbortSignal.timeout(20_000));
+    await expectEqual();
+  });
+
   it('puts aside rows that the replica refuses, says degraded, and heals when they fit', async () => {
     const lenient = { ...sink(), onError: 'dead-letter' as const };
     await using running = await startTestHub(config(lenient));

@@ -7,6 +7,7 @@ import type { Runtime } from '../../../contracts/runtime.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
 import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts';
+import type { PrintPosition } from '../../print-position.ts';
 import { keysOf } from './batch-keys.ts';
 import { Delivery } from './delivery.ts';
 import { openSink, type DeliveryStart } from './delivery-plan.ts';
@@ -23,6 +24,7 @@ export interface DeliverParts {
   readonly letters: DeadLetters;
   readonly tables: SinkTables;
   readonly runtime: Runtime;
+  readonly printPosition: PrintPosition;
   /** Bytes that this pipeline may hold in flight. */
   readonly bytes: number;
   /** So many records of the log were applied. */
@@ -45,7 +47,9 @@ export interface SinkProgress {
 }
 
 /** What a life does after the sink is open, and then ends to open it again. */
-type Errand = { readonly kind: 'sift'; readonly batch: SinkBatch } | { readonly kind: 'retry-letters' };
+type Errand =
+  | { readonly kind: 'sift'; readonly batch: Pick<SinkBatch, 'to' | 'endsOpen' | 'position'>; readonly refusal: TidemarkError }
+  | { readonly kind: 'retry-letters' };
 
 /**
  * Log to sink. One life: take the sink over, find where to go on, deliver until it fails or is stopped. The sink is the
@@ -107,7 +111,10 @@ export class Deliver implements Work {
     try {
       while (!signal.aborted) {
         this.#again = new AbortController();
-        await this.#openOnce(signal, AbortSignal.any([signal, this.#again.signal]), healthy);
+        await this.#openOnce(signal, AbortSignal.any([signal, this.#again.signal]), healthy).catch((failure: unknown) => {
+          // What the sink refuses is looked for at once, so that the error that it stops on can name it.
+          if (config.onError !== 'stop' || this.#errand?.kind !== 'sift' || this.#errand.refusal !== failure) throw failure;
+        });
       }
     } catch (failure) {
       if (signal.aborted) return;
@@ -168,8 +175,9 @@ export class Deliver implements Work {
         else this.#moveTo(offset);
       },
       onFailed: (batch, failure) => {
-        const refused = failure instanceof TidemarkError && isDataError(failure);
-        if (refused && config.onError === 'dead-letter') this.#errand = { kind: 'sift', batch };
+        if (!(failure instanceof TidemarkError) || !isDataError(failure)) return;
+        const { to, endsOpen, position } = batch;
+        this.#errand = { kind: 'sift', batch: { to, endsOpen, position }, refusal: failure };
       },
     });
     return delivery;
@@ -185,12 +193,13 @@ export class Deliver implements Work {
   }
 
   async #run(errand: Errand, start: DeliveryStart, signal: AbortSignal): Promise<void> {
-    const { sink, log, config, letters, runtime } = this.#parts;
-    const sift = new Sift({ sink, log, letters, selects: config.tables, clock: runtime.clock }, signal);
+    const { sink, log, config, letters, runtime, printPosition } = this.#parts;
+    const refused = config.onError === 'stop' ? 'name' : 'set-aside';
+    const sift = new Sift({ sink, log, letters, printPosition, refused, selects: config.tables, clock: runtime.clock }, signal);
     if (errand.kind === 'retry-letters') await sift.retry(start);
-    else if (errand.batch.endsOpen) {
-      throw new TidemarkError('DEAD_LETTER_IMPOSSIBLE', 'the sink refuses a row in a transaction larger than memory', { where: { offset: errand.batch.to } });
-    } else if (start.after < errand.batch.to) await sift.over(start, errand.batch.to);
+    else if (errand.batch.endsOpen) throw inParts(errand.refusal, errand.batch, refused, printPosition);
+    else if (start.after < errand.batch.to) await sift.over(start, errand.batch.to);
+    if (refused === 'name') return;
     runtime.logger.log('info', 'sink.dead-letters', { open: letters.count });
   }
 
@@ -227,4 +236,15 @@ export class Deliver implements Work {
     metrics.add('tidemark_sink_batches_total', 1, labels);
     metrics.observe('tidemark_sink_apply_seconds', ms / 1000, labels);
   }
+}
+
+/** A refusal in a transaction that is larger than memory, which is not taken apart. */
+function inParts(refusal: TidemarkError, { to, position }: Pick<SinkBatch, 'to' | 'position'>, refused: 'name' | 'set-aside', print: PrintPosition): TidemarkError {
+  const at = print(position);
+  const where = { offset: to, ...(at === null ? {} : { position: at }) };
+  if (refused === 'name') return refusal.at(where);
+  return new TidemarkError('DEAD_LETTER_IMPOSSIBLE', `the sink refuses a row in a transaction larger than memory, at or before offset ${to}: ${refusal.message}`, {
+    where: { ...where, ...refusal.where }, cause: refusal,
+    remedy: 'Mend at the sink what the message names (a constraint, a type, the size of a column), then `tidemark sink retry NAME`.',
+  });
 }

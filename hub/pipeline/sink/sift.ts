@@ -1,16 +1,18 @@
 import { BatchBuilder } from '../../../contracts/change-batch.ts';
-import { describeError, TidemarkError } from '../../../contracts/errors/error.ts';
+import { describeError, TidemarkError, type ErrorWhere } from '../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { Flag, isRowOp, Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
-import { tableName } from '../../../contracts/schema.ts';
-import type { FoldedTable, RecordRef, Sink, SinkBatch, TableSelector } from '../../../contracts/sink.ts';
+import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import { DEFAULT_LIMITS, type FoldedTable, type RecordRef, type Sink, type SinkBatch, type SinkStep, type TableSelector } from '../../../contracts/sink.ts';
 import type { Clock } from '../../../contracts/runtime.ts';
 import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts';
+import type { PrintPosition } from '../../print-position.ts';
 import { sinkStart } from './delivery-plan.ts';
 import { isDataError } from '../error-policy.ts';
 import { Fold, type FoldStart } from './fold.ts';
+import { keyText } from './key-text.ts';
 import { MirroredTables } from './mirrored-tables.ts';
 
 export interface SiftParts {
@@ -19,12 +21,14 @@ export interface SiftParts {
   readonly selects: TableSelector;
   readonly letters: DeadLetters;
   readonly clock: Clock;
+  readonly printPosition: PrintPosition;
+  /** What is done with the rows that the sink refuses: set aside, or the first of them is named in an error. */
+  readonly refused: 'set-aside' | 'name';
 }
 
 /** One row of a folded batch. */
 interface Piece {
-  readonly table: number;
-  readonly list: 'deletes' | 'upserts' | 'inserts';
+  readonly schema: TableSchema;
   readonly ref: RecordRef;
 }
 
@@ -37,8 +41,10 @@ const UNLIMITED = { wholeTransactions: true, maxKeys: Infinity, maxBytes: Infini
 
 /**
  * Brings a sink over a stretch of the log in which it refuses some rows: bisects by transactions, then by rows, until the
- * refused rows stand alone. They become dead letters, durable before the sink commits the transaction without them.
- * Rows of a transaction are tried in groups without moving the checkpoint, so that a crash in between only does them again.
+ * refused rows stand alone. They become dead letters, durable before the sink commits the transaction without them; or
+ * the first of them is named, and the sink stays before its transaction.
+ * A sink of whole transactions tries the rows of one in groups without committing anything. Another one commits them
+ * without moving its checkpoint, so that they are only done again.
  */
 export class Sift {
   readonly #parts: SiftParts;
@@ -51,7 +57,8 @@ export class Sift {
 
   /**
    * From where the sink stands to `to`, which ends a transaction. The sink is open, and is so again afterwards.
-   * @throws TidemarkError `DEAD_LETTER_IMPOSSIBLE` where what is refused is no single row; what else the sink throws
+   * @throws TidemarkError `DEAD_LETTER_IMPOSSIBLE` where what is refused is no single row; the refusal itself with all
+   *   that is known of its place, where refused rows are to be named; what else the sink throws
    */
   async over(start: FoldStart, to: Offset): Promise<void> {
     const ends: Offset[] = [];
@@ -76,33 +83,84 @@ export class Sift {
 
   /** One transaction of which something is refused. */
   async #overOne(batch: SinkBatch, error: TidemarkError): Promise<FoldStart> {
-    const step = batch.steps[0];
-    if (batch.steps.length !== 1 || step?.kind !== 'rows') throw impossible('a transaction that also changes a schema', batch, error);
-    const pieces = piecesOf(step.tables);
-    const refused = await this.#refusedOf(batch, step.tables, pieces);
-    const letters = refused.map((one) => this.#letter(batch, step.tables, one));
+    const names = this.#parts.refused === 'name';
+    // Rows that a sink commits one by one are not tried only to be named.
+    const refused = names && !this.#keepsWhole ? [] : await this.#refusedOf(batch, piecesOf(batch));
+    if (names) throw this.#named(batch, refused[0] ?? null, error);
+    const letters = refused.map((one) => this.#letter(batch, one));
     await this.#parts.letters.write(letters);
     const bad = new Set(refused.map(({ piece }) => piece.ref));
-    const rest = step.tables.map((table) => only(table, (ref) => !bad.has(ref)));
-    const left = await this.#refusal({ ...batch, steps: [{ kind: 'rows', tables: rest.filter(hasChanges) }] });
-    if (left !== null) throw impossible('rows that it takes one by one', batch, left);
+    const left = await this.#refusal({ ...batch, steps: stepsWith(batch, (ref) => !bad.has(ref), true) });
+    if (left !== null) throw this.#impossible(batch, left);
     const start = { after: batch.to, position: batch.position, commitTime: batch.commitTime };
     await this.#tryAgain(start, letters);
     return start;
   }
 
-  /** Those of `pieces` that the sink refuses also when they come alone. */
-  async #refusedOf(batch: SinkBatch, tables: readonly FoldedTable[], pieces: readonly Piece[]): Promise<Refused[]> {
+  /** Those of `pieces` that the sink refuses also when they come alone, after the changes of schema of their transaction. */
+  async #refusedOf(batch: SinkBatch, pieces: readonly Piece[]): Promise<Refused[]> {
     if (pieces.length === 0) return [];
     const chosen = new Set(pieces.map(({ ref }) => ref));
-    const some = tables.map((table) => only(table, (ref) => chosen.has(ref), false)).filter(hasChanges);
-    const why = await this.#refusal({ ...batch, to: batch.after, epoch: this.#parts.log.epochAt(batch.after), steps: [{ kind: 'rows', tables: some }] });
+    const why = await this.#trial(batch, stepsWith(batch, (ref) => chosen.has(ref), false));
     if (why === null) return [];
     const [piece] = pieces;
     if (pieces.length === 1 && piece !== undefined) return [{ piece, error: why }];
     const middle = pieces.length >> 1;
-    const first = await this.#refusedOf(batch, tables, pieces.slice(0, middle));
-    return [...first, ...(await this.#refusedOf(batch, tables, pieces.slice(middle)))];
+    const first = await this.#refusedOf(batch, pieces.slice(0, middle));
+    return [...first, ...(await this.#refusedOf(batch, pieces.slice(middle)))];
+  }
+
+  get #keepsWhole(): boolean {
+    return (this.#parts.sink.limits ?? DEFAULT_LIMITS).wholeTransactions;
+  }
+
+  /** Why the sink refuses these steps, or null. Its checkpoint stays where it is, and so do the rows of a sink of whole transactions. */
+  async #trial(batch: SinkBatch, steps: readonly SinkStep[]): Promise<TidemarkError | null> {
+    const { log, sink, selects } = this.#parts;
+    const still = { ...batch, to: batch.after, epoch: log.epochAt(batch.after), steps };
+    if (!this.#keepsWhole) return this.#refusal(still);
+    // A part of a transaction is not committed; what comes after it is accepted once it has been applied.
+    const parts = [{ ...still, endsOpen: true }, { ...still, endsOpen: true, steps: [] }].map((part) => sink.apply(part, this.#signal));
+    for (const { durable } of parts) durable.catch(() => undefined);
+    const accepted = await Promise.allSettled(parts.map((part) => part.accepted));
+    await sink.open(sinkStart(log, selects), this.#signal);
+    const refused = accepted.find((each) => each.status === 'rejected');
+    if (refused === undefined) return null;
+    const failure: unknown = refused.reason;
+    if (failure instanceof TidemarkError && isDataError(failure)) return failure;
+    throw failure;
+  }
+
+  /** What is refused, with all that is known of where it stands. */
+  #named(batch: SinkBatch, refused: Refused | null, error: TidemarkError): TidemarkError {
+    const one = refused ?? onlyRow(batch, error);
+    return (refused?.error ?? error).at(one === null ? this.#end(batch) : this.#placeOf(batch, one.piece));
+  }
+
+  #end(batch: SinkBatch): ErrorWhere {
+    const position = this.#parts.printPosition(batch.position);
+    return { offset: batch.to, ...(position === null ? {} : { position }) };
+  }
+
+  #placeOf(batch: SinkBatch, { schema, ref }: Piece): ErrorWhere {
+    const key = new RecordView().seek(ref.batch.records, ref.at).key();
+    return { ...this.#end(batch), table: tableName(schema), key: keyText(schema, key), offset: offsetOf(ref) ?? batch.to };
+  }
+
+  /** What cannot be set aside, and why. */
+  #impossible(batch: SinkBatch, cause: TidemarkError): TidemarkError {
+    const rows = batch.steps.flatMap((step) => (step.kind === 'rows' ? step.tables : []));
+    const keyless = rows.filter((table) => table.schema.keyKind === 'none' && hasChanges(table)).map(({ schema }) => tableName(schema));
+    const steps = batch.steps.filter((step) => step.kind !== 'rows');
+    const what = keyless.length > 0
+      ? `rows of ${keyless.join(', ')}, which has no key by which a row could be set aside and tried again`
+      : steps.length > 0 ? 'a change of schema, or rows together with it' : 'rows together that it takes one by one';
+    const remedy = keyless.length > 0
+      ? `Let ${keyless.join(', ')} at the sink take the row (the message says what it does not fit), or leave the table out of the sink, then \`tidemark sink retry NAME\`. A primary key at the source makes dead letters possible for what comes after.`
+      : 'Mend at the sink what the message names (a constraint, a type, the size of a column), then `tidemark sink retry NAME`.';
+    return new TidemarkError('DEAD_LETTER_IMPOSSIBLE', `the sink refuses ${what}: ${cause.message}`, {
+      where: { ...this.#end(batch), ...cause.where }, remedy, cause,
+    });
   }
 
   /**
@@ -183,32 +241,49 @@ export class Sift {
     return failure;
   }
 
-  #letter(batch: SinkBatch, tables: readonly FoldedTable[], { piece, error }: Refused): DeadLetter {
-    const table = tables[piece.table];
-    if (table === undefined) throw new TidemarkError('INTERNAL', 'a row of a batch has no table');
+  #letter(batch: SinkBatch, { piece, error }: Refused): DeadLetter {
     const view = new RecordView().seek(piece.ref.batch.records, piece.ref.at);
     return {
-      tableId: table.schema.tableId,
-      table: tableName(table.schema),
+      tableId: piece.schema.tableId,
+      table: tableName(piece.schema),
       key: Buffer.from(view.key()),
       offset: offsetOf(piece.ref) ?? batch.after + 1,
       code: error.code,
-      message: describeError(error),
+      message: describeError(error.at(this.#placeOf(batch, piece))),
       at: new Date(this.#parts.clock.now()).toISOString(),
     };
   }
 }
 
-/** The rows that can be put aside: those that have a key. */
-function piecesOf(tables: readonly FoldedTable[]): Piece[] {
-  const lists = ['deletes', 'upserts', 'inserts'] as const;
-  return tables.flatMap((folded, table) =>
-    folded.schema.keyKind === 'none' ? [] : lists.flatMap((list) => folded[list].map((ref) => ({ table, list, ref }))),
+const LISTS = ['deletes', 'upserts', 'inserts'] as const;
+
+/** The rows that can be set aside: those that have a key. */
+function piecesOf(batch: SinkBatch): Piece[] {
+  return batch.steps.flatMap((step) => (step.kind === 'rows' ? step.tables : [])).flatMap((folded) =>
+    folded.schema.keyKind === 'none' ? [] : LISTS.flatMap((list) => folded[list].map((ref) => ({ schema: folded.schema, ref }))),
   );
 }
 
-/** The table's change with some of its rows only; keyless rows are counted, and so never tried but all at once. */
-function only(table: FoldedTable, keeps: (ref: RecordRef) => boolean, keyless = true): FoldedTable {
+/** The row that must be meant when the batch has no other of the table that the error names. */
+function onlyRow(batch: SinkBatch, error: TidemarkError): Refused | null {
+  const { table } = error.where;
+  const [piece, ...more] = piecesOf(batch).filter(({ schema }) => table === undefined || tableName(schema) === table);
+  return piece === undefined || more.length > 0 ? null : { piece, error };
+}
+
+/**
+ * The steps of the batch with some of their rows only; other steps stay as they are.
+ * @param keyless the rows of keyless tables stay too: they are counted, and so never tried but all at once
+ */
+function stepsWith(batch: SinkBatch, keeps: (ref: RecordRef) => boolean, keyless: boolean): SinkStep[] {
+  return batch.steps.flatMap((step): SinkStep[] => {
+    if (step.kind !== 'rows') return [step];
+    const tables = step.tables.map((table) => only(table, keeps, keyless)).filter(hasChanges);
+    return tables.length === 0 ? [] : [{ kind: 'rows', tables }];
+  });
+}
+
+function only(table: FoldedTable, keeps: (ref: RecordRef) => boolean, keyless: boolean): FoldedTable {
   if (table.schema.keyKind === 'none') return keyless ? table : { ...table, truncate: false, deletes: [], upserts: [], inserts: [] };
   return { ...table, deletes: table.deletes.filter(keeps), upserts: table.upserts.filter(keeps), inserts: table.inserts.filter(keeps) };
 }
@@ -227,10 +302,4 @@ function offsetOf({ batch, at }: RecordRef): Offset | null {
   const view = new RecordView().reset(batch.records);
   while (view.next()) if (view.at === at) return batch.baseOffset + view.index;
   return null;
-}
-
-function impossible(what: string, batch: SinkBatch, cause: TidemarkError): TidemarkError {
-  return new TidemarkError('DEAD_LETTER_IMPOSSIBLE', `the sink refuses ${what}: ${cause.message}`, {
-    where: { ...cause.where, offset: batch.to }, cause,
-  });
 }

@@ -53,6 +53,7 @@ export class SinkPipeline implements Supervised {
     this.#rate = new Rate(runtime.clock);
     this.#deliver = new Deliver({
       config, sink, log, letters, tables, runtime, bytes,
+      printPosition: parts.printPosition,
       onApplied: (records) => this.#rate.add(records),
       onJoined: (tables) => recopy(tables.map((table) => table.tableId)),
     });

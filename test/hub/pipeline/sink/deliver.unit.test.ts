@@ -16,7 +16,7 @@ import { SinkTables } from '../../../../hub/pipeline/sink/sink-tables.ts';
 import { createTestRuntime, seededRandom } from '../../../fixtures/runtime.ts';
 import { temporaryDirectory } from '../../../fixtures/temp.ts';
 import { MemorySink } from './memory-sink.ts';
-import { positionOf } from '../source/numbered-positions.ts';
+import { positionOf, valueOf } from '../source/numbered-positions.ts';
 import { scriptedSchema } from '../source/scripted-source.ts';
 
 const NONE = new Uint8Array(0);
@@ -59,6 +59,30 @@ class TestLog {
     return this.writer.lastOffset;
   }
 
+  /** A transaction that gives a table another shape, and then these rows. */
+  async reshape(table: number, keys: readonly number[]): Promise<number> {
+    const schema = scriptedSchema(table);
+    this.#builder.begin('source', ++this.#xid, this.#xid);
+    const columns = schema.columns.map((column) => ({ ...column, nullable: true }));
+    this.#builder.record(Op.schema, 0, table, 2, NONE, NONE, encodeSchema({ ...schema, version: 2, columns }));
+    for (const key of keys) this.#builder.record(Op.update, 0, table, 2, buildKey([String(key)]), NONE, buildImage([String(key), 'x']));
+    this.#builder.commit(positionOf(this.#xid));
+    await this.#append();
+    await this.writer.flush();
+    return this.writer.lastOffset;
+  }
+
+  /** A transaction that brings a table without a key, and a row of it. */
+  async keyless(table: number): Promise<number> {
+    this.#builder.begin('source', ++this.#xid, this.#xid);
+    this.#builder.record(Op.schema, 0, table, 1, NONE, NONE, encodeSchema({ ...scriptedSchema(table), keyKind: 'none', key: [] }));
+    this.#builder.record(Op.create, 0, table, 1, NONE, NONE, buildImage(['1', '2']));
+    this.#builder.commit(positionOf(this.#xid));
+    await this.#append();
+    await this.writer.flush();
+    return this.writer.lastOffset;
+  }
+
   async #append(): Promise<void> {
     await this.writer.append(this.#builder.take());
   }
@@ -81,7 +105,7 @@ async function delivering(sink: MemorySink, options: { patterns?: readonly strin
       name: 'copy', type: 'memory', from: 'shop', tables: selectTables(tablePatterns), tablePatterns, tableOptions: new Map(), onError, options: {},
     };
     const tables = new SinkTables(runtime.files, join(directory.path, 'tables.json'), config);
-    const deliver = new Deliver({ config, sink, log, letters, tables, runtime, bytes, onApplied: () => undefined, onJoined: () => undefined });
+    const deliver = new Deliver({ config, sink, log, letters, tables, runtime, bytes, printPosition, onApplied: () => undefined, onJoined: () => undefined });
     const eager = { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } };
     return { deliver, part: new Part('sink copy', deliver, eager) };
   };
@@ -95,6 +119,10 @@ async function delivering(sink: MemorySink, options: { patterns?: readonly strin
       await directory[Symbol.asyncDispose]();
     },
   };
+}
+
+function printPosition(position: Uint8Array): string | null {
+  return position.length === 0 ? null : `at ${valueOf(position)}`;
 }
 
 function patience(): AbortSignal {
@@ -217,12 +245,70 @@ describe('Deliver', () => {
     await test.deliver.reached(first, patience());
     const second = await test.source.commit([{ table: 1, key: 7, value: 1 }]);
     const waiting = test.part.unlessFailed((signal) => test.deliver.reached(second, signal), patience());
-    await expect(waiting).rejects.toMatchObject({ code: 'SINK_DATA', where: { sink: 'copy', table: 'public.t1' } });
+    await expect(waiting).rejects.toMatchObject({
+      code: 'SINK_DATA', where: { sink: 'copy', source: 'shop', table: 'public.t1', key: 'id=7', offset: second, position: 'at 2' },
+    });
     expect(sink.checkpoint?.offset).toBe(first);
     sink.refused.clear();
     test.part.retry();
     await test.deliver.reached(second, patience());
     expect(sink.rows).toEqual(test.source.rows);
+  });
+
+  it('names the row that the sink refuses, among many of its transaction, and has applied what came before', async () => {
+    const sink = new MemorySink();
+    sink.refused.add('public.t2/33');
+    await using test = await delivering(sink);
+    const before = await test.source.commit([{ table: 1, key: 1, value: 1 }]);
+    const rows = new Map(test.source.rows);
+    const end = await test.source.commit(Array.from({ length: 40 }, (_, key) => ({ table: 1 + (key % 2), key, value: 5 })));
+    await test.source.commit([{ table: 1, key: 1, value: 9 }]);
+    test.part.start();
+    const waiting = test.part.unlessFailed((signal) => test.deliver.reached(end, signal), patience());
+    await expect(waiting).rejects.toMatchObject({ code: 'SINK_DATA', where: { table: 'public.t2', key: 'id=33', offset: before + 34, position: 'at 2' } });
+    expect(sink.checkpoint?.offset).toBe(before);
+    expect(sink.rows).toEqual(rows);
+    expect(test.runtime.lines.find(({ event }) => event === 'sink.failed')?.fields).not.toHaveProperty('key');
+  });
+
+  it('puts aside rows of a transaction that changes a schema too', async () => {
+    for (const wholeTransactions of [true, false]) {
+      const sink = new MemorySink({ wholeTransactions, maxKeys: 100 });
+      sink.refused.add('public.t1/2');
+      await using test = await delivering(sink, { onError: 'dead-letter' });
+      const first = await test.source.commit([{ table: 1, key: 1, value: 1 }]);
+      const changed = await test.source.reshape(1, [1, 2, 3]);
+      test.part.start();
+      await test.deliver.reached(changed, patience());
+      expect(sink.checkpoint?.offset).toBe(changed);
+      expect([...sink.rows.keys()].toSorted()).toEqual(['public.t1/1', 'public.t1/3']);
+      expect(test.letters.list()).toMatchObject([{ table: 'public.t1', code: 'SINK_DATA', offset: first + 3 }]);
+      if (!wholeTransactions) continue;
+      // Nothing of a transaction is to be seen before all of it.
+      expect(sink.applied.filter(({ after, to }) => after === to)).toEqual([]);
+    }
+  });
+
+  it('stops on a row that cannot be set aside, and says what to do', async () => {
+    const keyless = new MemorySink();
+    keyless.refused.add('public.t3/');
+    await using test = await delivering(keyless, { onError: 'dead-letter' });
+    const end = await test.source.keyless(3);
+    test.part.start();
+    const waiting = test.part.unlessFailed((signal) => test.deliver.reached(end, signal), patience());
+    await expect(waiting).rejects.toMatchObject({
+      code: 'DEAD_LETTER_IMPOSSIBLE', message: expect.stringContaining('public.t3, which has no key') as string,
+      remedy: expect.stringContaining('primary key') as string, where: { table: 'public.t3', offset: end, position: 'at 1' },
+    });
+
+    const parts = new MemorySink({ wholeTransactions: true, maxKeys: 4 });
+    parts.refused.add('public.t1/2500');
+    await using large = await delivering(parts, { onError: 'dead-letter', bytes: 4096 });
+    const last = await large.source.commit(Array.from({ length: 5000 }, (_, key) => ({ table: 1, key, value: key })), 50);
+    large.part.start();
+    const until = large.part.unlessFailed((signal) => large.deliver.reached(last, signal), patience());
+    await expect(until).rejects.toMatchObject({ code: 'DEAD_LETTER_IMPOSSIBLE', message: expect.stringContaining('larger than memory') as string });
+    expect(parts.rows.size).toBe(0);
   });
 
   it('puts aside the rows that the sink refuses, and applies the rest of their transactions', async () => {
