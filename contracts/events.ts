@@ -15,6 +15,7 @@ export const EVENTS = {
   'log.open': 'The log of a source was opened.',
   'log.write-failed': 'The disk refused a write or a sync; the log is cut to what is durable.',
   'log.truncate-failed': 'A segment could not be cut; it is ignored from its durable end on.',
+  'log.close-failed': 'A segment file could not be closed; what counts of it is durable.',
   'log.no-room-ahead': 'A segment could not be given room ahead of its writes; it grows as it is written.',
   'log.index-lost': 'The index of a segment cannot be read; the segment is read in its place.',
   'log.index-made-again': 'The index of a segment was made again from its records.',

@@ -1,8 +1,8 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { LogEngine } from '../../../contracts/log-engine.ts';
 import { BEFORE_ALL } from '../../../contracts/offset.ts';
-import type { Runtime } from '../../../contracts/runtime.ts';
+import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
 import { diskError, readError } from './disk-error.ts';
 import { levelLock, type DirectoryLock } from './lock.ts';
 import { DEFAULT_OPTIONS, LogCore, type EmbeddedLogOptions } from './log-core.ts';
@@ -10,7 +10,7 @@ import { encodeManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
 import { recoverLog } from './recovery.ts';
 import { repairLog } from './repair.ts';
 import { segmentsUpTo, endWithin } from './sealing.ts';
-import { ID_BYTES } from './segment.ts';
+import { fileNumber, ID_BYTES } from './segment.ts';
 import { EmbeddedSourceLog } from './source-log.ts';
 
 /** Folder of the logs in the data folder; one folder per source in it. */
@@ -43,10 +43,10 @@ export class EmbeddedLogEngine implements LogEngine {
   /**
    * Opens the logs of a data folder for writing; makes the folder if it is not there.
    * @param directory absolute path of the data folder
-   * @throws TidemarkError `LOG_LOCKED` while another hub uses the folder
+   * @throws TidemarkError `LOG_LOCKED` while another hub uses the folder, `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
    */
   static async create(directory: string, runtime: Runtime, options: EmbeddedEngineOptions = {}): Promise<EmbeddedLogEngine> {
-    await runtime.files.makeDirectory(directory);
+    await makeDurable(directory, runtime.files);
     const lock = await (options.lock ?? levelLock).acquire(directory, runtime);
     return new EmbeddedLogEngine(directory, runtime, options, lock);
   }
@@ -92,6 +92,7 @@ export class EmbeddedLogEngine implements LogEngine {
     if (!(await files.exists(join(directory, MANIFEST_FILE)))) {
       if (!create) throw new TidemarkError('LOG_UNKNOWN', `there is no log of ${source}`, { where: { source } });
       if (readOnly) throw new TidemarkError('LOG_READ_ONLY', `a log of ${source} was to be made`, { where: { source } });
+      await this.#assertNew(source, directory);
       await this.#make(source, directory);
     }
     const recovered = await recoverLog(files, directory, source);
@@ -110,6 +111,17 @@ export class EmbeddedLogEngine implements LogEngine {
     const { highWatermark } = core.progress();
     this.#runtime.logger.log('info', 'log.open', { source, highWatermark, segments: core.view.segments.length, readOnly });
     return new EmbeddedSourceLog(core);
+  }
+
+  /** Segments without a manifest are a log that has lost it: a new log would remove them. */
+  async #assertNew(source: string, directory: string): Promise<void> {
+    const { files } = this.#runtime;
+    if (!(await files.exists(directory))) return;
+    const segment = (await files.list(directory)).find((name) => fileNumber(name) !== null);
+    if (segment === undefined) return;
+    throw new TidemarkError('LOG_CORRUPT', `the manifest of the log is missing, ${segment} is there`, {
+      where: { source, file: join(directory, MANIFEST_FILE) },
+    });
   }
 
   async #make(source: string, directory: string): Promise<void> {
@@ -151,6 +163,19 @@ export class EmbeddedLogEngine implements LogEngine {
     }
     await this.#lock?.[Symbol.asyncDispose]();
     if (failures.length > 0) throw failures[0];
+  }
+}
+
+/** Makes a folder with those above it that are missing; their names are durable. */
+async function makeDurable(directory: string, files: FileSystem): Promise<void> {
+  const parents: string[] = [];
+  try {
+    for (let at = directory; at !== dirname(at) && !(await files.exists(at)); at = dirname(at)) parents.push(dirname(at));
+    if (parents.length === 0) return;
+    await files.makeDirectory(directory);
+    for (const parent of parents.toReversed()) await files.syncDirectory(parent);
+  } catch (error) {
+    throw diskError(error, 'the data folder could not be made', { file: directory });
   }
 }
 

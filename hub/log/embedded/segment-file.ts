@@ -96,8 +96,13 @@ export class SegmentFile {
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.#core.runtime.logger.log('warn', 'log.truncate-failed', { source: this.#core.source, segment: this.number, why });
-    } finally {
+    }
+    try {
       await this.#file.close();
+    } catch (error) {
+      // What counts is durable by a sync before, or given up.
+      const why = error instanceof Error ? error.message : String(error);
+      this.#core.runtime.logger.log('warn', 'log.close-failed', { source: this.#core.source, segment: this.number, why });
     }
   }
 }

@@ -43,6 +43,8 @@ export class EmbeddedLogWriter implements LogWriter {
   #draining: Promise<void> | null = null;
   #cutting: Promise<void> | null = null;
   #refused: TidemarkError | null = null;
+  /** A cut that failed: what the files hold is settled only by the next writer's. */
+  #cutFailure: TidemarkError | null = null;
   #activity = 0;
   #watching: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
@@ -64,7 +66,7 @@ export class EmbeddedLogWriter implements LogWriter {
 
   /** True when a failure has ended it, so that another may be opened. */
   get hasFailed(): boolean {
-    return this.#commit.failure !== null;
+    return this.#commit.failure !== null || this.#cutFailure !== null;
   }
 
   append(batch: ChangeBatch): Promise<Place> {
@@ -95,8 +97,13 @@ export class EmbeddedLogWriter implements LogWriter {
   }
 
   async #cut(): Promise<void> {
-    await this.#commit.close();
-    await cutLog(this.#core);
+    try {
+      await this.#commit.close();
+      await cutLog(this.#core);
+    } catch (error) {
+      this.#cutFailure = asTidemarkError(error, 'LOG_WRITE_FAILED', { source: this.#core.source });
+      throw this.#cutFailure;
+    }
     this.#lastOffset = this.#core.view.end.offset;
     this.#tail = this.#core.catalog.clone();
     this.#open = false;
@@ -146,7 +153,8 @@ export class EmbeddedLogWriter implements LogWriter {
 
   #assertUsable(): void {
     if (this.#closing !== null) throw new TidemarkError('LOG_CLOSED', 'the writer has been closed', { where: { source: this.#core.source } });
-    if (this.#commit.failure !== null) throw this.#commit.failure;
+    const failure = this.#commit.failure ?? this.#cutFailure;
+    if (failure !== null) throw failure;
   }
 
   #hasRoom(): boolean {
@@ -247,7 +255,7 @@ export class EmbeddedLogWriter implements LogWriter {
 
   /** An empty batch; its header names what is durable. */
   #mark(): void {
-    if (!this.#commit.hasUnnamed) return;
+    if (!this.#commit.hasUnnamed || this.hasFailed) return;
     const batch = new ChangeBatch({ baseOffset: this.#lastOffset + 1, count: 0, records: EMPTY, transactions: [], progress: null });
     this.#commit.enqueue({ batch, openAfter: this.#open, progress: null, commitTime: null, tables: [], changes: [] });
   }

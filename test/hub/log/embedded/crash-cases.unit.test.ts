@@ -57,6 +57,16 @@ function halfTransaction(rows: number): ReturnType<BatchBuilder['take']> {
   return builder.take();
 }
 
+/** A batch in the middle of a transaction. */
+function moreOf(rows: number): ReturnType<BatchBuilder['take']> {
+  const builder = new BatchBuilder(1024);
+  builder.begin('source', 99, 99);
+  builder.record(Op.message, 0, 0, 0, NONE, NONE, Buffer.from('half'));
+  builder.take();
+  for (let row = 0; row < rows; row++) builder.record(Op.message, 0, 0, 0, NONE, NONE, Buffer.from('half'));
+  return builder.take();
+}
+
 describe('crash cases of segment.ts', () => {
   it('case 1: killed between batches, everything is there', async () => {
     const { files, writer } = await born();
@@ -303,6 +313,44 @@ describe('crash cases of segment.ts', () => {
     files.capacity = Number.POSITIVE_INFINITY;
     await appendDurable(await log.openWriter(() => undefined), 3, 3);
     expect(await offsets(log)).toEqual(upTo(7));
+  });
+
+  it('case 12: a cut that failed ends the writer; the next one makes it', async () => {
+    const { files, log, writer } = await born();
+    await appendDurable(writer, 1, 2);
+    await writer.append(halfTransaction(3));
+    files.fail({ operation: 'rename', path: 'manifest', code: 'ENOSPC' });
+    await expectCode(writer.rollback(), 'LOG_DISK_FULL');
+    await expectCode(writer.append(moreOf(2)), 'LOG_DISK_FULL');
+    await expectCode(writer.rollback(), 'LOG_DISK_FULL');
+    await appendDurable(await log.openWriter(() => undefined), 3, 3);
+    expect(await offsets(log)).toEqual(upTo(7));
+    expect(await offsets((await open(files.crash('machine'))).log)).toEqual(upTo(7));
+  });
+
+  it('case 13: a lost manifest is reported, and no segment is removed', async () => {
+    const { files, engine, writer } = await born();
+    await appendDurable(writer, 1, 2);
+    await engine[Symbol.asyncDispose]();
+    files.lose(`${FOLDER}/manifest`);
+    const before = files.paths();
+    const error = await expectCode(open(files), 'LOG_CORRUPT');
+    expect(error.where).toMatchObject({ source: 'shop', file: `${FOLDER}/manifest` });
+    expect(files.paths()).toEqual(before);
+  });
+
+  it('a data folder that is made is durable by its name', async () => {
+    const files = new FaultyFiles(seededRandom(1));
+    const synced: string[] = [];
+    const syncDirectory = files.syncDirectory.bind(files);
+    files.syncDirectory = async (path) => {
+      synced.push(path);
+      await syncDirectory(path);
+    };
+    await using engine = await EmbeddedLogEngine.create('/var/hub/data', createTestRuntime({ files }), { lock: noLock });
+    expect(synced).toEqual(['/', '/var', '/var/hub']);
+    await engine.open('shop', { create: true });
+    expect(synced).toEqual(expect.arrayContaining(['/var/hub/data', '/var/hub/data/log', '/var/hub/data/log/shop']));
   });
 
   it('case 13: a lost or damaged file is reported, and nothing is cut', async () => {
