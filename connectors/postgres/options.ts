@@ -36,7 +36,7 @@ export const postgresOptionsSchema: Options = {
   properties: {
     slot: Type.String({ pattern: '^[a-z0-9_]{1,63}$', description: 'Replication slot. Default: tidemark_ and the name of the source.' }),
     publication: Type.String({ minLength: 1, maxLength: 63, description: 'Publication. Default: tidemark_ and the name of the source.' }),
-    failover: Type.Boolean({ description: 'Make the slot one that standbys keep in step (PostgreSQL 17 and newer). Default: true where the server has standbys that ask for it.' }),
+    failover: Type.Boolean({ default: false, description: 'Make the slot one that standbys keep in step (PostgreSQL 17 and newer), so that it survives a failover; decided when the slot is made.' }),
     password_file: Type.String({ description: 'A file that holds the password; read again before each connection, so that it can be changed at any time.' }),
     heartbeat: {
       description: 'WAL of its own while the captured tables are idle, so that the slot moves on although other databases of the server are busy.',

@@ -6,7 +6,7 @@ import { note, type CliContext } from './context.ts';
 export type ExitCode = 0 | 1 | 2;
 
 export function exitCodeOf(error: TidemarkError): ExitCode {
-  return error.code === 'USAGE' || error.code.startsWith('CONFIG_') ? 2 : 1;
+  return error.code === 'USAGE' || error.code === 'POSITION_SYNTAX' || error.code.startsWith('CONFIG_') ? 2 : 1;
 }
 
 /** Set by a command that has done its work and still has to say that not all is well. */

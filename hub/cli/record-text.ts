@@ -35,7 +35,7 @@ function body(record: RecordJson): string[] {
   if (schema !== undefined) {
     return schema.columns.map(({ name, type, nullable }) => `${shortened(name, LONGEST_VALUE)} ${type}${nullable ? '' : ' not null'}${schema.key.includes(name) ? ' key' : ''}`);
   }
-  if (control !== undefined) return [shortened(JSON.stringify(control), 4 * LONGEST_VALUE)];
+  if (control !== undefined) return [shortened(controlText(control), 4 * LONGEST_VALUE)];
   if (message !== undefined) return [`${shortened(message.prefix, LONGEST_VALUE)}: ${cellText(message.content)}`];
   if (before === undefined || after === undefined) return [];
   if (after === null) return before === null ? [] : rowLines(before);
@@ -45,6 +45,29 @@ function body(record: RecordJson): string[] {
     if (old === undefined || sameCell(old, value)) return [];
     return [`${shortened(name, LONGEST_VALUE)}: ${cellText(old)} -> ${cellText(value)}`];
   });
+}
+
+/** What the hub did, without what only a connector understands (the state of a copy, its ranges). */
+function controlText(control: NonNullable<RecordJson['control']>): string {
+  const { type, reason, rows, code, why, consistentUntil, recopy } = control;
+  switch (type) {
+    case 'copying':
+      return `a copy begins (${String(reason)})`;
+    case 'chunk':
+      return `a part of the copy is complete, ${String(rows)} rows`;
+    case 'chunks-void':
+      return `the parts copied so far are void: ${String(why)}`;
+    case 'copied':
+      return `the copy is complete, ${String(rows)} rows: the table is consistent from here`;
+    case 'stopped':
+      return `stopped, ${String(code)}: ${String(why)}; consistent until ${String(consistentUntil)}${recopy === true ? ', copied again by itself' : ''}`;
+    case 'removed':
+      return 'the table has left the configuration';
+    case 'gap':
+      return `a gap, changes are not in the log: ${String(why)}`;
+    default:
+      return JSON.stringify(control);
+  }
 }
 
 type Row = NonNullable<RecordJson['after']>;

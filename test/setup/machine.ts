@@ -14,6 +14,7 @@ interface Need {
 
 const NEEDS: readonly Need[] = [
   { probe: ['redis-server', '--version'], debianPackage: 'redis-server', why: 'the tests of the Redis sink' },
+  { probe: ['openssl', 'version'], debianPackage: 'openssl', why: 'the tests of TLS' },
   { probe: ['dockerd', '--version'], debianPackage: 'docker.io', why: 'the tests in containers' },
   { probe: ['docker', '--version'], debianPackage: 'docker.io', why: 'the tests in containers' },
   { probe: ['debootstrap', '--version'], debianPackage: 'debootstrap', why: 'the images of those containers' },

@@ -97,7 +97,7 @@ describe('a hub as a process', () => {
     const read = await run('read', 'shop', 'public.orders', '--from', String(offset - 1), '--limit', '2');
     expect(read.stdout).toMatch(new RegExp(`${offset - 1} {2}update {2}public\\.orders {2}id=7 {2}xid \\d+ at 20\\d\\d-`));
     expect((await run('wait', 'replica', '--at', 'lsn:FFFF/0', '--timeout', '50ms'))).toMatchObject({ code: 1, stderr: expect.stringContaining('WAIT_TIMEOUT') as string });
-    expect((await run('wait', 'replica', '--at', 'yesterday'))).toMatchObject({ code: 1, stderr: expect.stringContaining('POSITION_SYNTAX') as string });
+    expect((await run('wait', 'replica', '--at', 'yesterday'))).toMatchObject({ code: 2, stderr: expect.stringContaining('POSITION_SYNTAX') as string });
   });
 
   it('captures a table that appears, and copies one again', async () => {

@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import { prettyLine } from '../../../hub/cli/log-format.ts';
 import { proposedConfig, proposedEndpoint, withoutPassword } from '../../../hub/cli/proposal.ts';
+import { recordText } from '../../../hub/cli/record-text.ts';
 import { progressText } from '../../../hub/cli/status-text.ts';
 import { grouped, shortened, textTable } from '../../../hub/cli/text-table.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../../contracts/units.ts';
@@ -61,6 +62,20 @@ describe('text for people', () => {
     expect(progressText({ ...TABLE, copy: { ...copy, estimatedRows: 0 } })).toBe('░░░░░░░░░░░░░░░░░░░░ 0%, 300 of about 0 rows');
     expect(progressText({ ...TABLE, copy: { ...copy, waitingFor: 'pid 7' } })).toBe('waits: pid 7');
     expect(progressText(TABLE)).toBe('');
+  });
+});
+
+describe('what the hub did, in a changelog', () => {
+  it.each([
+    [{ type: 'copying', reason: 'first', copyState: '{"mode":"ctid"}' }, 'a copy begins (first)'],
+    [{ type: 'chunk', range: 'x', rows: 12 }, 'a part of the copy is complete, 12 rows'],
+    [{ type: 'chunks-void', why: 'it was rewritten', copyState: '' }, 'the parts copied so far are void: it was rewritten'],
+    [{ type: 'copied', rows: 40 }, 'the copy is complete, 40 rows: the table is consistent from here'],
+    [{ type: 'stopped', code: 'ROW_TOO_LARGE', why: 'a row', consistentUntil: 9, recopy: true }, 'stopped, ROW_TOO_LARGE: a row; consistent until 9, copied again by itself'],
+    [{ type: 'removed' }, 'the table has left the configuration'],
+    [{ type: 'gap', why: 'the slot was lost' }, 'a gap, changes are not in the log: the slot was lost'],
+  ])('%j is said as: %s', (control, text) => {
+    expect(recordText({ offset: 7, op: 'h', flags: [], table: 'public.orders', tableId: 1, version: 1, transaction: null, control })).toEqual(['7  hub  public.orders', `    ${text}`]);
   });
 });
 

@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SinkModel } from '../../../contracts/kit/sink-model.ts';
 import { PostgresSink } from '../../../sinks/postgres/sink.ts';
 import { isDead } from '../../../sinks/postgres/watchdog.ts';
+import { selfSigned } from '../../fixtures/certificate.ts';
 import { type PostgresServer, startPostgres } from '../../fixtures/embedded-postgres.ts';
 import { createTestRuntime, SimulatedClock } from '../../fixtures/runtime.ts';
 import { startTcpProxy } from '../../fixtures/tcp-proxy.ts';
@@ -20,8 +19,7 @@ const { signal } = new AbortController();
 
 beforeAll(async () => {
   folder = await temporaryDirectory('certificates');
-  const [key, certificate] = [join(folder.path, 'key.pem'), join(folder.path, 'server.pem')];
-  await promisify(execFile)('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', certificate]);
+  const { key, certificate } = await selfSigned(folder.path, 'localhost');
   [server, secure] = await Promise.all([startPostgres({ hba: ['host all filed 127.0.0.1/32 scram-sha-256'] }), startPostgres()]);
   await secure.addFile('server.key', await readFile(key));
   await secure.addFile('server.crt', await readFile(certificate));
@@ -41,7 +39,7 @@ async function open(url: string, options: Readonly<Record<string, unknown>> = {}
 test('TLS: asked for, checked, and done without only where that is allowed', async () => {
   await secure.set({ ssl: true });
   const url = (host: string, query: string): string => `postgres://postgres@${host}:${secure.port}/postgres?${query}`;
-  const root = `sslrootcert=${encodeURIComponent(join(folder.path, 'server.pem'))}`;
+  const root = `sslrootcert=${encodeURIComponent(join(folder.path, 'localhost.pem'))}`;
   await open(url('127.0.0.1', 'sslmode=require'));
   await open(url('localhost', `sslmode=verify-full&${root}`));
   await open(url('127.0.0.1', `sslmode=verify-ca&${root}`));

@@ -1,15 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { selfSigned } from '../../fixtures/certificate.ts';
 import { freePort } from '../../fixtures/ports.ts';
 import { startRedis } from '../../fixtures/redis.ts';
+import { temporaryDirectory } from '../../fixtures/temp.ts';
 import { CacheStand } from './stand.ts';
 
-/** A certificate for `redis.test` that signs itself, and its key; made for these tests alone. */
-const FOLDER = join(import.meta.dirname, 'tls');
-
 test('over TLS, with the server verified and a client certificate', async () => {
-  const [cert, key] = [join(FOLDER, 'cert.pem'), join(FOLDER, 'key.pem')];
+  await using folder = await temporaryDirectory('redis-tls');
+  const { certificate: cert, key } = await selfSigned(folder.path, 'redis.test');
   const port = await freePort();
   await using server = await startRedis({
     settings: { 'tls-port': port, 'tls-cert-file': cert, 'tls-key-file': key, 'tls-ca-cert-file': cert, 'tls-auth-clients': 'yes' },
