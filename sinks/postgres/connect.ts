@@ -12,6 +12,8 @@ export interface ConnectSettings {
   readonly url: string;
   /** A file that holds the password, read at each connect; null: the password of the address. */
   readonly passwordFile: string | null;
+  /** What is refused now may be right at the next connect: secrets are read again. */
+  readonly secretsChange: boolean;
   /** Shown in pg_stat_activity, unless the address names another. */
   readonly applicationName: string;
 }
@@ -37,12 +39,18 @@ export async function connectClient(settings: ConnectSettings, files: FileSystem
         await client.end();
       } catch (error) {
         const failure = sinkError(error);
-        if (failure.code !== 'SINK_UNREACHABLE') throw failure;
+        if (failure.code !== 'SINK_UNREACHABLE') throw settings.secretsChange ? rotating(failure) : failure;
         last = failure;
       }
     }
   }
   throw last ?? new TidemarkError('SINK_UNREACHABLE', 'the address names no host');
+}
+
+/** A refused login is tried again where the password can be changed without a restart. */
+function rotating(error: TidemarkError): TidemarkError {
+  if (error.code !== 'REPLICA_DENIED') return error;
+  return new TidemarkError(error.code, error.message, { where: error.where, cause: error.cause, remedy: error.remedy, retry: 'auto' });
 }
 
 /** @throws TidemarkError `POSTGRES_URL` for a role that nothing can be written to */

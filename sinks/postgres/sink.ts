@@ -98,7 +98,8 @@ export class PostgresSink implements Sink {
   async #settings(): Promise<{ session: SessionSettings; synchronousCommit: SynchronousCommit; lockTimeoutMs: number }> {
     const { name, options, freshOptions } = this.#config;
     const { url, passwordFile, synchronousCommit, lockTimeoutMs } = resolveOptions(name, freshOptions === undefined ? options : await freshOptions());
-    return { session: { url, passwordFile, synchronousCommit, applicationName: `tidemark ${name}` }, synchronousCommit, lockTimeoutMs };
+    const secretsChange = freshOptions !== undefined || passwordFile !== null;
+    return { session: { url, passwordFile, secretsChange, synchronousCommit, applicationName: `tidemark ${name}` }, synchronousCommit, lockTimeoutMs };
   }
 
   /** No foreign key is enforced and no trigger fires while applying. Answers false when the role may not do that. */

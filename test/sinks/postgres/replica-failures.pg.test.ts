@@ -165,7 +165,7 @@ test('a password that was changed is read again at each opening', async () => {
   const model = new SinkModel();
   await sink.open(model.start(), new AbortController().signal);
   await server.query("ALTER ROLE locked PASSWORD 'next'");
-  await expect(sink.open(model.start(), new AbortController().signal)).rejects.toMatchObject({ code: 'REPLICA_DENIED' });
+  await expect(sink.open(model.start(), new AbortController().signal)).rejects.toMatchObject({ code: 'REPLICA_DENIED', retry: 'auto' });
   password = 'next';
   await sink.open(model.start(), new AbortController().signal);
 });
