@@ -10,7 +10,7 @@ import type { CopierDeps } from './copier-deps.ts';
 import { PostgresCopier } from './copy.ts';
 import { resolveOptions, type PostgresOptions } from './options.ts';
 import { identityOfPosition, lsnOfPosition, postgresPositions, PositionWriter, type Lsn } from './position.ts';
-import { preflight } from './preflight.ts';
+import { preflight, replicationFindings } from './preflight.ts';
 import { ensurePublication, readPublication } from './publication.ts';
 import type { TableMemory } from './schema-tracker.ts';
 import { readIdentity } from './server-identity.ts';
@@ -47,7 +47,8 @@ export class PostgresConnector implements SourceConnector {
 
   async check(signal: AbortSignal): Promise<Finding[]> {
     await using session = await this.#open(signal);
-    return await preflight(session, this.#catalog, this.#options);
+    const findings = await preflight(session, this.#catalog, this.#options);
+    return [...findings, ...(await replicationFindings(await this.#endpoint.wire(session.host), this.#runtime.clock, signal))];
   }
 
   async prepare(start: StreamStart, signal: AbortSignal): Promise<void> {

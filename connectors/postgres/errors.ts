@@ -24,6 +24,9 @@ const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOST
 /** What `pg` says by itself when the server asks for a password that it does not have, or cannot prove that it knows it. */
 const REFUSED = /^SASL: /;
 
+/** What a pooler says of settings, or of replication, in the startup message. The server never says it. */
+const POOLER = /unsupported startup parameter/i;
+
 /**
  * What `pg` or the socket threw, as a TidemarkError. An error of the server keeps its text and SQLSTATE; a lost
  * connection is `POSTGRES_UNREACHABLE` (retry: auto).
@@ -32,6 +35,7 @@ export function postgresError(error: unknown, where: ErrorWhere = {}): TidemarkE
   if (error instanceof TidemarkError) return error.at(where);
   const text = error instanceof Error ? error.message : String(error);
   const state = sqlState(error);
+  if (state === '08P01' && POOLER.test(text)) return new TidemarkError('POSTGRES_POOLER', `a pooler answers: ${text}`, { where, cause: error });
   if (state !== null) {
     const code = STATES[state] ?? STATES[state.slice(0, 2)] ?? 'POSTGRES_QUERY';
     return new TidemarkError(code, `${text} (SQLSTATE ${state})`, { where, cause: error });

@@ -1,10 +1,14 @@
 /** What `check` finds: each fault with the statement that mends it. Looks, changes nothing. */
+import pg from 'pg';
+import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Finding } from '../../contracts/finding.ts';
+import type { Clock } from '../../contracts/runtime.ts';
 import { tableName } from '../../contracts/schema.ts';
 import { text } from './catalog-query.ts';
+import { postgresError } from './errors.ts';
 import type { PostgresOptions } from './options.ts';
 import { addStatement, createStatement, missingTables, publicationFaults, readPublication } from './publication.ts';
-import type { Session, TextRow } from './session.ts';
+import { endClient, type Session, type TextRow, type WireConnection } from './session.ts';
 import { readSlot, slotFault } from './slot.ts';
 import { isCapturable, needsWidth, type SourceCatalog } from './source-catalog.ts';
 import { fullIdentityStatement, quoted, quoteIdentifier, type SourceTable } from './source-table.ts';
@@ -15,6 +19,7 @@ export async function preflight(session: Session, catalog: SourceCatalog, option
   const capturable = tables.filter(isCapturable);
   return [
     ...(await serverFindings(session)),
+    ...(await poolerFindings(session)),
     ...(await roleFindings(session)),
     ...tableFindings(catalog, tables),
     ...(await readingFindings(session, tables)),
@@ -63,6 +68,36 @@ async function serverFindings(session: Session): Promise<Finding[]> {
     findings.push(error('wal-senders', 'no WAL sender is free', 'ALTER SYSTEM SET max_wal_senders = 20; then restart the server'));
   }
   return findings;
+}
+
+/** A pooler that lets settings through gives itself away by the process that it names at connect. */
+async function poolerFindings(session: Session): Promise<Finding[]> {
+  const [row] = await session.query('SELECT pg_backend_pid() AS pid');
+  if (session.announcedPid === null || row?.['pid'] === String(session.announcedPid)) return [];
+  return [warning('pooler', 'the address seems to lead to a proxy or a connection pooler, which may share one session among several or refuse replication',
+    'If it is a pooler, use the address of the server itself')];
+}
+
+/** Whether a replication session can be had at all. What the role or the server's limits forbid, the other findings name. */
+export async function replicationFindings(wire: WireConnection, clock: Clock, signal: AbortSignal): Promise<Finding[]> {
+  const config: pg.ClientConfig & { replication: string } = { ...wire.config, replication: 'database' };
+  const client = new pg.Client(config);
+  client.on('error', () => undefined);
+  const abort = (): void => void wire.socket.destroy(new TidemarkError('ABORTED', 'the check was asked to stop'));
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await client.connect();
+    await client.query('IDENTIFY_SYSTEM');
+    return [ok('replication', 'a replication session can be opened')];
+  } catch (cause) {
+    signal.throwIfAborted();
+    const known = postgresError(cause);
+    if (known.code === 'POSTGRES_ACCESS') return [];
+    return [error('replication', `no replication session can be opened: ${known.message}`, known.remedy)];
+  } finally {
+    signal.removeEventListener('abort', abort);
+    await endClient(client, wire.socket, clock);
+  }
 }
 
 async function roleFindings(session: Session): Promise<Finding[]> {

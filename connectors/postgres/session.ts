@@ -31,6 +31,8 @@ export type TextRow = Readonly<Record<string, string | null>>;
 export interface Session extends AsyncDisposable {
   readonly client: pg.Client;
   readonly host: HostAddress;
+  /** The server's process as it was named at connect; null: it was not. */
+  readonly announcedPid: number | null;
   /** `server_version_num`: 180004. */
   readonly version: number;
   readonly inRecovery: boolean;
@@ -64,7 +66,7 @@ export class Endpoint {
 
   /**
    * A session with the first host that answers and has the wanted role.
-   * @throws TidemarkError `POSTGRES_UNREACHABLE`, `POSTGRES_ACCESS`, `POSTGRES_TLS`, `POSTGRES_NO_HOST`, `POSTGRES_VERSION`, `POSTGRES_URL`, `ABORTED`
+   * @throws TidemarkError `POSTGRES_UNREACHABLE`, `POSTGRES_POOLER`, `POSTGRES_ACCESS`, `POSTGRES_TLS`, `POSTGRES_NO_HOST`, `POSTGRES_VERSION`, `POSTGRES_URL`, `ABORTED`
    */
   async open(signal: AbortSignal): Promise<Session> {
     const options = await this.options();
@@ -165,10 +167,16 @@ async function describe(client: pg.Client, host: HostAddress, options: PostgresO
       throw postgresError(error);
     }
   };
-  const [row] = await query(`SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS recovery`);
+  const [row] = await query(`SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS recovery,
+    current_setting('IntervalStyle') AS style, current_setting('search_path') AS path`);
+  // Values would have other bytes than the stream's.
+  if (row?.['style'] !== SESSION_SETTINGS.get('IntervalStyle') || row?.['path'] !== SESSION_SETTINGS.get('search_path')) {
+    throw new TidemarkError('POSTGRES_POOLER', 'the settings of the session have no effect: something between the hub and the server drops them');
+  }
   const version = Number(row?.['version']);
   if (!(version >= 130_000)) throw new TidemarkError('POSTGRES_VERSION', `the server's version is ${row?.['version'] ?? 'unknown'}`);
-  return { client, host, version, inRecovery: row?.['recovery'] === 't', options, query, [Symbol.asyncDispose]: end };
+  const announcedPid = 'processID' in client && typeof client.processID === 'number' ? client.processID : null;
+  return { client, host, announcedPid, version, inRecovery: row?.['recovery'] === 't', options, query, [Symbol.asyncDispose]: end };
 }
 
 /** Ends politely where the server listens, else by closing the socket. */

@@ -74,9 +74,9 @@ export function slotFault(slot: SlotState, database: string, position: Lsn | nul
     });
   }
   if (slot.walStatus === 'lost' || slot.invalidation !== null || slot.restart === null) {
-    const why = slot.invalidation ?? 'WAL that it needs was removed';
-    return new TidemarkError('POSTGRES_SLOT_LOST', `the slot ${name} was invalidated: ${why.replaceAll('_', ' ')}`, {
-      remedy: `Drop it (${drop}), or let \`tidemark source resync NAME\` do that: a \`gap\` is recorded and the tables are copied again.`,
+    const { why, avoid } = causeOf(slot.invalidation);
+    return new TidemarkError('POSTGRES_SLOT_LOST', `the slot ${name} was invalidated: ${why}`, {
+      remedy: `Drop it (${drop}), or let \`tidemark source resync NAME\` do that: a \`gap\` is recorded and the tables are copied again. ${avoid}`,
     });
   }
   if (position !== null && slot.confirmed !== null && slot.confirmed > position) {
@@ -89,10 +89,28 @@ export function slotFault(slot: SlotState, database: string, position: Lsn | nul
   return null;
 }
 
+/** Why a slot was invalidated, and what keeps it from happening again. @param reason as the server says it; null: an older one, which does not */
+function causeOf(reason: string | null): { readonly why: string; readonly avoid: string } {
+  switch (reason) {
+    case null:
+    case 'wal_removed':
+      return { why: 'WAL that it needs was removed', avoid: 'A larger `max_slot_wal_keep_size`, or -1, keeps WAL for longer.' };
+    case 'idle_timeout':
+      return { why: 'nobody read from it for longer than `idle_replication_slot_timeout`', avoid: '`idle_replication_slot_timeout = 0` lets the hub be away.' };
+    case 'wal_level_insufficient':
+      return { why: 'the primary stopped writing logical WAL', avoid: 'Keep `wal_level = logical` at the primary.' };
+    case 'rows_removed':
+    case 'conflict with recovery':
+      return { why: 'the primary removed catalog rows that it needs', avoid: '`hot_standby_feedback = on` and a physical slot for the standby keep them.' };
+    default:
+      return { why: reason.replaceAll('_', ' '), avoid: '' };
+  }
+}
+
 /**
  * Makes the slot. Waits at the server until every transaction that was running has ended. On 17 and newer a slot can be
  * kept in step on standbys.
- * @throws TidemarkError `POSTGRES_SLOT_LIMIT`, `POSTGRES_WAL_LEVEL`, `POSTGRES_ACCESS`
+ * @throws TidemarkError `POSTGRES_SLOT_LIMIT`, `POSTGRES_WAL_LEVEL`, `POSTGRES_STANDBY`, `POSTGRES_ACCESS`
  */
 export async function createSlot(session: Session, name: string, failover: boolean): Promise<void> {
   const sql = failover && session.version >= 170_000
@@ -103,11 +121,17 @@ export async function createSlot(session: Session, name: string, failover: boole
   } catch (error) {
     // 55000: wal_level is too low. 42710: somebody made it at the same moment.
     if (sqlState(error) === '42710') return;
-    if (sqlState(error) === '55000') {
+    if (sqlState(error) === '55000' || sqlState(error) === '0A000') {
+      if (session.inRecovery) throw standbyRefusal(session.version, error);
       throw new TidemarkError('POSTGRES_WAL_LEVEL', error instanceof Error ? error.message : 'logical decoding is not possible', { cause: error });
     }
     throw postgresError(error);
   }
+}
+
+function standbyRefusal(version: number, cause: unknown): TidemarkError {
+  const why = version < 160_000 ? 'it is older than PostgreSQL 16' : cause instanceof Error ? cause.message : 'logical decoding is not possible';
+  return new TidemarkError('POSTGRES_STANDBY', `changes cannot be read from this standby: ${why}`, { cause });
 }
 
 /** A connection that was closed a moment ago is still known to the server. */

@@ -30,6 +30,16 @@ export const POSTGRES_ERRORS = {
     remedy: 'Use PostgreSQL 13 or newer as the source.',
     retry: 'operator',
   },
+  POSTGRES_POOLER: {
+    means: 'The address leads to a connection pooler (PgBouncer, for instance), which refuses or drops the settings of a session; replication needs the server itself.',
+    remedy: 'Use the address of the server, not of the pooler: usually the same host with port 5432.',
+    retry: 'operator',
+  },
+  POSTGRES_STANDBY: {
+    means: 'The server is a standby from which changes cannot be read: it is older than PostgreSQL 16, or its primary does not write logical WAL.',
+    remedy: 'Use the address of the primary, or add `target_session_attrs=primary` and every host to the address.',
+    retry: 'operator',
+  },
   POSTGRES_WAL_LEVEL: {
     means: 'The server does not write the WAL that logical decoding needs.',
     remedy: '`ALTER SYSTEM SET wal_level = logical`, then restart the server.',

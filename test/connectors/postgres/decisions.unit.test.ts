@@ -84,6 +84,13 @@ describe('a slot', () => {
   ])('that is %s', (_name, change, position, code) => {
     expect(slotFault({ ...good, ...change }, 'shop', position)?.code ?? null).toBe(code);
   });
+
+  it.each([
+    ['wal_removed', 'max_slot_wal_keep_size'], ['idle_timeout', 'idle_replication_slot_timeout'], ['wal_level_insufficient', 'wal_level'],
+    ['rows_removed', 'hot_standby_feedback'], ['conflict with recovery', 'hot_standby_feedback'],
+  ])('that was invalidated for %s says what keeps it from happening again', (invalidation, setting) => {
+    expect(slotFault({ ...good, invalidation }, 'shop', 500)?.remedy).toContain(setting);
+  });
 });
 
 describe('the server', () => {

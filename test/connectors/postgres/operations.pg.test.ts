@@ -137,6 +137,20 @@ describe('a slot', () => {
     );
     expect(await it.test.connector.check(NEVER)).toContainEqual(expect.objectContaining({ severity: 'warning', code: 'slot-wal-limit' }));
   });
+
+  it('that nobody read for too long is named with the setting that took it', async () => {
+    await using other = await startPostgres({ settings: { idle_replication_slot_timeout: '1s' } });
+    await using it = await Captured.begin(other, TABLE);
+    await it.test.stop();
+    await eventually(async () => {
+      await it.source.query('CHECKPOINT');
+      return (await it.source.query(`SELECT 1 FROM pg_replication_slots WHERE invalidation_reason = 'idle_timeout'`)).length > 0;
+    }, 'the slot to be invalidated');
+    await expect(it.test.connector.prepare(it.test.start, NEVER)).rejects.toThrow(
+      expect.objectContaining({ code: 'POSTGRES_SLOT_LOST', message: containing('idle_replication_slot_timeout'), remedy: containing('source resync') }),
+    );
+    expect(await it.test.connector.check(NEVER)).toContainEqual(expect.objectContaining({ severity: 'warning', code: 'slot-idle-limit' }));
+  });
 });
 
 describe('the server', () => {
