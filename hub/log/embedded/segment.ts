@@ -41,7 +41,7 @@
  *
  * # Crash cases
  *
- * Each has a test of its number (test/hub/log/embedded/crash-cases.unit.test.ts).
+ * Each has a test of its number (test/hub/log/embedded/crash-cases.unit.test.ts, large-transaction.unit.test.ts).
  *
  *  1. Killed between batches: everything is there. The tail that nobody has named durable is written again in place
  *     and synced before anyone is told of it (a failed sync may have left it in memory only).
