@@ -73,9 +73,13 @@ export class CatalogWatch {
     return this.#known.get(oid)?.sequence ?? 0;
   }
 
-  /** Reads one table for a Relation message, and the names of types that only the message knows. */
-  read(relation: Relation): Promise<TableReading> {
+  /**
+   * Reads one table for a Relation message, and the names of types that only the message knows.
+   * @param xid the transaction that the message came in, of 64 bits
+   */
+  read(relation: Relation, xid: number): Promise<TableReading> {
     return this.#alone(async () => {
+      await awaitVisible(this.#session, xid);
       const namesake = this.#tracker.tables.byName(`${relation.namespace}.${relation.name}`);
       const oids = [relation.oid, ...(namesake === null ? [] : [namesake.oid])];
       const reading = await this.#catalog.read(this.#session, oids);
@@ -196,5 +200,21 @@ export class CatalogWatch {
     if (this.#session.inRecovery) return;
     const added = await ensurePublication(this.#session, this.#catalog.publication, selected.filter(isCapturable));
     for (const table of added) this.#logger.log('info', 'table.published', { table: tableName(table) });
+  }
+}
+
+/** A commit waits for standbys before it is visible, and may wait for one that is not there. */
+const LOOKS_FOR_COMMIT = 200;
+const LOOK_AGAIN_SECONDS = 0.005;
+
+/**
+ * A commit is in the WAL, and with us, before it is visible: a catalog read meanwhile would not have the change of shape
+ * that the message tells of. Waits about a second at most; what is read then may want a re-copy.
+ */
+async function awaitVisible(session: Session, xid: number): Promise<void> {
+  for (let look = 0; look < LOOKS_FOR_COMMIT; look++) {
+    const [row] = await session.query('SELECT pg_visible_in_snapshot($1::text::xid8, pg_current_snapshot()) AS visible', [String(xid)]);
+    if (row?.['visible'] === 't') return;
+    await session.query(`SELECT pg_sleep(${LOOK_AGAIN_SECONDS})`);
   }
 }

@@ -57,6 +57,11 @@ export class PgoutputDecoder {
   }
 
   /** Between Begin and Commit. */
+  /** Of the transaction that is open, or was last; 32 bits, 0 before the first. */
+  get xid(): number {
+    return this.#xid;
+  }
+
   get inTransaction(): boolean {
     return this.#inTransaction;
   }

@@ -242,7 +242,7 @@ class LiveStream implements IntakeHost {
       const { route, records } = this.#tracker.resolve(relation, known);
       return this.#routed(route, records);
     }
-    this.#watch.read(relation).then(
+    this.#watch.read(relation, this.#xids.widen(this.intake.decoder.xid)).then(
       (reading) => {
         const { route, records } = this.#tracker.resolve(relation, reading);
         this.intake.resolve(this.#routed(route, records));

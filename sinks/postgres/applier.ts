@@ -130,7 +130,8 @@ export class Applier implements AsyncDisposable {
     accepted.resolve();
     this.#waiting.push(durable);
     const { session, watchdog } = this.#parts;
-    await watchdog.during(session, () => (rows === null ? this.#runSteps(batch, place) : this.#run(rows)));
+    // Steps are watched one by one: thousands of them take longer than the watchdog has patience for one answer.
+    await (rows === null ? this.#runSteps(batch, place) : watchdog.during(session, () => this.#run(rows)));
     const committed = place.commits ? this.#waiting.splice(0) : [];
     turn.ran.resolve();
     if (committed.length === 0) return;
@@ -182,11 +183,11 @@ export class Applier implements AsyncDisposable {
 
   /** Steps of every kind, one after the other, in one transaction. */
   async #runSteps(batch: SinkBatch, place: Place): Promise<void> {
-    const { session, side } = this.#parts;
+    const { session, side, watchdog } = this.#parts;
     for (const step of batch.steps) if (step.kind === 'schema') await addEnumLabels(side.client, step.after);
-    await this.#run(prepareRows(session, [], [], { begin: place.begins, move: place.move, commit: false }, this.#optimism));
-    for (const step of batch.steps) await this.#runStep(step);
-    if (place.commits) await session.client.query('COMMIT');
+    await watchdog.during(session, () => this.#run(prepareRows(session, [], [], { begin: place.begins, move: place.move, commit: false }, this.#optimism)));
+    for (const step of batch.steps) await watchdog.during(session, () => this.#runStep(step));
+    if (place.commits) await watchdog.during(session, () => session.client.query('COMMIT'));
   }
 
   async #runStep(step: SinkStep): Promise<void> {
