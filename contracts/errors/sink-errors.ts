@@ -7,7 +7,7 @@ export const SINK_ERRORS = {
   },
   SINK_FENCED: {
     means: 'Another hub has taken the sink over. This hub has stopped writing to it and has lost nothing.',
-    remedy: 'Let one hub own the sink: remove it from the other, or stop the other and run `tidemark sink resume`.',
+    remedy: 'Let one hub own the sink: remove it from the other, or stop the other and run `tidemark sink retry`.',
     retry: 'operator',
   },
   SINK_FOREIGN: {
@@ -102,7 +102,7 @@ export const SINK_ERRORS = {
   },
   REPLICA_TYPE: {
     means: 'A column has a type that the replica does not know and that cannot be created from the log (most often of an extension).',
-    remedy: 'Create the extension or the type at the replica, then run `tidemark sink resume`.',
+    remedy: 'Create the extension or the type at the replica, then run `tidemark sink retry`.',
     retry: 'operator',
   },
   REPLICA_STATEMENT: {

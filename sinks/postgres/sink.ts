@@ -53,7 +53,7 @@ export class PostgresSink implements Sink {
       const { logId, epoch, offset, position, fence } = opened;
       return isFresh(opened) ? null : { logId, epoch, offset, position, fence };
     } catch (error) {
-      throw sinkError(error, { sink: this.#config.name });
+      throw this.#noted(sinkError(error, { sink: this.#config.name }));
     }
   }
 
@@ -63,7 +63,15 @@ export class PostgresSink implements Sink {
       refusal.catch(() => undefined);
       return { accepted: refusal, durable: refusal };
     }
-    return this.#applier.apply(batch, signal);
+    const applying = this.#applier.apply(batch, signal);
+    applying.durable.catch((error: unknown) => this.#noted(sinkError(error)));
+    return applying;
+  }
+
+  /** Who is told that another hub owns the sink comes back only when somebody decides so: the next opening takes it over. */
+  #noted(error: TidemarkError): TidemarkError {
+    if (error.code === 'SINK_FENCED') this.#fence = 0;
+    return error;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

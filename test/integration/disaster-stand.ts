@@ -7,6 +7,7 @@ import type { HubStatus, SinkStatusView, SourceStatusView } from '../../hub/serv
 import { compareDatabases } from '../fixtures/compare-databases.ts';
 import type { PostgresServer } from '../fixtures/embedded-postgres.ts';
 import { type HubProcess, startHubProcess, writeHubConfig } from '../fixtures/hub-process.ts';
+import { mountSmallDisk, type SmallDisk } from '../fixtures/small-disk.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../fixtures/temp.ts';
 
 const main = resolve(import.meta.dirname, '../../hub/cli/main.ts');
@@ -29,6 +30,8 @@ export interface StandOptions {
   readonly replicaUrl?: (database: string) => string;
   readonly hub?: Readonly<Record<string, unknown>>;
   readonly sourceOptions?: Readonly<Record<string, unknown>>;
+  /** The hub's folder is a disk of its own of so many bytes, where there is the right to mount one. */
+  readonly diskBytes?: number;
 }
 
 let stands = 0;
@@ -40,6 +43,7 @@ let stands = 0;
 export class DisasterStand implements AsyncDisposable {
   readonly source: PostgresServer;
   readonly replica: PostgresServer;
+  readonly disk: SmallDisk | null;
   readonly name = `d${++stands}`;
   readonly #calm: PostgresServer;
   readonly #folder: TemporaryDirectory;
@@ -49,7 +53,8 @@ export class DisasterStand implements AsyncDisposable {
   /** Tables count as copied from beyond this offset. */
   #gapAfter = 0;
 
-  private constructor(options: StandOptions, folder: TemporaryDirectory) {
+  private constructor(options: StandOptions, folder: TemporaryDirectory, disk: SmallDisk | null) {
+    this.disk = disk;
     this.source = options.source;
     this.replica = options.replica;
     this.#calm = options.calm;
@@ -71,7 +76,9 @@ export class DisasterStand implements AsyncDisposable {
 
   /** Two tables at the source, copied; the hub runs. */
   static async begin(options: StandOptions): Promise<DisasterStand> {
-    const stand = new DisasterStand(options, await temporaryDirectory('disaster'));
+    const folder = await temporaryDirectory('disaster');
+    const disk = options.diskBytes === undefined ? null : await mountSmallDisk(join(folder.path, 'data'), options.diskBytes);
+    const stand = new DisasterStand(options, folder, disk);
     await Promise.all([
       stand.source.query(`CREATE DATABASE ${stand.sourceDatabase}`),
       stand.replica.query(`CREATE DATABASE ${stand.replicaDatabase}`),
@@ -182,6 +189,11 @@ export class DisasterStand implements AsyncDisposable {
     expect(await this.command('source', 'resync', 'shop')).toMatchObject({ code: 0, stderr: '' });
   }
 
+  /** What the error of a sink that has diverged asks for, at the sink of the calm source. */
+  async emptyCalm(): Promise<void> {
+    await this.#calm.query("TRUNCATE ticks; DELETE FROM tidemark.checkpoint WHERE sink = 'calm-copy'", [], this.calmCopyDatabase);
+  }
+
   /** Everything is well, and the replica has what the source has. */
   async expectEqual(source = this.source, replica = this.replica): Promise<void> {
     await this.hub.until('source and sink are well', (status) => this.#isWell(status), LIMIT_MS);
@@ -227,6 +239,7 @@ export class DisasterStand implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#hub?.[Symbol.asyncDispose]();
+    await this.disk?.[Symbol.asyncDispose]();
     await this.#folder[Symbol.asyncDispose]();
   }
 }
@@ -245,6 +258,23 @@ export async function fileCopy(server: PostgresServer): Promise<{ restore(): Pro
       await rename(copy, server.dataDir);
     },
   };
+}
+
+/** `standby`, with whatever it had replaced, follows `primary` by a physical slot of its name. Both run. */
+export async function follow(standby: PostgresServer, primary: PostgresServer): Promise<void> {
+  await primary.query("SELECT pg_create_physical_replication_slot('standby')");
+  await Promise.all([primary.stop('fast'), standby.stop('fast')]);
+  await rm(standby.dataDir, { recursive: true });
+  await cp(primary.dataDir, standby.dataDir, { recursive: true });
+  await own(standby, standby.dataDir);
+  const settings = [
+    `primary_conninfo = 'host=127.0.0.1 port=${primary.port} user=postgres dbname=postgres'`,
+    "primary_slot_name = 'standby'", 'hot_standby_feedback = on', 'sync_replication_slots = on',
+  ];
+  await standby.addFile('postgresql.auto.conf', `${settings.join('\n')}\n`);
+  await standby.addFile('standby.signal', '');
+  await primary.start();
+  await standby.start();
 }
 
 async function own(server: PostgresServer, directory: string): Promise<void> {
