@@ -12,7 +12,7 @@ import { Copies } from './pipeline/source/copy/copies.ts';
 import { SinkPipeline } from './pipeline/sink/sink-pipeline.ts';
 import { SinkTables } from './pipeline/sink/sink-tables.ts';
 import { SourcePipeline } from './pipeline/source/source-pipeline.ts';
-import { Supervisor } from './pipeline/supervisor.ts';
+import { Supervisor, type Supervised } from './pipeline/supervisor.ts';
 import { WholeRows } from './pipeline/source/whole-rows/whole-rows.ts';
 import { positionPrinter } from './print-position.ts';
 import { sameConfig } from './same-config.ts';
@@ -91,9 +91,9 @@ export class Hub implements HubService, AsyncDisposable {
       return await pipeline.reached(offset, signal);
     } catch (failure) {
       if (!signal.aborted) throw failure;
-      const { offset } = pipeline.status();
+      const { offset, state } = pipeline.status();
       const wanted = 'offset' in target ? `offset ${target.offset}` : target.position;
-      throw new TidemarkError('WAIT_TIMEOUT', `the sink stands at ${offset} and has not reached ${wanted}`, { where: { sink, offset } });
+      throw new TidemarkError('WAIT_TIMEOUT', `the sink is ${state} at offset ${offset} and has not been seen at ${wanted}`, { where: { sink, offset } });
     }
   }
 
@@ -147,9 +147,11 @@ export class Hub implements HubService, AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    await this.#changing;
     try {
+      // A reload under way may itself wait for a part that does not end: it opens nothing more, and neither waits for the other.
+      const closed = await Promise.allSettled([this.#supervisor[Symbol.asyncDispose](), this.#changing]);
       await this.#supervisor[Symbol.asyncDispose]();
+      for (const each of closed) if (each.status === 'rejected') throw each.reason;
     } finally {
       await this.engine[Symbol.asyncDispose]();
     }
@@ -161,32 +163,31 @@ export class Hub implements HubService, AsyncDisposable {
     this.#config = config;
     for (const name of this.#unopenedSinks.keys()) if (!config.sinks.has(name)) this.#unopenedSinks.delete(name);
     for (const name of this.#unopenedSources.keys()) if (!config.sources.has(name)) this.#unopenedSources.delete(name);
-    for (const [name, pipeline] of this.#sinks) {
-      const wanted = config.sinks.get(name);
-      const source = config.sources.get(pipeline.config.from);
-      if (wanted !== undefined && sameConfig(wanted, pipeline.config) && source !== undefined) continue;
-      this.#sinks.delete(name);
-      await this.#supervisor.remove(pipeline);
-      if (wanted === undefined) done.push(`sink ${name} removed`);
-    }
-    for (const [name, pipeline] of this.#sources) {
-      const wanted = config.sources.get(name);
-      if (wanted !== undefined && sameConfig(wanted, pipeline.config)) continue;
-      this.#sources.delete(name);
-      await this.#supervisor.remove(pipeline);
-      if (wanted === undefined) done.push(`source ${name} removed (its log stays)`);
-    }
+    const isSame = (pipeline: SinkPipeline): boolean =>
+      sameConfig(config.sinks.get(pipeline.config.name), pipeline.config) && config.sources.has(pipeline.config.from);
+    const sinks = [...this.#sinks].filter(([, pipeline]) => !isSame(pipeline));
+    await this.#removeAll(sinks, this.#sinks);
+    for (const [name] of sinks) if (!config.sinks.has(name)) done.push(`sink ${name} removed`);
+    const sources = [...this.#sources].filter(([name, pipeline]) => !sameConfig(config.sources.get(name), pipeline.config));
+    await this.#removeAll(sources, this.#sources);
+    for (const [name] of sources) if (!config.sources.has(name)) done.push(`source ${name} removed (its log stays)`);
     for (const [name, source] of config.sources) {
-      if (this.#sources.has(name)) continue;
+      if (this.#sources.has(name) || this.#closing !== null) continue;
       await this.#openSource(source);
       done.push(`source ${name} ${before.sources.has(name) ? 'changed' : 'added'}`);
     }
     for (const [name, sink] of config.sinks) {
-      if (this.#sinks.has(name)) continue;
+      if (this.#sinks.has(name) || this.#closing !== null) continue;
       await this.#openSink(sink);
       done.push(`sink ${name} ${before.sinks.has(name) ? 'changed' : 'added'}`);
     }
     return done;
+  }
+
+  /** All at once: one that does not end in its time holds nobody up. */
+  async #removeAll<T extends Supervised>(gone: readonly (readonly [string, T])[], from: Map<string, T>): Promise<void> {
+    for (const [name] of gone) from.delete(name);
+    await Promise.all(gone.map(([, pipeline]) => this.#supervisor.remove(pipeline)));
   }
 
   /** A source that cannot be opened shows in the status; a configuration that names nothing is refused. */

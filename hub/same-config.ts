@@ -1,8 +1,8 @@
 import type { SinkConfig, SourceConfig } from '../contracts/config.ts';
 
-/** True when two configurations of a source, or of a sink, ask for the same: functions in them follow from the rest. */
-export function sameConfig<C extends SourceConfig | SinkConfig>(a: C, b: C): boolean {
-  return canonical(a) === canonical(b);
+/** True when two configurations of a source, or of a sink, are there and ask for the same: functions in them follow from the rest. */
+export function sameConfig<C extends SourceConfig | SinkConfig>(a: C | undefined, b: C | undefined): boolean {
+  return a !== undefined && b !== undefined && canonical(a) === canonical(b);
 }
 
 function canonical(config: SourceConfig | SinkConfig): string {

@@ -96,7 +96,7 @@ export const HUB_ERRORS = {
     retry: 'operator',
   },
   WHOLE_ROW_MISSING: {
-    means: 'The source left out a large column that did not change, and the log has no earlier image of that row to fill it in from.',
+    means: 'The source left out a large column that did not change, and the log has no earlier image of that row to fill it in from. The table has stopped; its rows that cannot be made whole are not given to any sink.',
     remedy: 'Copy the table again: `tidemark source recopy SOURCE TABLE`. REPLICA IDENTITY FULL on the table avoids the look-up altogether.',
     retry: 'operator',
   },
@@ -136,7 +136,7 @@ export const HUB_ERRORS = {
     retry: 'operator',
   },
   DEAD_LETTER_IMPOSSIBLE: {
-    means: 'A sink refuses data that cannot be put aside as single rows: of a keyless table, with a schema change, or in a very large transaction.',
+    means: 'A sink refuses data that cannot be put aside as single rows: of a table without a key, a change of schema, or in a transaction larger than memory.',
     remedy: 'Mend what the message names at the source or at the sink, then `tidemark sink retry NAME`.',
     retry: 'operator',
   },

@@ -35,6 +35,8 @@ export class Part {
   #attempt = 0;
   #life: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
   #wake = new AbortController();
+  #startsAgain = false;
+  #closed = false;
   readonly #failures = new Waiters<TidemarkError>();
 
   constructor(name: string, work: Work, runtime: Runtime) {
@@ -57,9 +59,13 @@ export class Part {
     return this.#failedAt;
   }
 
-  /** Begins, if it is not at work. */
+  /** Begins, if it is not at work; one that is being stopped begins again afterwards: what was asked last counts. */
   start(): void {
-    if (this.#life !== null) return;
+    if (this.#closed) return;
+    if (this.#life !== null) {
+      this.#startsAgain = this.#life.stop.signal.aborted;
+      return;
+    }
     const stop = new AbortController();
     this.#attempt = 0;
     this.#state = 'starting';
@@ -75,6 +81,7 @@ export class Part {
   /** Resolves when it has stopped at its next boundary. */
   async pause(): Promise<void> {
     await this.stop();
+    if (this.#life !== null || this.#closed) return;
     this.#state = 'paused';
     this.#error = null;
   }
@@ -99,11 +106,23 @@ export class Part {
     }
   }
 
+  /** Resolves when it has stopped at its next boundary; it may be started again, also meanwhile. */
   async stop(): Promise<void> {
     const life = this.#life;
+    this.#startsAgain = false;
     life?.stop.abort(new Error(`${this.name} is stopped`));
     await life?.done;
+    if (this.#life !== null) return;
     this.#state = 'stopped';
+    if (!this.#startsAgain) return;
+    this.#startsAgain = false;
+    this.start();
+  }
+
+  /** Stops for good: whoever asks it to start afterwards comes too late. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.stop();
   }
 
   async #run(signal: AbortSignal): Promise<void> {

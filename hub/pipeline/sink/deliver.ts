@@ -11,6 +11,7 @@ import type { PrintPosition } from '../../print-position.ts';
 import { keysOf } from './batch-keys.ts';
 import { Delivery } from './delivery.ts';
 import { openSink, type DeliveryStart } from './delivery-plan.ts';
+import type { FoldStart } from './fold.ts';
 import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts';
 import type { Work } from '../part.ts';
 import { Sift } from './sift.ts';
@@ -97,6 +98,11 @@ export class Deliver implements Work {
   async reached(offset: Offset, signal: AbortSignal): Promise<Offset> {
     if (this.#offset >= offset && !this.#rebuilding && this.#delivery !== null) return this.#offset;
     return this.#reached.wait((at) => at >= offset, signal);
+  }
+
+  /** Ends every wait. To be called when no life will run any more. */
+  close(): void {
+    this.#reached.failAll(new TidemarkError('ABORTED', 'the sink is closed', { where: { sink: this.#parts.config.name } }));
   }
 
   /** Tries the open dead letters again with what their keys are now: at once, or when the sink is delivered to again. */
@@ -195,7 +201,11 @@ export class Deliver implements Work {
   async #run(errand: Errand, start: DeliveryStart, signal: AbortSignal): Promise<void> {
     const { sink, log, config, letters, runtime, printPosition } = this.#parts;
     const refused = config.onError === 'stop' ? 'name' : 'set-aside';
-    const sift = new Sift({ sink, log, letters, printPosition, refused, selects: config.tables, clock: runtime.clock }, signal);
+    const onProgress = ({ after, position, commitTime }: FoldStart): void => {
+      this.#place = { position, commitTime };
+      this.#moveTo(after);
+    };
+    const sift = new Sift({ sink, log, letters, printPosition, refused, onProgress, selects: config.tables, clock: runtime.clock }, signal);
     if (errand.kind === 'retry-letters') await sift.retry(start);
     else if (errand.batch.endsOpen) throw inParts(errand.refusal, errand.batch, refused, printPosition);
     else if (start.after < errand.batch.to) await sift.over(start, errand.batch.to);

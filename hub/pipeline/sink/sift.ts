@@ -24,6 +24,8 @@ export interface SiftParts {
   readonly printPosition: PrintPosition;
   /** What is done with the rows that the sink refuses: set aside, or the first of them is named in an error. */
   readonly refused: 'set-aside' | 'name';
+  /** The sink has applied everything up to there. */
+  readonly onProgress: (at: FoldStart) => void;
 }
 
 /** One row of a folded batch. */
@@ -74,7 +76,7 @@ export class Sift {
     if (last === undefined || last <= start.after) return start;
     const batch = await this.#folded(start, last);
     const error = await this.#refusal(batch);
-    if (error === null) return { after: batch.to, position: batch.position, commitTime: batch.commitTime };
+    if (error === null) return this.#applied(batch);
     if (ends.length === 1) return this.#overOne(batch, error);
     const middle = ends.length >> 1;
     const between = await this.#overTransactions(start, ends.slice(0, middle));
@@ -92,9 +94,15 @@ export class Sift {
     const bad = new Set(refused.map(({ piece }) => piece.ref));
     const left = await this.#refusal({ ...batch, steps: stepsWith(batch, (ref) => !bad.has(ref), true) });
     if (left !== null) throw this.#impossible(batch, left);
-    const start = { after: batch.to, position: batch.position, commitTime: batch.commitTime };
+    const start = this.#applied(batch);
     await this.#tryAgain(start, letters);
     return start;
+  }
+
+  #applied({ to, position, commitTime }: SinkBatch): FoldStart {
+    const at = { after: to, position, commitTime };
+    this.#parts.onProgress(at);
+    return at;
   }
 
   /** Those of `pieces` that the sink refuses also when they come alone, after the changes of schema of their transaction. */

@@ -80,10 +80,11 @@ export class SinkPipeline implements Supervised {
   }
 
   stop(): Promise<void> {
-    return this.#part.stop();
+    return this.#part.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#deliver.close();
     await this.sink[Symbol.asyncDispose]();
   }
 

@@ -90,7 +90,7 @@ export class SourcePipeline implements Supervised {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#watch.stop(), this.#part.stop()]);
+    await Promise.all([this.#watch.stop(), this.#part.close()]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
