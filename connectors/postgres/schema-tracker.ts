@@ -85,8 +85,6 @@ export class SchemaTracker {
     }
     const shape = this.#shape(relation, tracked, reading);
     switch (shape.kind) {
-      case 'behind':
-        return { route: passedOver(relation), records: [] };
       case 'no-identity':
         return { route: passedOver(relation), records: this.#stop(tracked, 'POSTGRES_IDENTITY', 'nothing identifies its rows any more', false) };
       case 'unclear':

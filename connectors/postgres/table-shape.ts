@@ -32,8 +32,6 @@ export interface ShapeWitnesses {
 export type Shape =
   /** Rows go into the log under `schema` (table id and version are the log's, or 0 for a new table or generation). */
   | { readonly kind: 'rows'; readonly schema: TableSchema; readonly plan: RowPlan; readonly generation: boolean; readonly numbers: readonly number[] }
-  /** The rows are of a generation before the log's: its copy sees them. */
-  | { readonly kind: 'behind' }
   /** Nothing identifies the rows. */
   | { readonly kind: 'no-identity' }
   /** The columns cannot be told apart. */
@@ -46,8 +44,8 @@ export function shapeOf(witnesses: ShapeWitnesses): Shape {
   const columns = mergedColumns(witnesses, numbers);
   const key = keyOf(witnesses, numbers);
   if (key === null) return { kind: 'no-identity' };
+  // Another key is another generation, also where the catalog has the log's key by now: it was changed and changed back.
   const sameKey = logged === null || sameSet(key.numbers, keyNumbers(logged));
-  if (!sameKey && table !== null && isAhead(table, logged, key.numbers)) return { kind: 'behind' };
   const keyIndexes = key.numbers.map((number) => columns.findIndex((column) => column.number === number));
   if (keyIndexes.includes(-1)) {
     throw new TidemarkError('POSTGRES_COLUMN_RULE', `a key column of ${tableName(relation)} is left out`, { where: { table: tableName(relation) } });
@@ -194,12 +192,6 @@ function keyOf({ relation, table, logged }: ShapeWitnesses, numbers: readonly nu
 function keyKind(numbers: readonly number[], table: SourceTable | null, logged: TableSchema | null): KeyKind {
   if (table === null) return logged?.keyKind === 'primary' ? 'primary' : 'identity';
   return sameSet(numbers, table.primaryKey) ? 'primary' : 'identity';
-}
-
-/** The log's key is the catalog's of now, and the tuple's is another: the tuple is older. */
-function isAhead(table: SourceTable, logged: TableSchema, key: readonly number[]): boolean {
-  const now = identityOf(table);
-  return now !== null && sameSet(now.numbers, keyNumbers(logged)) && !sameSet(now.numbers, key);
 }
 
 export function keyNumbers(schema: TableSchema): number[] {
