@@ -1,11 +1,14 @@
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startPostgres, type PostgresServer } from '../fixtures/embedded-postgres.ts';
 import { startHubProcess } from '../fixtures/hub-process.ts';
 import { temporaryDirectory } from '../fixtures/temp.ts';
 import { DisasterStand } from './disaster-stand.ts';
+
+// Processes start and servers restart: on a busy machine that takes its time.
+vi.setConfig({ testTimeout: 120_000 });
 
 let server: PostgresServer;
 

@@ -1,7 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startPostgres, type PostgresServer } from '../fixtures/embedded-postgres.ts';
 import { startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { DisasterStand, fileCopy } from './disaster-stand.ts';
+
+// Processes start and servers restart: on a busy machine that takes its time.
+vi.setConfig({ testTimeout: 120_000 });
 
 let server: PostgresServer;
 
