@@ -38,8 +38,8 @@ export async function fingerprint(server: PostgresServer, database: string, tabl
   return `${row?.rows} rows, sum ${row?.sum}`;
 }
 
-export async function mustBeEqual(source: PostgresServer, from: string, replica: PostgresServer, to: string): Promise<void> {
-  const [wanted, got] = [await fingerprint(source, from), await fingerprint(replica, to)];
+export async function mustBeEqual(source: PostgresServer, from: string, replica: PostgresServer, to: string, table = 'bench'): Promise<void> {
+  const [wanted, got] = [await fingerprint(source, from, table), await fingerprint(replica, to, table)];
   if (wanted !== got) throw new Error(`the replica ${to} differs: ${got} instead of ${wanted}`);
 }
 
