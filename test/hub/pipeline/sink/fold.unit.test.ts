@@ -323,34 +323,6 @@ describe('Fold', () => {
       { numRuns: 400 },
     );
   });
-
-  it('folds 900,000 changes of 100,000 keys well within a second', () => {
-    const { builder, catalog, offset } = begun();
-    const batches: ChangeBatch[] = [];
-    const image = buildImage(['1', 'x'.repeat(120)]);
-    let base = offset + 1;
-    for (let n = 0; n < 900_000; n++) {
-      if (!builder.inTransaction) builder.begin('source', n, n);
-      builder.record(Op.update, 0, 1 + (n % 2), 1, buildKey([String((n * 7919) % 100_000)]), NONE, image);
-      if (n % 90 === 89) builder.commit(POSITION);
-      if (builder.length < 1_000_000 && n < 899_999) continue;
-      const batch = builder.take().placedAt(base);
-      base += batch.count;
-      batches.push(batch);
-    }
-    const fold = foldOf(catalog, offset, { wholeTransactions: true, maxKeys: 50_000, maxBytes: 16 << 20 });
-    let records = 0;
-    const started = performance.now();
-    for (const batch of batches) {
-      fold.feed(batch);
-      while (!fold.run()) records += take(fold).records;
-    }
-    records += take(fold).records;
-    const elapsed = performance.now() - started;
-    expect(records).toBe(900_000);
-    expect(elapsed).toBeLessThan(2000);
-    console.log(`900,000 records folded in ${Math.round(elapsed)} ms`);
-  });
 });
 
 /** Two keyed tables and one bag, changed one record at a time (the source) or by folded batches (the sink). */
