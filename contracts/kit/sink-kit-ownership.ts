@@ -1,7 +1,8 @@
 /** Cases about the checkpoint and who owns it, failures, and what becomes durable when. */
 import { deepStrictEqual, ok, rejects, strictEqual } from 'node:assert/strict';
+import type { SinkBatch } from '../sink.ts';
 import { failAfterWork } from './sink-faults.ts';
-import type { ModelChanges } from './sink-kit-changes.ts';
+import { ModelChanges } from './sink-kit-changes.ts';
 import { isError, refused, sorted, type Stand, takesParts } from './sink-kit-stand.ts';
 import { SinkModel } from './sink-model.ts';
 
@@ -177,6 +178,43 @@ export async function parts(stand: Stand): Promise<void> {
   await stand.compare('the whole transaction');
   await endWithoutRecords(stand, things);
   await cutBetweenParts(stand, things, before);
+}
+
+/** The rest of a transaction does not come: its parts are given up when the signal aborts, and when the sink is closed. */
+export async function partsGivenUp(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  await stand.apply();
+  const { offset } = stand.model;
+  const end = new AbortController();
+  const { waits, model } = await openParts(stand, end.signal);
+  end.abort(new Error('the rest does not come'));
+  for (const each of await Promise.allSettled(waits)) strictEqual(each.status, 'rejected');
+  strictEqual((await stand.open())?.offset, offset);
+  const again = model.map((batch) => stand.sink.apply(batch, stand.signal));
+  for (const { accepted } of again) await accepted;
+  const settled = Promise.allSettled(again.map(({ durable }) => durable));
+  await stand.sink[Symbol.asyncDispose]();
+  for (const each of await settled) strictEqual(each.status, 'rejected');
+  strictEqual((await stand.open(stand.another()))?.offset, offset);
+  deepStrictEqual(await stand.place.rows(things.table.schema), []);
+}
+
+/** Two parts of a transaction, the first of which has been applied. */
+async function openParts(stand: Stand, signal: AbortSignal): Promise<{ waits: Promise<number>[]; model: SinkBatch[] }> {
+  const [table] = stand.model.tables;
+  ok(table !== undefined);
+  const waits: Promise<number>[] = [];
+  const model: SinkBatch[] = [];
+  for (let part = 0; part < 2; part++) {
+    new ModelChanges(stand.model, table).put(part, 'never ends');
+    const batch = stand.model.batch(true);
+    const { accepted, durable } = stand.sink.apply(batch, signal);
+    model.push(batch);
+    waits.push(durable);
+    await accepted;
+  }
+  return { waits, model };
 }
 
 /** The last part held the transaction's last record: what ends it holds nothing and stands at the same offset. */

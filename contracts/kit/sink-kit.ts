@@ -8,7 +8,7 @@ import {
   truncated, swappedKeys, swappedUnique, alteredColumns, newGeneration, copied, bag, randomChanges,
 } from './sink-kit-data.ts';
 import {
-  emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts,
+  emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp,
 } from './sink-kit-ownership.ts';
 import { type KitCase, onStand, type SinkKitTarget, type Stand, takesParts } from './sink-kit-stand.ts';
 
@@ -49,6 +49,10 @@ function conditionalCases(target: SinkKitTarget): KitCase[] {
     {
       name: 'parts of one transaction become visible together (where the sink takes whole transactions)',
       run: () => onStand(target, async (stand) => (takesParts(stand.sink) ? parts(stand) : undefined)),
+    },
+    {
+      name: 'parts of a transaction whose end does not come are given up (where the sink takes whole transactions)',
+      run: () => onStand(target, async (stand) => (takesParts(stand.sink) ? partsGivenUp(stand) : undefined)),
     },
   ];
 }

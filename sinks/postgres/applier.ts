@@ -94,6 +94,9 @@ export class Applier implements AsyncDisposable {
     const before = this.#last;
     this.#last = turn;
     for (const { promise } of [turn.encoded, turn.ran, accepted, durable]) promise.catch(() => undefined);
+    const giveUp = (): void => this.#giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
+    durable.promise.catch(() => undefined).finally(() => signal.removeEventListener('abort', giveUp));
     this.#take(batch, before, turn, accepted, durable, signal).catch(async (error: unknown) => {
       // A batch that cannot be encoded must not disturb the one before it, which may be in the midst of its transaction.
       await before.ran.promise.catch(() => undefined);
@@ -107,6 +110,19 @@ export class Applier implements AsyncDisposable {
     this.#failure ??= new TidemarkError('ABORTED', 'the sink was closed');
     this.#parts.watchdog[Symbol.dispose]();
     await Promise.all([this.#parts.session[Symbol.asyncDispose](), this.#parts.side[Symbol.asyncDispose]()]);
+    for (const part of this.#waiting.splice(0)) part.reject(this.#failure);
+  }
+
+  /**
+   * Nobody waits any longer. The connections are broken: a statement may stand behind a lock for as long as somebody
+   * holds it, and a transaction whose last part does not come would never end.
+   */
+  #giveUp(): void {
+    const why = new TidemarkError('ABORTED', 'asked to stop before the batch was durable');
+    this.#failure ??= why;
+    this.#parts.session.cut(why);
+    this.#parts.side.cut(why);
+    for (const part of this.#waiting.splice(0)) part.reject(this.#failure);
   }
 
   async #take(

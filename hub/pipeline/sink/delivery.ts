@@ -129,15 +129,12 @@ export class Delivery {
 
   /** Waits until the sink takes another batch, and hands it what is folded. */
   async #hand(signal: AbortSignal): Promise<void> {
-    await this.#accepted;
+    await orAborted(this.#accepted, signal);
     while (!this.#budget.allows(this.#fold.bytes)) {
-      signal.throwIfAborted();
-      await new Promise<void>((resolve) => {
-        this.#spaceFreed = resolve;
-        if (signal.aborted) resolve();
-      });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#spaceFreed = resolve;
+      await orAborted(promise, signal);
     }
-    signal.throwIfAborted();
     this.#send();
   }
 
@@ -218,6 +215,16 @@ export class Delivery {
     ended.abort();
     await deadline;
   }
+}
+
+/** What the sink takes its time for must not keep a delivery that is asked to stop. */
+function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const stop = (): void => reject(reasonOf(signal));
+  signal.addEventListener('abort', stop, { once: true });
+  work.then(resolve, reject);
+  return promise.finally(() => signal.removeEventListener('abort', stop));
 }
 
 function reasonOf(signal: AbortSignal): Error {

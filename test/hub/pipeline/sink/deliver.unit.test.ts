@@ -236,6 +236,33 @@ describe('Deliver', () => {
     expect(sink.rows).toEqual(test.source.rows);
   });
 
+  it('stops although the sink takes nothing more', async () => {
+    const sink = new MemorySink({ wholeTransactions: true, maxKeys: 1 });
+    const handed = Promise.withResolvers<void>();
+    sink.apply = (_batch, signal) => {
+      handed.resolve();
+      const never = new Promise<never>((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+      never.catch(() => undefined);
+      return { accepted: never, durable: never };
+    };
+    await using test = await delivering(sink);
+    for (let key = 0; key < 10; key++) await test.source.commit([{ table: 1, key, value: key }]);
+    const stop = new AbortController();
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null };
+    const clock = { ...test.runtime.clock, sleep: () => Promise.resolve() };
+    const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock, bytes: 1 << 20 }, start, {
+      onHanded: () => undefined, onDurable: () => undefined, onProgress: () => undefined, onFailed: () => undefined,
+    });
+    const running = delivery.run(stop.signal);
+    await handed.promise;
+    await test.source.commit([{ table: 1, key: 1, value: 11 }]);
+    stop.abort(new Error('asked to stop'));
+    await running.catch(() => undefined);
+    expect(delivery.progress).toBe(0);
+  });
+
   it('stops on data that the sink refuses, and goes on when told to', async () => {
     const sink = new MemorySink();
     sink.refused.add('public.t1/7');
