@@ -18,12 +18,11 @@ import {
   type ConnectorOptions,
   type HubSection,
   type Modules,
-  type ObjectSchema,
   type SinkOptions,
   type SinkSection,
   type SourceSection,
 } from './schema.ts';
-import { compileValidator, type Fault } from './validate.ts';
+import { compileValidator, type Fault, type Validator } from './validate.ts';
 
 /** Largest configuration file in bytes. */
 const MAX_FILE_BYTES = 4 << 20;
@@ -89,7 +88,7 @@ class Reading {
   async config(): Promise<HubConfig | null> {
     const document = await this.#document();
     if (document === null) return null;
-    const outline = await this.#check<{ hub?: HubSection }>(document, '', outlineOf(document.value), outlineSchema(this.#modules));
+    const outline = await this.#check(document, '', outlineOf(document.value), compileValidator<{ hub?: HubSection }>(outlineSchema(this.#modules)));
     const sources = await this.#parts(document, 'sources', this.#modules.connectors, (part) => this.#source(part));
     const names = Object.keys(childrenOf(document.value, 'sources'));
     const sinks = await this.#parts(document, 'sinks', this.#modules.sinks, (part) => this.#sink(part, names));
@@ -101,7 +100,7 @@ class Reading {
   async place(): Promise<Pick<HubConfig, 'data' | 'http'> | null> {
     const document = await this.#document();
     if (document === null) return null;
-    const hub = await this.#check<HubSection>(document, '/hub', childrenOf(document.value, 'hub'), { ...HUB_SCHEMA });
+    const hub = await this.#check(document, '/hub', childrenOf(document.value, 'hub'), compileValidator<HubSection>({ ...HUB_SCHEMA }));
     return hub === null ? null : this.#placeOfHub(document, hub);
   }
 
@@ -143,26 +142,27 @@ class Reading {
   }
 
   async #source(part: RawPart<ConnectorOptions>): Promise<SourceConfig | null> {
-    const schema = sourceSchema(part.module);
-    const section = await this.#check<SourceSection>(part.document, part.pointer, part.raw, schema);
-    return section === null ? null : sourceConfig(section, this.#context(part, section, schema));
+    const validator = compileValidator<SourceSection>(sourceSchema(part.module));
+    const section = await this.#check(part.document, part.pointer, part.raw, validator);
+    return section === null ? null : sourceConfig(section, this.#context(part, section, validator));
   }
 
   async #sink(part: RawPart<SinkOptions>, sources: readonly string[]): Promise<SinkConfig | null> {
     const { document, pointer } = part;
-    const schema = sinkSchema(part.module);
+    const validator = compileValidator<SinkSection>(sinkSchema(part.module));
     const { section: raw, patterns, withSettings } = separateTableSettings(part.raw);
     for (const pattern of withSettings) {
       const error = new TidemarkError('CONFIG_VALUE', `the pattern ${pattern} leaves tables out, and has settings`, { remedy: 'Remove the settings.' });
       this.#report(document, pointerTo(pointerTo(pointer, 'tables'), pattern), error);
     }
-    const section = await this.#check<SinkSection>(document, pointer, raw, schema);
+    const section = await this.#check(document, pointer, raw, validator);
     if (section === null) return null;
     const listed = Array.isArray(section.tables) ? section.tables : patterns;
-    return sinkConfig(section, listed, sources, this.#context({ ...part, raw }, section, schema));
+    return sinkConfig(section, listed, sources, this.#context({ ...part, raw }, section, validator));
   }
 
-  #context(part: RawPart<ConnectorOptions>, section: object, schema: ObjectSchema): PartContext {
+  /** @param validator kept, since to compile one takes longer than all else that opening a session does */
+  #context(part: RawPart<ConnectorOptions>, section: object, validator: Validator<object>): PartContext {
     const { document, pointer, module, name, raw } = part;
     const names = moduleOptionNames(module);
     return {
@@ -173,7 +173,7 @@ class Reading {
       freshOptions: async () => {
         const problems: TidemarkError[] = [];
         const again = new Reading(this.#file, this.#scope, this.#modules, problems);
-        const fresh = await again.#check<object>(document, pointer, raw, schema);
+        const fresh = await again.#check(document, pointer, raw, validator);
         if (fresh === null) throw problems[0] ?? new TidemarkError('INTERNAL', 'options were refused without a reason');
         return pick(fresh, names);
       },
@@ -182,10 +182,10 @@ class Reading {
   }
 
   /** Resolves references and checks; null when a problem was reported. */
-  async #check<T>(document: ConfigDocument, pointer: string, raw: unknown, schema: ObjectSchema): Promise<T | null> {
+  async #check<T>(document: ConfigDocument, pointer: string, raw: unknown, validator: Validator<T>): Promise<T | null> {
     const { value, substituted, failures } = await resolveTree(raw, pointer, this.#scope);
     for (const failure of failures) this.#report(document, failure.pointer, failure.error);
-    const validated = compileValidator<T>(schema)(value, pointer, substituted);
+    const validated = validator(value, pointer, substituted);
     if ('faults' in validated) {
       const failed = new Set(failures.map((failure) => failure.pointer));
       for (const fault of validated.faults) {
