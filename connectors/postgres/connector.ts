@@ -5,6 +5,7 @@ import type { Finding } from '../../contracts/finding.ts';
 import type { Position } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
+import type { HostAddress } from '../../contracts/types/postgres-address.ts';
 import { text } from './catalog-query.ts';
 import type { CopierDeps } from './copier-deps.ts';
 import { PostgresCopier } from './copy.ts';
@@ -32,6 +33,8 @@ export class PostgresConnector implements SourceConnector {
   /** How tables were when they were last looked at; outlives streams. */
   readonly #memory = new Map<number, TableMemory>();
   #state: { connected: boolean; waitingFor: string; head: Lsn | null } = { connected: false, waitingFor: '', head: null };
+  /** The server that the stream comes from; null: there is no stream. */
+  #streamsFrom: HostAddress | null = null;
   #copier: PostgresCopier | null = null;
   /** Kept open for `status`, which is asked often. */
   #looking: Promise<Session> | null = null;
@@ -100,6 +103,9 @@ export class PostgresConnector implements SourceConnector {
         report: (state) => {
           this.#state = { ...state, head: state.head ?? this.#state.head };
         },
+        reads: (host) => {
+          this.#streamsFrom = host;
+        },
       },
       start,
       AbortSignal.any([signal, this.#closing.signal]),
@@ -108,7 +114,7 @@ export class PostgresConnector implements SourceConnector {
 
   async tables(signal: AbortSignal): Promise<TableSchema[]> {
     const catalog = this.#catalog;
-    await using session = await this.#open(signal);
+    await using session = await this.#openBeside(signal);
     const reading = await catalog.read(session, (await catalog.selected(session)).map((table) => table.oid));
     return reading.tables.filter(isCapturable).map((table) => catalog.schema(table, reading));
   }
@@ -153,6 +159,14 @@ export class PostgresConnector implements SourceConnector {
     return this.#endpoint.open(AbortSignal.any([signal, this.#closing.signal]));
   }
 
+  /**
+   * With the server that the stream comes from, and no other host: a standby may be behind what the stream has brought,
+   * and what is read there would be taken for newer than that.
+   */
+  #openBeside(signal: AbortSignal): Promise<Session> {
+    return this.#endpoint.open(AbortSignal.any([signal, this.#closing.signal]), this.#streamsFrom);
+  }
+
   #look(signal: AbortSignal): Promise<Session> {
     signal.throwIfAborted();
     this.#looking ??= this.#endpoint.open(this.#closing.signal);
@@ -176,7 +190,7 @@ export class PostgresConnector implements SourceConnector {
       clock,
       logger,
       slot: this.#options.slot,
-      open: (signal) => this.#open(signal),
+      open: (signal) => this.#openBeside(signal),
       wire: (host) => endpoint.wire(host),
       describe: async (session, ids) => {
         const reading = await catalog.read(session, ids.map(Number));

@@ -65,16 +65,16 @@ export class Endpoint {
   }
 
   /**
-   * A session with the first host that answers and has the wanted role.
+   * A session with the first host that answers and has the wanted role; with `only` that one, and no other.
    * @throws TidemarkError `POSTGRES_UNREACHABLE`, `POSTGRES_POOLER`, `POSTGRES_ACCESS`, `POSTGRES_TLS`, `POSTGRES_NO_HOST`, `POSTGRES_VERSION`, `POSTGRES_URL`, `ABORTED`
    */
-  async open(signal: AbortSignal): Promise<Session> {
+  async open(signal: AbortSignal, only: HostAddress | null = null): Promise<Session> {
     const options = await this.options();
     const address = parseAddress(options.url);
     let unreachable: TidemarkError | null = null;
     const wanted = address.target ?? 'any';
     for (const target of passesOf(wanted)) {
-      for (const host of address.hosts) {
+      for (const host of only === null ? address.hosts : [only]) {
         try {
           const session = await this.#openHost(options, address, host, signal);
           if (await hasRole(session, target)) return session;

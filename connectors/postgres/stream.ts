@@ -10,6 +10,7 @@ import type { ChangeStream, StreamStart } from '../../contracts/connector.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { DurableProgress } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
+import type { HostAddress } from '../../contracts/types/postgres-address.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import { CatalogWatch, type CatalogNews } from './catalog-watch.ts';
@@ -39,6 +40,8 @@ export interface StreamParts {
   readonly memory: Map<number, TableMemory>;
   /** What the stream waits for, for people; '' when it streams. */
   readonly report: (state: { connected: boolean; waitingFor: string; head: Lsn | null }) => void;
+  /** Which of the source's servers the stream comes from, as soon as that is known; null: from none any more. */
+  readonly reads: (host: HostAddress | null) => void;
 }
 
 const TICK_MS = 50;
@@ -98,6 +101,7 @@ export class PostgresStream implements ChangeStream {
     this.#closing.abort(new TidemarkError('ABORTED', 'the stream is closed'));
     this.#live?.intake.end();
     this.#live = null;
+    this.#parts.reads(null);
     await this.#owned.disposeAsync();
     this.#parts.report({ connected: false, waitingFor: '', head: null });
   }
@@ -108,6 +112,7 @@ async function openLive(parts: StreamParts, start: StreamStart, signal: AbortSig
   const { endpoint, options } = parts;
   parts.report({ connected: false, waitingFor: 'a connection', head: null });
   const session = owned.use(await endpoint.open(signal));
+  parts.reads(session.host);
   const identity = await readIdentity(session);
   const slot = await readSlot(session, options.slot);
   if (slot === null) throw new TidemarkError('POSTGRES_SLOT_MISSING', `there is no slot ${options.slot}`);

@@ -153,6 +153,21 @@ describe('hosts', () => {
     await expect(opened(`postgres://postgres@127.0.0.1:${closed}/postgres`)).rejects.toThrow(expect.objectContaining({ code: 'POSTGRES_UNREACHABLE', retry: 'auto' }));
   });
 
+  it('are not changed by a copy: it reads where the stream comes from, since others may be behind', async () => {
+    await using proxy = await startTcpProxy(plain.port);
+    await using it = await Captured.begin(plain, 'CREATE TABLE t (id int PRIMARY KEY)', {
+      url: (database) => plain.url(database).replace(`127.0.0.1:${plain.port}`, `127.0.0.1:${proxy.port},127.0.0.1:${plain.port}`),
+    });
+    const { connector } = it.test;
+    proxy.refuse();
+    const unreachable = expect.objectContaining({ code: 'POSTGRES_UNREACHABLE', retry: 'auto' });
+    await expect(connector.copier().plan(it.schema('t'), null, NEVER)).rejects.toThrow(unreachable);
+    await expect(connector.tables(NEVER)).rejects.toThrow(unreachable);
+    proxy.resume();
+    const plan = await connector.copier().plan(it.schema('t'), null, NEVER);
+    expect(plan.ranges).toHaveLength(1);
+  });
+
   it('that do not answer are left after the time that was given', async () => {
     await using proxy = await startTcpProxy(plain.port);
     proxy.hold();
