@@ -1,3 +1,4 @@
+import '../hub/runtime/young-generation.ts';
 import { once } from 'node:events';
 import { describeError } from '../contracts/errors/error.ts';
 import type { HubConfig } from '../contracts/config.ts';

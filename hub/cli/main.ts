@@ -9,6 +9,7 @@ const CODE = 'NODE_VERSION';
 const found = process.versions.node;
 
 if (Number.parseInt(found, 10) >= NEEDED) {
+  await import('../runtime/young-generation.ts');
   await import('./process.ts');
 } else {
   process.stderr.write(
