@@ -17,62 +17,96 @@ export interface Candidate {
   readonly typmod: number;
 }
 
-const MISSING = -1_000;
-const IMPOSSIBLE = Number.NEGATIVE_INFINITY;
-
 /**
- * The number of each column of the message; null when there is no way to give them.
- * @param candidates in the order of their numbers
+ * What speaks against a way to give the numbers: changes that nobody has seen. Each is a rename or another type between
+ * the log and the message, or between the message and the catalog; or a column that came and went unseen.
  */
-export function alignColumns(columns: readonly RelationColumn[], candidates: readonly Candidate[]): number[] | null {
-  const alive = candidates.filter((candidate) => candidate.nameNow !== null);
-  if (alive.length === columns.length && columns.every((column, index) => column.name === alive[index]?.nameNow)) {
-    return alive.map((candidate) => candidate.number);
-  }
-  return bestAlignment(columns, candidates);
+const CHANGED = 4;
+const UNSEEN = 3;
+const AHEAD = 100;
+/** Ways that are no further apart than this are equally likely. */
+const MARGIN = 1;
+const IMPOSSIBLE = Number.POSITIVE_INFINITY;
+
+/** The numbers of the columns of a message. */
+export interface Alignment {
+  readonly numbers: readonly number[];
+  /**
+   * False when another way is about as likely and differs in a column that the log or the catalog has: values may stand
+   * under another column. Columns that neither has are interchangeable.
+   */
+  readonly isSure: boolean;
 }
 
-/** Longest-common-subsequence style: the best score of the first i columns within the first j candidates. */
-function bestAlignment(columns: readonly RelationColumn[], candidates: readonly Candidate[]): number[] | null {
-  const width = candidates.length + 1;
-  const scores = new Float64Array((columns.length + 1) * width).fill(IMPOSSIBLE);
-  scores[0] = 0;
-  for (let j = 1; j < width; j++) scores[j] = (scores[j - 1] as number) + skipped(candidates[j - 1] as Candidate);
-  for (let i = 1; i <= columns.length; i++) {
-    for (let j = i; j < width; j++) {
-      const candidate = candidates[j - 1] as Candidate;
-      const taken = (scores[(i - 1) * width + j - 1] as number) + likeness(columns[i - 1] as RelationColumn, candidate);
-      const left = (scores[i * width + j - 1] as number) + skipped(candidate);
-      scores[i * width + j] = Math.max(taken, left);
-    }
+/**
+ * The number of each column of the message; null when there are too few candidates.
+ * @param candidates in the order of their numbers
+ */
+export function alignColumns(columns: readonly RelationColumn[], candidates: readonly Candidate[]): Alignment | null {
+  const kept = candidates.filter((candidate) => skipped(candidate) > 0);
+  if (kept.length === columns.length && columns.every(({ name }, index) => name === kept[index]?.nameNow || name === kept[index]?.nameBefore)) {
+    return { numbers: kept.map(({ number }) => number), isSure: true };
   }
-  if (scores[columns.length * width + width - 1] === IMPOSSIBLE) return null;
+  if (columns.length > candidates.length) return null;
+  const width = candidates.length + 1;
+  const before = costsOf(columns, candidates);
+  const after = costsOf(columns.toReversed(), candidates.toReversed());
+  const most = (before[columns.length * width + width - 1] as number) + MARGIN;
+  const isSure = columns.every((column, i) => {
+    const rest = (columns.length - i - 1) * width + candidates.length - 1;
+    const ways = candidates.filter((candidate, j) =>
+      (before[i * width + j] as number) + taken(column, candidate) + (after[rest - j] as number) <= most);
+    return ways.length === 1 || !ways.some(isKnown);
+  });
+  return { numbers: cheapest(columns, candidates, before), isSure };
+}
+
+/** One of the ways of least cost; among equals the one with the youngest columns. */
+function cheapest(columns: readonly RelationColumn[], candidates: readonly Candidate[], costs: Float64Array): number[] {
+  const width = candidates.length + 1;
   const numbers: number[] = [];
-  for (let i = columns.length, j = width - 1; i > 0; j--) {
+  for (let i = columns.length, j = candidates.length; i > 0; j--) {
     const candidate = candidates[j - 1] as Candidate;
-    const taken = (scores[(i - 1) * width + j - 1] as number) + likeness(columns[i - 1] as RelationColumn, candidate);
-    if (taken !== scores[i * width + j]) continue;
+    if ((costs[(i - 1) * width + j - 1] as number) + taken(columns[i - 1] as RelationColumn, candidate) !== costs[i * width + j]) continue;
     numbers.push(candidate.number);
     i--;
   }
   return numbers.toReversed();
 }
 
-/** A column that was there and still is must be in the message. */
-function skipped(candidate: Candidate): number {
-  return candidate.nameNow !== null && candidate.nameBefore !== null ? MISSING : 0;
+/** At i * (candidates + 1) + j the least cost of the first i columns within the first j candidates. */
+function costsOf(columns: readonly RelationColumn[], candidates: readonly Candidate[]): Float64Array {
+  const width = candidates.length + 1;
+  const costs = new Float64Array((columns.length + 1) * width).fill(IMPOSSIBLE);
+  costs[0] = 0;
+  for (let j = 1; j < width; j++) costs[j] = (costs[j - 1] as number) + skipped(candidates[j - 1] as Candidate);
+  for (let i = 1; i <= columns.length; i++) {
+    for (let j = i; j < width; j++) {
+      const candidate = candidates[j - 1] as Candidate;
+      costs[i * width + j] = Math.min(
+        (costs[(i - 1) * width + j - 1] as number) + taken(columns[i - 1] as RelationColumn, candidate),
+        (costs[i * width + j - 1] as number) + skipped(candidate),
+      );
+    }
+  }
+  return costs;
 }
 
-function likeness(column: RelationColumn, candidate: Candidate): number {
-  const isNamed = column.name === candidate.nameNow;
-  const isTyped = column.typeOid === candidate.typeOid;
-  let score = 0;
-  if (isNamed) score += 8;
-  if (column.name === candidate.nameBefore) score += 6;
-  if (isTyped) score += 2;
-  if (column.typmod === candidate.typmod) score += 1;
-  // Of a column that is gone nothing is known that could speak against it; of one that the log has, it is known to have been.
-  if (candidate.nameNow !== null && !isNamed && !isTyped) score -= 4;
-  if (candidate.nameBefore !== null) score += 2;
-  return score;
+/** A column that was there and still is stands in the message, unless the log has it from a copy and is ahead. */
+function skipped(candidate: Candidate): number {
+  return candidate.nameNow !== null && candidate.nameBefore !== null ? AHEAD : 0;
+}
+
+function taken(column: RelationColumn, candidate: Candidate): number {
+  const { nameNow, nameBefore } = candidate;
+  if (!isKnown(candidate)) return UNSEEN;
+  let cost = 0;
+  if (nameBefore !== null && nameBefore !== column.name) cost += CHANGED;
+  if (nameNow !== null && nameNow !== column.name) cost += CHANGED;
+  if (nameNow !== null && (candidate.typeOid !== column.typeOid || candidate.typmod !== column.typmod)) cost += CHANGED;
+  return cost;
+}
+
+function isKnown(candidate: Candidate): boolean {
+  return candidate.nameNow !== null || candidate.nameBefore !== null;
 }

@@ -142,7 +142,8 @@ export class SchemaTracker {
     if (logged !== null && tracked !== null && !shape.generation) {
       if (sameShape(logged, shape.schema)) return { schema: logged, records };
       const last = this.memory.get(tracked.oid)?.table ?? null;
-      const why = rewriteReason({ logged, next: shape.schema, table: reading.table, last, storageHarmless: reading.storageHarmless });
+      const rewritten = rewriteReason({ logged, next: shape.schema, table: reading.table, last, storageHarmless: reading.storageHarmless });
+      const why = rewritten ?? (shape.isSure ? null : 'its columns cannot be told apart');
       if (why !== null) records.push(...this.#stop(tracked, 'POSTGRES_TABLE_REWRITTEN', why, true));
     } else if (tracked !== null) records.push(...this.#remove(tracked));
     else records.push(...this.#replaceNamesake(shape.schema, reading));

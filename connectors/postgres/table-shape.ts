@@ -30,17 +30,21 @@ export interface ShapeWitnesses {
 }
 
 export type Shape =
-  /** Rows go into the log under `schema` (table id and version are the log's, or 0 for a new table or generation). */
-  | { readonly kind: 'rows'; readonly schema: TableSchema; readonly plan: RowPlan; readonly generation: boolean; readonly numbers: readonly number[] }
+  /**
+   * Rows go into the log under `schema` (table id and version are the log's, or 0 for a new table or generation). Where
+   * that is not sure the table is to be copied again: the copy's rows are of a later moment than these.
+   */
+  | { readonly kind: 'rows'; readonly schema: TableSchema; readonly plan: RowPlan; readonly generation: boolean; readonly numbers: readonly number[]; readonly isSure: boolean }
   /** Nothing identifies the rows. */
   | { readonly kind: 'no-identity' }
-  /** The columns cannot be told apart. */
+  /** Neither the log nor the catalog knows as many columns. */
   | { readonly kind: 'unclear' };
 
 export function shapeOf(witnesses: ShapeWitnesses): Shape {
   const { relation, logged, table } = witnesses;
-  const numbers = alignColumns(relation.columns, candidatesOf(witnesses));
-  if (numbers === null) return { kind: 'unclear' };
+  const alignment = alignColumns(relation.columns, candidatesOf(witnesses));
+  if (alignment === null) return { kind: 'unclear' };
+  const { numbers, isSure } = alignment;
   const columns = mergedColumns(witnesses, numbers);
   const key = keyOf(witnesses, numbers);
   if (key === null) return { kind: 'no-identity' };
@@ -63,7 +67,7 @@ export function shapeOf(witnesses: ShapeWitnesses): Shape {
     key: keyIndexes,
     ...(storage === undefined ? {} : { storage }),
   };
-  return { kind: 'rows', schema, plan: planOf(witnesses, columns, numbers), generation: logged !== null && !sameKey, numbers };
+  return { kind: 'rows', schema, plan: planOf(witnesses, columns, numbers), generation: logged !== null && !sameKey, numbers, isSure };
 }
 
 /** Equal but for table id and version. */
@@ -113,11 +117,10 @@ function candidatesOf({ table, logged, by }: ShapeWitnesses): Candidate[] {
     candidates.set(number, { number, nameNow: null, nameBefore: before.get(number) ?? null, typeOid: 0, typmod: -1 });
   }
   for (const column of table?.columns ?? []) {
-    if (!isPublished(column, by.generated)) candidates.delete(column.number);
-    else {
-      const { number, name, typeOid, typmod } = column;
-      candidates.set(number, { number, nameNow: name, nameBefore: before.get(number) ?? null, typeOid, typmod });
-    }
+    const { number, name, typeOid, typmod } = column;
+    // A generated column that is not published may have been when the message was made.
+    const nameNow = isPublished(column, by.generated) ? name : null;
+    candidates.set(number, { number, nameNow, nameBefore: before.get(number) ?? null, typeOid, typmod });
   }
   return [...candidates.values()].toSorted((a, b) => a.number - b.number);
 }
