@@ -55,7 +55,7 @@ describe('the slot', () => {
     expect(await stand.runJob()).toMatchObject({ code: 1, stderr: expect.stringMatching(/POSTGRES_SLOT_LOST[^]*to do: .*resync/) as string });
     await stand.startHub();
     const { error } = await stand.expectSourceFailed('POSTGRES_SLOT_LOST');
-    expect(error?.message).toContain('wal removed');
+    expect(error?.message).toContain('WAL that it needs was removed');
     await stand.resync();
     await stand.expectEqual();
   });
@@ -71,7 +71,7 @@ describe('the slot', () => {
     }, { timeout: 20_000, interval: 500 }).toEqual([{ why: 'idle_timeout' }]);
     await stand.startHub();
     const { error } = await stand.expectSourceFailed('POSTGRES_SLOT_LOST');
-    expect(error?.message).toContain('idle timeout');
+    expect(error?.message).toContain('idle_replication_slot_timeout');
     await stand.resync();
     await stand.expectEqual();
   });
