@@ -46,7 +46,7 @@ export interface StreamParts {
 
 const TICK_MS = 50;
 /** Progress without a change is handed on this often, unless somebody waits for it. */
-const QUIET_PROGRESS_MS = 100;
+const QUIET_PROGRESS_MS = 1_000;
 /** While the catalog's news wait for the stream to come to their place. */
 const ASK_AGAIN_MS = 200;
 
