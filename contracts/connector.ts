@@ -95,6 +95,9 @@ export interface TableCopier {
   readonly waitingFor?: string;
 }
 
+/** A table whose plan estimates at most this many bytes is small: many of them are copied side by side. */
+export const SMALL_TABLE_BYTES = 256 << 10;
+
 export interface CopyPlan {
   readonly table: TableSchema;
   /** Opaque, for the log. */

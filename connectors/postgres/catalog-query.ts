@@ -33,7 +33,7 @@ const CAPTURABLE = `c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpe
 export async function readTables(session: Session, oids: readonly number[]): Promise<SourceTable[]> {
   const tables: SourceTable[] = [];
   for (let at = 0; at < oids.length; at += TABLES_PER_QUERY) {
-    const rows = await session.query(tablesSql(), [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`]);
+    const rows = await session.prepared(TABLES_SQL, [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`]);
     for (const row of rows) tables.push(sourceTable(row));
   }
   return withDefaults(session, tables);
@@ -46,15 +46,14 @@ export async function readTables(session: Session, oids: readonly number[]): Pro
 export async function readFingerprints(session: Session, oids: readonly number[]): Promise<Map<number, string>> {
   const found = new Map<number, string>();
   for (let at = 0; at < oids.length; at += TABLES_PER_QUERY) {
-    const rows = await session.query(`SELECT oid, fingerprint FROM (${tablesSql()}) AS t`, [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`]);
+    const rows = await session.prepared(FINGERPRINTS_SQL, [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`]);
     for (const row of rows) found.set(integer(row, 'oid'), text(row, 'fingerprint'));
   }
   return found;
 }
 
-function tablesSql(): string {
-  // An anyarray's text is the literal of an array with one element, the value; read as text[] it gives the value's text.
-  return `
+// An anyarray's text is the literal of an array with one element, the value; read as text[] it gives the value's text.
+const TABLES_SQL = `
     SELECT t.*, md5(concat_ws('|', t.nspname, t.relname, t.is_partition, t.identity, t.columns::text, t.primary_key, t.identity_index, t.storage, t.types)) AS fingerprint
       FROM (
         SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' AS partitioned, c.relispartition AS is_partition, c.relreplident AS identity,
@@ -102,7 +101,8 @@ function tablesSql(): string {
           ) AS columns
          WHERE c.oid = ANY ($1::oid[])
       ) AS t`;
-}
+
+const FINGERPRINTS_SQL = `SELECT oid, fingerprint FROM (${TABLES_SQL}) AS t`;
 
 function sourceTable(row: TextRow): SourceTable {
   const attributes = parseAttributes(text(row, 'columns'));
@@ -197,7 +197,7 @@ async function withDefaults(session: Session, tables: readonly SourceTable[]): P
 /** The given types and all that they are made of. */
 export async function readTypes(session: Session, oids: readonly number[]): Promise<NativeTypes> {
   const multirange = session.version >= 140_000;
-  const rows = await session.query(
+  const rows = await session.prepared(
     `
     WITH RECURSIVE needed(oid) AS (
       SELECT unnest($1::oid[])

@@ -153,6 +153,7 @@ export class PostgresConnector implements SourceConnector {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new TidemarkError('ABORTED', 'the source is closed'));
     await this.#closeLook();
+    await this.#copier?.[Symbol.asyncDispose]();
   }
 
   #open(signal: AbortSignal): Promise<Session> {

@@ -60,6 +60,7 @@ export class CopyTextDecoder {
   readonly #layout: RowLayout;
   readonly #columns: number;
   readonly #sink: RecordSink;
+  readonly #bufferBytes: number;
   readonly #keyStart: Float64Array;
   readonly #keyEnd: Float64Array;
   /** Per column: its place in the key, or -1. */
@@ -76,7 +77,9 @@ export class CopyTextDecoder {
   /** Where the next backslash of the row is known to be, at or after `#from`; -1: not looked for. */
   #nextBackslash = -1;
 
-  constructor(layout: RowLayout, sink: RecordSink) {
+  /** @param bufferBytes of each buffer, where a row is not longer */
+  constructor(layout: RowLayout, sink: RecordSink, bufferBytes: number = BATCH_BYTES) {
+    this.#bufferBytes = bufferBytes;
     this.#layout = layout;
     this.#columns = layout.actions.length;
     this.#sink = sink;
@@ -124,7 +127,7 @@ export class CopyTextDecoder {
 
   #room(needed: number): void {
     if (this.#count > 0) this.flush();
-    this.#out = Buffer.allocUnsafeSlow(Math.max(needed, BATCH_BYTES));
+    this.#out = Buffer.allocUnsafeSlow(Math.max(needed, this.#bufferBytes));
   }
 
   #image(row: Buffer, end: number, image: number): number {

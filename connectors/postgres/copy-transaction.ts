@@ -10,7 +10,7 @@ import { parseLsn } from './position.ts';
 import type { Session, TextRow } from './session.ts';
 
 /** How long a chunk waits for a lock before it tries again later; whoever waits behind us for the same table waits, too. */
-const LOCK_TIMEOUT_MS = 2_000;
+export const LOCK_TIMEOUT_MS = 2_000;
 
 const LOCK_NOT_AVAILABLE = '55P03';
 const DEADLOCK = '40P01';
@@ -44,13 +44,12 @@ export async function beginChunk(
   const names = await namesOf(session, oids, table);
   await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   await lock(session, [...names.values()], table);
-  const [row] = await session.query(snapshotQuery(session.inRecovery));
-  if (row === undefined) throw new TidemarkError('POSTGRES_PROTOCOL', 'the server gave no snapshot');
+  const row = await takeSnapshot(session);
   await checkNames(session, names, table);
   const { described, state } = await describe(deps, session, table, before.mode);
   const why = whyVoid(before, state);
   if (why !== null) throw gone(table, why);
-  return { table: described, state, names, view: viewOf(row, state, replayed) };
+  return { table: described, state, names, view: { ...viewOf(row, replayed), systemId: state.systemId } };
 }
 
 /** The end of a chunk's rows on a standby: what is replayed when they have been read. */
@@ -76,14 +75,26 @@ export function gone(table: TableSchema, why: string): TidemarkError {
 
 /** Qualified and quoted names, by OID. @throws TidemarkError `COPY_VOID` */
 export async function namesOf(session: Session, oids: readonly string[], table: TableSchema): Promise<Map<string, string>> {
-  const rows = await session.query(
+  const names = await presentNames(session, oids);
+  if (names.size !== oids.length) throw gone(table, 'the table or one of its partitions is not there any more');
+  return names;
+}
+
+/** The same for those that are there. */
+export async function presentNames(session: Session, oids: readonly string[]): Promise<Map<string, string>> {
+  const rows = await session.prepared(
     `SELECT c.oid::text AS oid, format('%I.%I', n.nspname, c.relname) AS name
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`,
     [`{${oids.join(',')}}`],
   );
-  const names = new Map(rows.map((row) => [row['oid'] ?? '', row['name'] ?? '']));
-  if (names.size !== oids.length) throw gone(table, 'the table or one of its partitions is not there any more');
-  return names;
+  return new Map(rows.map((row) => [row['oid'] ?? '', row['name'] ?? '']));
+}
+
+/** What kept a LOCK from being given; null: the error is another one. */
+export function lockRefusal(error: unknown): 'gone' | 'held' | null {
+  const state = error instanceof TidemarkError ? sqlState(error.cause) : null;
+  if (state === NO_SUCH_TABLE) return 'gone';
+  return state === LOCK_NOT_AVAILABLE || state === DEADLOCK ? 'held' : null;
 }
 
 /** @throws TidemarkError `POSTGRES_COPY_LOCKED` */
@@ -92,9 +103,9 @@ export async function lock(session: Session, names: readonly string[], table: Ta
     await session.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await session.query(`LOCK TABLE ${names.map((name) => `ONLY ${name}`).join(', ')} IN ACCESS SHARE MODE`);
   } catch (error) {
-    const state = error instanceof TidemarkError ? sqlState(error.cause) : null;
-    if (state === NO_SUCH_TABLE) throw gone(table, 'the table or one of its partitions is not there any more');
-    if (state !== LOCK_NOT_AVAILABLE && state !== DEADLOCK) throw error;
+    const refusal = lockRefusal(error);
+    if (refusal === 'gone') throw gone(table, 'the table or one of its partitions is not there any more');
+    if (refusal === null) throw error;
     throw new TidemarkError('POSTGRES_COPY_LOCKED', `the table could not be locked within ${LOCK_TIMEOUT_MS} ms`, {
       where: { table: `${table.namespace}.${table.name}` },
       cause: error,
@@ -104,7 +115,7 @@ export async function lock(session: Session, names: readonly string[], table: Ta
 
 /** The names that were locked may have been given to other tables just before. */
 export async function checkNames(session: Session, names: ReadonlyMap<string, string>, table: TableSchema): Promise<void> {
-  const rows = await session.query(
+  const rows = await session.prepared(
     `SELECT count(*) AS renamed FROM unnest($1::oid[], $2::text[]) AS n(oid, name) WHERE to_regclass(n.name)::oid IS DISTINCT FROM n.oid`,
     [`{${[...names.keys()].join(',')}}`, [...names.values()]],
   );
@@ -121,12 +132,22 @@ function snapshotQuery(inRecovery: boolean): string {
     current_setting('wal_block_size') AS page, pg_size_bytes(current_setting('wal_segment_size'))::text AS segment`;
 }
 
-function viewOf(row: TextRow, state: CopyState, replayed: number | null): ChunkView {
+async function takeSnapshot(session: Session): Promise<TextRow> {
+  const [row] = await session.query(snapshotQuery(session.inRecovery));
+  if (row === undefined) throw new TidemarkError('POSTGRES_PROTOCOL', 'the server gave no snapshot');
+  return row;
+}
+
+/** Takes the snapshot of the open transaction, on a primary, and tells how it stands to the stream. */
+export async function snapshotView(session: Session): Promise<Pick<ChunkView, 'sees' | 'end'>> {
+  return viewOf(await takeSnapshot(session), null);
+}
+
+function viewOf(row: TextRow, replayed: number | null): Pick<ChunkView, 'sees' | 'end'> {
   const { snapshot, lsn, page, segment } = row;
   if (typeof snapshot !== 'string' || typeof lsn !== 'string') throw new TidemarkError('POSTGRES_PROTOCOL', 'the server gave no snapshot');
   const end = streamEnd(parseLsn(lsn), Number(page), Number(segment));
-  const { systemId } = state;
-  return { systemId, end, sees: replayed === null ? { snapshot: new Snapshot(snapshot) } : { upTo: replayed } };
+  return { end, sees: replayed === null ? { snapshot: new Snapshot(snapshot) } : { upTo: replayed } };
 }
 
 async function replayLsn(session: Session): Promise<number> {

@@ -2,53 +2,69 @@
  * Copies tables of a Postgres source, chunk by chunk (docs/protocol-copy.md, steps 1 to 4). A chunk is what one
  * repeatable-read transaction sees of one range, in memory; how it joins the stream is the hub's.
  */
-import type { CopiedChunk, CopyPlan, TableCopier } from '../../contracts/connector.ts';
+import { SMALL_TABLE_BYTES, type CopiedChunk, type CopyPlan, type TableCopier } from '../../contracts/connector.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { RecordView } from '../../contracts/record.ts';
-import { tableName, type TableSchema } from '../../contracts/schema.ts';
-import type { CopierDeps, DescribedTable } from './copier-deps.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
+import type { CopierDeps } from './copier-deps.ts';
 import { SpooledChunk, Spool } from './copy-chunk.ts';
-import { copyOut } from './copy-query.ts';
+import { fillSpool } from './copy-fill.ts';
+import { ALONE, copyTogether, GROUP_TABLES, type SmallTable } from './copy-group.ts';
+import { modeOf, planTables, type PlanRequest } from './copy-plan.ts';
 import {
-  firstPages, formatKeyRange, formatTidRange, halved, parseKeyRange, parseTidRange, tidRanges, WHOLE_RANGE, type KeyRange, type TidRange,
+  firstPages, formatKeyRange, formatTidRange, halved, parseKeyRange, parseTidRange, WHOLE_RANGE, type KeyRange, type TidRange,
 } from './copy-ranges.ts';
 import { settle } from './copy-settle.ts';
 import { readKeyOperators } from './copy-operators.ts';
 import { copyKeys, copyRows, copyTids, type KeyedSource } from './copy-sql.ts';
-import { formatCopyState, parseCopyState, whyVoid, type CopyMode, type CopyState } from './copy-state.ts';
-import { CopyTextDecoder } from './copy-text.ts';
+import { parseCopyState, type CopyState } from './copy-state.ts';
 import { beginChunk, describe, endOfChunk, type ChunkTransaction } from './copy-transaction.ts';
 import { WholeCopier } from './copy-whole.ts';
+import { Gather } from './gather.ts';
 import { RangePace } from './range-pace.ts';
-import { leavesOf, type LeafSize } from './table-size.ts';
+import { SessionPool, type Lease } from './session-pool.ts';
 import type { Session } from './session.ts';
+import { leavesOf } from './table-size.ts';
 
 /** A spool in memory never holds much more than this: one buffer, or one row. */
 const SPOOL_BYTES = 24 << 20;
 /** What the plan aims at for a range, in bytes of the heap; as records it is some third more. */
 const RANGE_BYTES = 36 << 20;
-const TID_RANGE_SCAN = 140_000;
 
-export class PostgresCopier implements TableCopier {
+export class PostgresCopier implements TableCopier, AsyncDisposable {
   readonly #deps: CopierDeps;
   readonly #spoolBytes: number;
   readonly #rangeBytes: number;
   readonly #paces = new Map<string, RangePace>();
-  readonly #waiting = new Map<string, string>();
+  readonly #sessions: SessionPool;
+  readonly #plans: Gather<PlanRequest, CopyPlan>;
+  readonly #together: Gather<SmallTable, CopiedChunk | typeof ALONE>;
+  /** Chunks that do not go together with others although there may be many: one by one. */
+  readonly #alone: Gather<(signal: AbortSignal) => Promise<CopiedChunk>, CopiedChunk>;
+  #waitingFor = '';
 
   /** @param limits smaller ones are for tests */
   constructor(deps: CopierDeps, limits: { spoolBytes?: number; rangeBytes?: number } = {}) {
     this.#deps = deps;
     this.#spoolBytes = limits.spoolBytes ?? SPOOL_BYTES;
     this.#rangeBytes = limits.rangeBytes ?? RANGE_BYTES;
+    this.#sessions = new SessionPool((signal) => deps.open(signal), deps.clock);
+    this.#plans = new Gather<PlanRequest, CopyPlan>(GROUP_TABLES, (asked, signal) => this.#planAll(asked, signal));
+    this.#together = new Gather<SmallTable, CopiedChunk | typeof ALONE>(GROUP_TABLES, (asked, signal) => this.#copyAll(asked, signal));
+    this.#alone = new Gather<(signal: AbortSignal) => Promise<CopiedChunk>, CopiedChunk>(1, (asked, signal) => Promise.all(asked.map((copy) => copy(signal))));
   }
 
   get waitingFor(): string {
-    return [...this.#waiting.values()].find((what) => what !== '') ?? '';
+    return this.#waitingFor;
+  }
+
+  /** Ends the sessions that are kept for later copies. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sessions[Symbol.asyncDispose]();
   }
 
   plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
-    return unlessAborted(signal, () => this.#plan(table, resume, signal));
+    return unlessAborted(signal, () => this.#plan({ table, resume }, signal));
   }
 
   chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
@@ -56,67 +72,64 @@ export class PostgresCopier implements TableCopier {
   }
 
   rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
-    return unlessAborted(signal, () => this.#keyedRows(table, keys, signal));
+    return unlessAborted(signal, () => this.#alone.ask((stop) => this.#keyedRows(table, keys, stop), signal));
   }
 
-  async #plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
-    await using session = await this.#deps.open(signal);
-    const mode = modeOf(table, session);
+  async #plan(request: PlanRequest, signal: AbortSignal): Promise<CopyPlan> {
+    const plan = await this.#plans.ask(request, signal);
+    const { estimatedRows: rows, estimatedBytes: bytes } = plan;
+    // Small tables need none, and there may be very many of them.
+    if (bytes > SMALL_TABLE_BYTES) this.#paces.set(request.table.sourceTableId, new RangePace(Math.ceil((this.#rangeBytes * rows) / bytes || 10_000)));
+    return plan;
+  }
+
+  async #planAll(asked: readonly PlanRequest[], signal: AbortSignal): Promise<(CopyPlan | TidemarkError)[]> {
+    await using lease = await this.#sessions.lease(signal);
+    const { session } = lease;
     try {
-      await settle(session, this.#deps.clock, (what) => this.#waiting.set(table.sourceTableId, what), signal);
+      await settle(session, this.#deps.clock, (what) => (this.#waitingFor = what), signal);
     } finally {
-      this.#waiting.delete(table.sourceTableId);
+      this.#waitingFor = '';
     }
-    const { described, state } = await describe(this.#deps, session, table, mode);
-    if (resume !== null) {
-      const why = mode === 'whole' ? 'a table without a key is copied whole' : whyVoid(parseCopyState(resume.copyState), state);
-      if (why !== null) throw new TidemarkError('COPY_VOID', why, { where: { table: tableName(table) } });
-    }
-    const leaves = await leavesOf(session, described);
-    const rows = leaves.reduce((sum, leaf) => sum + leaf.rows, 0);
-    const bytes = leaves.reduce((sum, leaf) => sum + leaf.bytes, 0);
-    this.#paces.set(table.sourceTableId, new RangePace(Math.ceil(rows === 0 ? 10_000 : (this.#rangeBytes * rows) / Math.max(bytes, 1))));
-    return {
-      table,
-      copyState: formatCopyState(state),
-      ranges: this.#ranges(mode, leaves, resume?.done ?? []),
-      estimatedRows: rows,
-      estimatedBytes: bytes,
-      whole: mode === 'whole',
-    };
+    const plans = await planTables(this.#deps, session, asked, this.#rangeBytes);
+    lease.keep();
+    return plans;
   }
 
   async #chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
     const state = parseCopyState(plan.copyState);
     if (range === WHOLE_RANGE) return new WholeCopier(this.#deps).copy(plan.table, state, signal);
     const tids = parseTidRange(range);
-    if (tids !== null) return this.#tidChunk(plan.table, state, tids, signal);
     const keys = parseKeyRange(range);
-    if (keys !== null) return this.#keyChunk(plan.table, state, keys, signal);
+    const isSmall = plan.estimatedBytes <= SMALL_TABLE_BYTES;
+    if (tids !== null) {
+      const isWhole = plan.ranges.length === 1 && tids.leaf === plan.table.sourceTableId;
+      const chunk = isSmall && isWhole ? await this.#together.ask({ plan, state, range: tids }, signal) : ALONE;
+      if (!('alone' in chunk)) return chunk;
+      const copy = (stop: AbortSignal): Promise<CopiedChunk> => this.#tidChunk(plan.table, state, tids, stop);
+      return isSmall ? this.#alone.ask(copy, signal) : copy(signal);
+    }
+    if (keys !== null) {
+      const copy = (stop: AbortSignal): Promise<CopiedChunk> => this.#keyChunk(plan.table, state, keys, stop);
+      return isSmall ? this.#alone.ask(copy, signal) : copy(signal);
+    }
     throw new TidemarkError('RECORD_CORRUPT', `'${range}' is not a range of a copy`);
   }
 
+  async #copyAll(asked: readonly SmallTable[], signal: AbortSignal): Promise<readonly (CopiedChunk | typeof ALONE | TidemarkError)[]> {
+    await using lease = await this.#sessions.lease(signal);
+    return await copyTogether(this.#deps, lease, asked);
+  }
+
   async #keyedRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
-    await using session = await this.#deps.open(signal);
+    await using lease = await this.#sessions.lease(signal);
+    const { session } = lease;
     const mode = modeOf(table, session);
     const { state } = await describe(this.#deps, session, table, mode);
     const chunk = await beginChunk(this.#deps, session, table, await this.#allLeaves(session, table), state);
     const spool = new Spool(Infinity);
-    await this.#fill(session, spool, chunk.table, copyRows(await keyed(session, chunk, table), keys));
-    return await this.#ended(session, chunk, { range: 'rows', rest: null, spool });
-  }
-
-  #ranges(mode: CopyMode, leaves: readonly LeafSize[], done: readonly string[]): string[] {
-    if (mode === 'whole') return [WHOLE_RANGE];
-    if (mode === 'key') {
-      const last = done.map(parseKeyRange).findLast((range) => range !== null) ?? null;
-      if (last !== null && last.to === null) return [];
-      return [formatKeyRange({ after: last?.to ?? null, to: null })];
-    }
-    const pages = leaves.reduce((sum, leaf) => sum + leaf.pages, 0);
-    const bytes = leaves.reduce((sum, leaf) => sum + leaf.bytes, 0);
-    const perRange = Math.max(1, Math.floor((this.#rangeBytes * pages) / Math.max(bytes, 1)));
-    return tidRanges(leaves, perRange, done).map(formatTidRange);
+    await this.#fill(session, spool, chunk, copyRows(await keyed(session, chunk, table), keys));
+    return await this.#ended(lease, chunk, { range: 'rows', rest: null, spool });
   }
 
   /** One range by place. Where the spool is full before its end, its first half is tried instead, and so on. */
@@ -124,7 +137,8 @@ export class PostgresCopier implements TableCopier {
     const pace = this.#pace(table);
     let range = asked;
     for (;;) {
-      await using session = await this.#deps.open(signal);
+      await using lease = await this.#sessions.lease(signal);
+      const { session } = lease;
       const chunk = await beginChunk(this.#deps, session, table, [range.leaf], state);
       const pages = await tablePages(session, range.leaf);
       const narrowed = firstPages(range, pace.pages, pages);
@@ -132,12 +146,12 @@ export class PostgresCopier implements TableCopier {
       const spool = new Spool(halved(range, pages) === null ? Infinity : this.#spoolBytes);
       const started = this.#deps.clock.monotonic();
       const leaf = chunk.names.get(range.leaf) ?? '';
-      const how = await this.#fill(session, spool, chunk.table, copyTids(chunk.table.schema, leaf, range));
+      const how = await this.#fill(session, spool, chunk, copyTids(chunk.table.schema, leaf, range));
       if (how === 'ended') {
         const taken = Math.min(range.to?.page ?? pages, pages) - range.from.page;
         pace.took(Math.max(taken, 1), this.#deps.clock.monotonic() - started, spool.bytes / this.#spoolBytes);
         const rest = sameEnd(range, asked) ? null : formatTidRange({ leaf: range.leaf, from: range.to ?? asked.from, to: asked.to });
-        return await this.#ended(session, chunk, { range: formatTidRange(range), rest, spool });
+        return await this.#ended(lease, chunk, { range: formatTidRange(range), rest, spool });
       }
       const half = halved(range, pages);
       if (half !== null) [range] = half;
@@ -147,47 +161,42 @@ export class PostgresCopier implements TableCopier {
 
   /** One range by key, as many rows as the spool takes. */
   async #keyChunk(table: TableSchema, state: CopyState, asked: KeyRange, signal: AbortSignal): Promise<CopiedChunk> {
-    await using session = await this.#deps.open(signal);
+    await using lease = await this.#sessions.lease(signal);
+    const { session } = lease;
     const chunk = await beginChunk(this.#deps, session, table, await this.#allLeaves(session, table), state);
     const pace = this.#pace(table);
     const limit = pace.rows;
     const spool = new Spool(this.#spoolBytes);
     const started = this.#deps.clock.monotonic();
-    const how = await this.#fill(session, spool, chunk.table, copyKeys(await keyed(session, chunk, table), asked, limit));
+    const how = await this.#fill(session, spool, chunk, copyKeys(await keyed(session, chunk, table), asked, limit));
     pace.tookRows(spool.rows, this.#deps.clock.monotonic() - started);
     const last = lastKey(spool);
     if (last === null || (how === 'ended' && spool.rows < limit)) {
-      return await this.#ended(session, chunk, { range: formatKeyRange(asked), rest: null, spool });
+      return await this.#ended(lease, chunk, { range: formatKeyRange(asked), rest: null, spool });
     }
     const range = formatKeyRange({ after: asked.after, to: last });
-    return await this.#ended(session, chunk, { range, rest: formatKeyRange({ after: last, to: asked.to }), spool }, how);
+    return await this.#ended(lease, chunk, { range, rest: formatKeyRange({ after: last, to: asked.to }), spool }, how);
   }
 
   async #ended(
-    session: Session,
+    lease: Lease,
     chunk: ChunkTransaction,
     parts: { range: string; rest: string | null; spool: Spool },
     how: 'ended' | 'enough' = 'ended',
   ): Promise<CopiedChunk> {
+    const { session } = lease;
     const view = how === 'ended' ? await endOfChunk(session, chunk.view) : chunk.view;
     // A commit, not an abort: what reading wrote to the WAL (hint bits, with checksums on) is flushed soon only after one,
     // and the stream cannot pass what is not flushed.
-    if (how === 'ended') await session.query('COMMIT');
+    if (how === 'ended') {
+      await session.query('COMMIT');
+      lease.keep();
+    }
     return new SpooledChunk({ schema: chunk.table.schema, view, ...parts });
   }
 
-  #fill(session: Session, spool: Spool, table: DescribedTable, statement: string): Promise<'ended' | 'enough'> {
-    const decoder = new CopyTextDecoder(
-      { actions: table.actions, key: table.schema.key, width: table.width, hash: (value) => this.#deps.hash(value) },
-      (records, count) => spool.add(records, count),
-    );
-    return copyOut(session.client, statement, (row) => {
-      decoder.row(row);
-      return !spool.isFull;
-    }).then((how) => {
-      decoder.flush();
-      return how;
-    });
+  #fill(session: Session, spool: Spool, chunk: ChunkTransaction, statement: string): Promise<'ended' | 'enough'> {
+    return fillSpool(this.#deps, session, spool, chunk.table, statement);
   }
 
   async #allLeaves(session: Session, table: TableSchema): Promise<string[]> {
@@ -212,11 +221,6 @@ async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Pr
     if (signal.aborted) throw new TidemarkError('ABORTED', 'the copy was asked to stop', { cause });
     throw cause;
   }
-}
-
-function modeOf(table: TableSchema, session: Session): CopyMode {
-  if (table.keyKind === 'none') return 'whole';
-  return session.version >= TID_RANGE_SCAN ? 'ctid' : 'key';
 }
 
 function sameEnd(a: TidRange, b: TidRange): boolean {

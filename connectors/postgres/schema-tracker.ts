@@ -36,6 +36,8 @@ export interface TableMemory {
   readonly goodUntil: Offset | null;
   /** The catalog when the log's schema was last brought to it; null: not yet. Never one that is ahead of the log. */
   readonly table: SourceTable | null;
+  /** The log's schema then; null as long as `table` is. */
+  readonly schema: TableSchema | null;
   /** Columns that had the name of a rule once: a rename must not let them out. */
   readonly ruled: ReadonlyMap<number, 'exclude' | 'hash'>;
 }
@@ -62,6 +64,7 @@ export class SchemaTracker {
     this.tables = tables;
     this.memory = memory;
     this.#logger = logger;
+    this.#forgetUnlogged();
   }
 
   /** True when the reading answers every question that the message raises. */
@@ -91,7 +94,7 @@ export class SchemaTracker {
         return { route: passedOver(relation), records: this.#stop(tracked, 'POSTGRES_TABLE_REWRITTEN', 'its columns cannot be told apart', true) };
       case 'rows': {
         const { schema, records } = this.#emit(shape, tracked, reading);
-        if (reading.table !== null) this.#remember(reading.table, agrees(relation, reading.table, reading.reading.generated));
+        if (reading.table !== null) this.#remember(reading.table, schema, agrees(relation, reading.table, reading.reading.generated));
         return { route: this.#route(relation, schema, shape, reading), records };
       }
     }
@@ -112,7 +115,7 @@ export class SchemaTracker {
   }
 
   /** `reached`: the log's schema is that of the reading, which for a stream that is behind may be of the future. */
-  #remember(table: SourceTable, reached: boolean): void {
+  #remember(table: SourceTable, schema: TableSchema, reached: boolean): void {
     const known = this.memory.get(table.oid);
     const rules = this.#catalog.rulesOf(table);
     const ruled = new Map(known?.ruled);
@@ -120,7 +123,17 @@ export class SchemaTracker {
       if (rules?.exclude.includes(column.name) === true) ruled.set(column.number, 'exclude');
       else if (rules?.hash.includes(column.name) === true) ruled.set(column.number, 'hash');
     }
-    this.memory.set(table.oid, { goodUntil: known?.goodUntil ?? null, table: reached ? table : (known?.table ?? null), ruled });
+    const then = reached ? { table, schema } : { table: known?.table ?? null, schema: known?.schema ?? null };
+    this.memory.set(table.oid, { goodUntil: known?.goodUntil ?? null, ruled, ...then });
+  }
+
+  /** What the stream before handed on need not have come into the log: then the change comes again, and is judged again. */
+  #forgetUnlogged(): void {
+    for (const [oid, known] of this.memory) {
+      const logged = this.tables.get(oid)?.schema;
+      const isLogged = logged?.tableId === known.schema?.tableId && logged?.version === known.schema?.version;
+      if (!isLogged) this.memory.set(oid, { ...known, table: null, schema: null });
+    }
   }
 
   #shape(relation: Relation, tracked: TrackedTable | null, { table, reading }: TableReading): Shape {

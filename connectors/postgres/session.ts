@@ -40,6 +40,8 @@ export interface Session extends AsyncDisposable {
   readonly options: PostgresOptions;
   /** Rows as text. Aborting ends the session. @throws TidemarkError */
   query(text: string, values?: readonly unknown[]): Promise<TextRow[]>;
+  /** As `query`, for a statement that comes again: its text must be one of a few. The server plans it once. */
+  prepared(text: string, values: readonly unknown[]): Promise<TextRow[]>;
 }
 
 /** What `pg` needs for one more connection to the same host, over a socket that the caller owns. */
@@ -167,6 +169,16 @@ async function describe(client: pg.Client, host: HostAddress, options: PostgresO
       throw postgresError(error);
     }
   };
+  const names = new Map<string, string>();
+  const prepared = async (text: string, values: readonly unknown[]): Promise<TextRow[]> => {
+    const name = names.get(text) ?? `tidemark_${names.size}`;
+    names.set(text, name);
+    try {
+      return (await client.query<TextRow>({ name, text, values: [...values] })).rows;
+    } catch (error) {
+      throw postgresError(error);
+    }
+  };
   const [row] = await query(`SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS recovery,
     current_setting('IntervalStyle') AS style, current_setting('search_path') AS path`);
   // Values would have other bytes than the stream's.
@@ -176,7 +188,7 @@ async function describe(client: pg.Client, host: HostAddress, options: PostgresO
   const version = Number(row?.['version']);
   if (!(version >= 130_000)) throw new TidemarkError('POSTGRES_VERSION', `the server's version is ${row?.['version'] ?? 'unknown'}`);
   const announcedPid = 'processID' in client && typeof client.processID === 'number' ? client.processID : null;
-  return { client, host, announcedPid, version, inRecovery: row?.['recovery'] === 't', options, query, [Symbol.asyncDispose]: end };
+  return { client, host, announcedPid, version, inRecovery: row?.['recovery'] === 't', options, query, prepared, [Symbol.asyncDispose]: end };
 }
 
 /** Ends politely where the server listens, else by closing the socket. */

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BatchBuilder } from '../../../contracts/change-batch.ts';
+import { NEVER } from '../../../contracts/kit/connector-kit-common.ts';
 import { Op } from '../../../contracts/op.ts';
+import { RecordView } from '../../../contracts/record.ts';
 import { readImage } from '../../../contracts/row-image.ts';
 import { encodeSchema, type TableSchema } from '../../../contracts/schema.ts';
 import { startPostgres, type PostgresServer } from '../../fixtures/embedded-postgres.ts';
@@ -326,3 +328,24 @@ function appendSchema(it: Captured, schema: TableSchema): void {
   builder.commit(Buffer.from(it.test.log.position ?? '', 'hex'));
   it.test.log.append(builder.take());
 }
+
+describe('a change that was seen and did not enter the log', () => {
+  it('is judged again by the next stream', async () => {
+    await using it = await Captured.begin(server, 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)');
+    await it.run('INSERT INTO t VALUES (2)');
+    await it.test.stop();
+    const { connector, start } = it.test;
+    const lost = connector.stream(start, NEVER);
+    await it.source.query('ALTER TABLE t ADD n float8 DEFAULT random(); INSERT INTO t VALUES (3)');
+    const view = new RecordView();
+    for await (const batch of lost) {
+      view.reset(batch.records);
+      while (view.next() && view.op !== Op.schema);
+      if (view.op === Op.schema) break;
+    }
+    await lost[Symbol.asyncDispose]();
+    await it.test.run();
+    await it.test.caughtUp();
+    expect(it.controls()).toMatchObject([{ type: 'stopped', code: 'POSTGRES_TABLE_REWRITTEN', recopy: true }]);
+  });
+});

@@ -1,17 +1,24 @@
+import type { Catalog } from '../../../../contracts/catalog.ts';
 import { asTidemarkError, describeError, type TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { EventName } from '../../../../contracts/events.ts';
 import { RetryDelay } from './retry-delay.ts';
-import { candidates, departed } from './schedule.ts';
+import { FirstRows } from './first-rows.ts';
+import { candidates, departed, reasonFor } from './schedule.ts';
 import { appendControl } from './hub-transaction.ts';
 import { DEFAULT_COPY_SETTINGS, type CopyProgress, type CopySession, type CopySettings } from './session.ts';
 import { Slots } from './slots.ts';
-import { TableCopy, type CopyReason } from './table-copy.ts';
+import { TableCopy, type CopyPlaces, type CopyReason } from './table-copy.ts';
 
 interface Failure {
   readonly error: TidemarkError;
   readonly delay: RetryDelay;
   /** Monotonic milliseconds; not tried again before. */
   readonly until: number;
+}
+
+interface Todo {
+  readonly tableId: number;
+  readonly reason: CopyReason;
 }
 
 /**
@@ -24,6 +31,9 @@ export class Copies {
   readonly #requests = new Set<number>();
   readonly #failures = new Map<number, Failure>();
   readonly #running = new Map<number, TableCopy>();
+  readonly #firstRows = new FirstRows();
+  /** Tables to look at next, in order: found once for many copies, since there may be thousands. */
+  #line: number[] = [];
   #ring: (() => void) | null = null;
   #refresh = false;
 
@@ -61,15 +71,16 @@ export class Copies {
   async run(session: CopySession, signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
-    const slots = new Slots(this.#settings.parallel);
+    const { parallel, tables } = this.#settings;
+    const places: CopyPlaces = { chunks: new Slots(parallel), tables: new Slots(parallel), parallel, firstRows: this.#firstRows };
     const tasks = new Map<number, Promise<void>>();
     this.#refresh = true;
     try {
       while (!signal.aborted) {
         if (this.#refresh) await this.#look(session, either);
-        const free = this.#settings.parallel - tasks.size;
+        const free = tables - tasks.size;
         for (const { tableId, reason } of free > 0 ? await this.#todo(session, free) : []) {
-          const task = this.#copy(session, tableId, reason, slots, either).finally(() => tasks.delete(tableId));
+          const task = this.#copy(session, tableId, reason, places, either).finally(() => tasks.delete(tableId));
           tasks.set(tableId, task);
         }
         await this.#wait(session, [...tasks.values()], either);
@@ -94,8 +105,28 @@ export class Copies {
     session.announce(present);
   }
 
-  async #todo(session: CopySession, free: number): Promise<{ tableId: number; reason: CopyReason }[]> {
-    return session.turns.turn((turn) => Promise.resolve(candidates(turn.catalog, this.#requests, this.#notNow(session)).slice(0, free)));
+  async #todo(session: CopySession, free: number): Promise<Todo[]> {
+    return session.turns.turn(({ catalog }) => {
+      const notNow = this.#notNow(session);
+      const todo = this.#fromLine(catalog, free, notNow);
+      if (todo.length === free) return Promise.resolve(todo);
+      const taken = new Set(todo.map(({ tableId }) => tableId));
+      this.#line = candidates(catalog, this.#requests, (tableId) => taken.has(tableId) || notNow(tableId)).map(({ tableId }) => tableId);
+      return Promise.resolve([...todo, ...this.#fromLine(catalog, free - todo.length, notNow)]);
+    });
+  }
+
+  /** The next ones in line that are still to be copied. */
+  #fromLine(catalog: Catalog, most: number, notNow: (tableId: number) => boolean): Todo[] {
+    const todo: Todo[] = [];
+    while (todo.length < most) {
+      const tableId = this.#line.shift();
+      if (tableId === undefined) break;
+      const table = catalog.table(tableId);
+      const reason = table === undefined || notNow(tableId) ? null : reasonFor(table, this.#requests);
+      if (reason !== null) todo.push({ tableId, reason });
+    }
+    return todo;
   }
 
   #notNow(session: CopySession): (tableId: number) => boolean {
@@ -103,8 +134,8 @@ export class Copies {
     return (tableId) => this.#running.has(tableId) || (this.#failures.get(tableId)?.until ?? 0) > now;
   }
 
-  async #copy(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, signal: AbortSignal): Promise<void> {
-    const copy = new TableCopy(session, tableId, reason, slots, this.#settings.parallel);
+  async #copy(session: CopySession, tableId: number, reason: CopyReason, places: CopyPlaces, signal: AbortSignal): Promise<void> {
+    const copy = new TableCopy(session, tableId, reason, places);
     this.#running.set(tableId, copy);
     const log = (event: EventName, fields: object) => session.runtime.logger.log('info', event, { tableId, ...fields });
     try {
@@ -138,7 +169,7 @@ export class Copies {
       either.addEventListener('abort', () => resolve(), { once: true });
     });
     const waits: Promise<unknown>[] = [rung];
-    if (tasks.length < this.#settings.parallel) {
+    if (tasks.length < this.#settings.tables) {
       const notNow = this.#notNow(session);
       waits.push(session.turns.waitCatalog((catalog) => candidates(catalog, this.#requests, notNow).length > 0, either));
       const soonest = Math.min(...[...this.#failures.values()].map(({ until }) => until));

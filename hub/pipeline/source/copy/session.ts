@@ -30,11 +30,13 @@ export interface CopySession {
 }
 
 export interface CopySettings {
-  /** Chunks, and tables, that are copied side by side. Each may hold a spool of 64 MiB. */
+  /** Chunks, and tables that are not small, that are copied side by side. Each may hold a spool of 64 MiB. */
   readonly parallel: number;
+  /** Tables that are under way at most: nearly all of a small table's time is waiting. */
+  readonly tables: number;
 }
 
-export const DEFAULT_COPY_SETTINGS: CopySettings = { parallel: 2 };
+export const DEFAULT_COPY_SETTINGS: CopySettings = { parallel: 2, tables: 64 };
 
 export type CopyingState = Extract<TableState, { state: 'copying' }>;
 

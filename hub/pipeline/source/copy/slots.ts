@@ -9,13 +9,18 @@ export class Slots {
     this.#free = count;
   }
 
+  /** A place if one is free, else null. */
+  tryTake(): Disposable | null {
+    if (this.#free === 0) return null;
+    this.#free--;
+    return this.#place();
+  }
+
   /** Resolves with a place, to be disposed. @throws TidemarkError `ABORTED` */
   async take(signal: AbortSignal): Promise<Disposable> {
     if (signal.aborted) throw new TidemarkError('ABORTED', 'asked to stop while waiting for a place');
-    if (this.#free > 0) {
-      this.#free--;
-      return this.#place();
-    }
+    const free = this.tryTake();
+    if (free !== null) return free;
     await new Promise<void>((resolve, reject) => {
       const granted = () => {
         signal.removeEventListener('abort', stop);

@@ -1,5 +1,6 @@
 import { Op } from '../../../../contracts/op.ts';
 import { readAhead, writeWindow, type CopyOf } from './chunk-join.ts';
+import type { FirstRows } from './first-rows.ts';
 import { HubTransaction } from './hub-transaction.ts';
 import { stillCopying } from './session.ts';
 import { runKeySort } from './key-sort.ts';
@@ -16,13 +17,14 @@ const NONE = new Uint8Array(0);
  * newest record up to A_M is older than the copy. What the stream has brought since A_M comes again behind each batch.
  * Called when every row at the source has a record in the log that is not older than the copy.
  */
-export async function deleteStale(copy: CopyOf, signal: AbortSignal): Promise<void> {
+export async function deleteStale(copy: CopyOf, firstRows: FirstRows, signal: AbortSignal): Promise<void> {
   const { turns, log, directory, runtime } = copy.session;
   const { first, to } = await turns.turn(async (turn) => {
     const { table } = stillCopying(turn, copy.tableId, copy.since);
     await turn.flush();
     return { first: table.versions[0]?.offset ?? copy.since, to: turn.lastOffset };
   });
+  if (!(await firstRows.mayPrecede(copy.since, log, { tableId: copy.tableId, first }, signal))) return;
   if (!(await hasOlderRows(log, copy.tableId, first, copy.since, signal))) return;
   await using sort = await runKeySort(runtime.files, directory, copy.tableId);
   let keys: Buffer[] = [];

@@ -1,12 +1,13 @@
 /** The copy of one table, from its `copying` record to `copied` (docs/protocol-copy.md). */
 import type { CatalogTable } from '../../../../contracts/catalog.ts';
-import type { CopiedChunk, CopyPlan } from '../../../../contracts/connector.ts';
+import { SMALL_TABLE_BYTES, type CopiedChunk, type CopyPlan } from '../../../../contracts/connector.ts';
 import type { Control } from '../../../../contracts/control.ts';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { tableName, type TableSchema } from '../../../../contracts/schema.ts';
 import type { WriterTurn } from '../writer-turn.ts';
 import { joinChunk, type CopyOf, type Seen } from './chunk-join.ts';
+import type { FirstRows } from './first-rows.ts';
 import { HubTransaction } from './hub-transaction.ts';
 import { repairRows } from './repair.ts';
 import { RetryDelay } from './retry-delay.ts';
@@ -26,12 +27,23 @@ interface Begun {
   readonly seen: Seen;
 }
 
+/** What the copies of one session share. */
+export interface CopyPlaces {
+  /** For chunks of tables that are not small. */
+  readonly chunks: Slots;
+  /** For tables that are not small. */
+  readonly tables: Slots;
+  readonly parallel: number;
+  readonly firstRows: FirstRows;
+}
+
 export class TableCopy {
   readonly tableId: number;
   readonly #session: CopySession;
   readonly #reason: CopyReason;
-  readonly #slots: Slots;
-  readonly #parallel: number;
+  readonly #places: CopyPlaces;
+  /** The place among the tables that are not small, once it was needed. */
+  #place: Disposable | null = null;
   #name = '';
   #plan: CopyPlan | null = null;
   #rows = 0;
@@ -40,15 +52,13 @@ export class TableCopy {
   #phase = 'planning';
 
   /**
-   * @param slots places for chunks, shared by all copies of the session
    * @param reason for the `copying` record; a copy that is under way in the log is resumed instead
    */
-  constructor(session: CopySession, tableId: number, reason: CopyReason, slots: Slots, parallel: number) {
+  constructor(session: CopySession, tableId: number, reason: CopyReason, places: CopyPlaces) {
     this.#session = session;
     this.tableId = tableId;
     this.#reason = reason;
-    this.#slots = slots;
-    this.#parallel = parallel;
+    this.#places = places;
     this.#startedAt = session.runtime.clock.monotonic();
   }
 
@@ -66,15 +76,19 @@ export class TableCopy {
    * @throws TidemarkError `COPY_SUPERSEDED` when the table's state changed under it, `ABORTED`, what the copier throws
    */
   async run(signal: AbortSignal): Promise<void> {
-    let begun = await this.#begin(signal);
-    for (;;) {
-      try {
-        await this.#copy(begun, signal);
-        return;
-      } catch (error) {
-        if (!(error instanceof TidemarkError) || error.code !== 'COPY_VOID') throw error;
-        begun = await this.#beginAnew(begun.since, error.message, signal);
+    try {
+      let begun = await this.#begin(signal);
+      for (;;) {
+        try {
+          await this.#copy(begun, signal);
+          return;
+        } catch (error) {
+          if (!(error instanceof TidemarkError) || error.code !== 'COPY_VOID') throw error;
+          begun = await this.#beginAnew(begun.since, error.message, signal);
+        }
       }
+    } finally {
+      this.#place?.[Symbol.dispose]();
     }
   }
 
@@ -85,12 +99,14 @@ export class TableCopy {
     this.#name = tableName(schema);
     if (state.state !== 'copying') {
       const plan = await this.#planned(schema, null, signal);
+      if (await this.#hadToWait(plan, signal)) return this.#begin(signal);
       const since = await this.#control(null, { type: 'copying', reason: this.#reason, copyState: plan.copyState });
       return { plan, since, seen };
     }
     this.#rows = this.#rowsAtStart = state.rows;
     try {
       const plan = await this.#planned(schema, { copyState: state.copyState, done: state.ranges }, signal);
+      if (await this.#hadToWait(plan, signal)) return await this.#begin(signal);
       if (!plan.whole) return { plan, since: state.since, seen };
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.code !== 'COPY_VOID') throw error;
@@ -103,10 +119,25 @@ export class TableCopy {
     this.#phase = 'planning';
     const { table, seen } = await this.#session.turns.turn((turn) => Promise.resolve(this.#look(turn)));
     const plan = await this.#planned(newestOf(table), null, signal);
+    if (await this.#hadToWait(plan, signal)) return this.#beginAnew(since, why, signal);
     await this.#control(since, { type: 'chunks-void', why, copyState: plan.copyState });
     this.#rows = this.#rowsAtStart = 0;
     this.#startedAt = this.#session.runtime.clock.monotonic();
     return { plan, since, seen };
+  }
+
+  /**
+   * Takes a place if the table turns out not to be small. True: it had to wait for one, so that the plan is old: all that
+   * the stream has brought since would have to be looked through for every chunk.
+   */
+  async #hadToWait(plan: CopyPlan, signal: AbortSignal): Promise<boolean> {
+    if (this.#place !== null || isSmall(plan)) return false;
+    this.#place = this.#places.tables.tryTake();
+    if (this.#place !== null) return false;
+    this.#phase = 'waiting';
+    this.#place = await this.#places.tables.take(signal);
+    this.#phase = 'planning';
+    return true;
   }
 
   #look(turn: WriterTurn): { table: CatalogTable; seen: Seen } {
@@ -142,13 +173,13 @@ export class TableCopy {
       this.#rows += rows;
     };
     if (plan.whole) {
-      using _place = await this.#slots.take(signal);
+      using _place = await this.#places.chunks.take(signal);
       await copyWhole(copy, plan, counted, signal);
       return;
     }
     await this.#copyRanges(copy, plan, counted, signal);
     await repairRows(copy, signal);
-    await deleteStale(copy, signal);
+    await deleteStale(copy, this.#places.firstRows, signal);
     await this.#control(since, { type: 'copied', rows: this.#rows });
   }
 
@@ -159,7 +190,7 @@ export class TableCopy {
     const either = AbortSignal.any([signal, stop.signal]);
     const worker = async () => {
       for (;;) {
-        using _place = await this.#slots.take(either);
+        using _place = isSmall(plan) ? null : await this.#places.chunks.take(either);
         const range = left.shift();
         if (range === undefined) return;
         const from = copy.seen.offset;
@@ -169,7 +200,7 @@ export class TableCopy {
       }
     };
     const failures: unknown[] = [];
-    const workers = Array.from({ length: Math.max(1, Math.min(this.#parallel, left.length)) }, async () => {
+    const workers = Array.from({ length: isSmall(plan) ? 1 : Math.max(1, Math.min(this.#places.parallel, left.length)) }, async () => {
       try {
         await worker();
       } catch (error) {
@@ -195,6 +226,11 @@ export class TableCopy {
       }
     }
   }
+}
+
+/** So small that its spool counts for nothing. */
+function isSmall(plan: CopyPlan): boolean {
+  return !plan.whole && plan.estimatedBytes <= SMALL_TABLE_BYTES;
 }
 
 function newestOf(table: CatalogTable): TableSchema {

@@ -16,7 +16,7 @@ import type { ModelSource } from './copy-model.ts';
 export class CopyRig implements AsyncDisposable {
   readonly source: ModelSource;
   readonly runtime: TestRuntime = createTestRuntime();
-  readonly copies = new Copies({ parallel: 2 });
+  readonly copies = new Copies({ parallel: 2, tables: 4 });
   readonly #directory: TemporaryDirectory;
   #engine: EmbeddedLogEngine | null = null;
   #rows: WholeRows | null = null;

@@ -1,0 +1,114 @@
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Clock } from '../../contracts/runtime.ts';
+import type { Session } from './session.ts';
+
+/** A session that nobody uses is ended after so long, in milliseconds. */
+const IDLE_MS = 5_000;
+/** Sessions that are kept for later at most. */
+const MOST_IDLE = 3;
+
+/** A session for one use. Disposing ends it, unless {@link keep} has been called. */
+export interface Lease extends AsyncDisposable {
+  readonly session: Session;
+  /** The session is as it was when it was opened: between two statements, in no transaction. It may serve again. */
+  keep(): void;
+}
+
+interface Pooled {
+  readonly session: Session;
+  readonly life: AbortController;
+  /** Ends the wait for another use. */
+  expiry: AbortController;
+  lost: boolean;
+}
+
+/**
+ * Sessions that serve one use after the other: for a small table, opening one takes longer than copying it. One with a
+ * standby serves once only, since it may be promoted meanwhile, and the session would not know.
+ */
+export class SessionPool implements AsyncDisposable {
+  readonly #open: (signal: AbortSignal) => Promise<Session>;
+  readonly #clock: Clock;
+  readonly #idle: Pooled[] = [];
+  #closed = false;
+
+  constructor(open: (signal: AbortSignal) => Promise<Session>, clock: Clock) {
+    this.#open = open;
+    this.#clock = clock;
+  }
+
+  /** Aborting ends the session while it is leased. @throws TidemarkError what opening one throws */
+  async lease(signal: AbortSignal): Promise<Lease> {
+    if (signal.aborted) throw new TidemarkError('ABORTED', 'asked to stop before a session was opened');
+    const pooled = this.#waiting() ?? (await this.#opened(signal));
+    const abort = (): void => pooled.life.abort(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    let kept = false;
+    return {
+      session: pooled.session,
+      keep: () => {
+        kept = true;
+      },
+      [Symbol.asyncDispose]: async () => {
+        signal.removeEventListener('abort', abort);
+        const usable = kept && !pooled.lost && !pooled.session.inRecovery && !pooled.life.signal.aborted;
+        if (usable && !this.#closed && this.#idle.length < MOST_IDLE) this.#rest(pooled);
+        else await pooled.session[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  /** Ends the sessions that nobody uses; those that are leased end when they are given back. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    for (const pooled of this.#idle.splice(0)) {
+      pooled.expiry.abort();
+      await pooled.session[Symbol.asyncDispose]();
+    }
+  }
+
+  #waiting(): Pooled | null {
+    const pooled = this.#idle.pop() ?? null;
+    pooled?.expiry.abort();
+    return pooled;
+  }
+
+  async #opened(signal: AbortSignal): Promise<Pooled> {
+    const life = new AbortController();
+    const abort = (): void => life.abort(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      const session = await this.#open(life.signal);
+      const pooled: Pooled = { session, life, expiry: new AbortController(), lost: false };
+      session.client.once('end', () => {
+        pooled.lost = true;
+        this.#forget(pooled);
+      });
+      return pooled;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #rest(pooled: Pooled): void {
+    const expiry = new AbortController();
+    pooled.expiry = expiry;
+    this.#idle.push(pooled);
+    this.#clock.sleep(IDLE_MS, expiry.signal).then(
+      () => {
+        this.#forget(pooled);
+        return pooled.session[Symbol.asyncDispose]();
+      },
+      // It serves again, or has ended.
+      () => undefined,
+    );
+  }
+
+  #forget(pooled: Pooled): void {
+    const at = this.#idle.indexOf(pooled);
+    if (at < 0) return;
+    this.#idle.splice(at, 1);
+    pooled.expiry.abort();
+  }
+}
