@@ -273,10 +273,13 @@ class LiveStream implements IntakeHost {
       if (end > this.#durable) this.#replyAt = end;
       this.#sendStatus(false);
     }
-    if (this.intake.decoder.inTransaction || end <= this.#at) return;
-    this.#at = end;
-    this.#useNews();
-    this.#quiet = end;
+    if (this.intake.decoder.inTransaction || end < this.#at) return;
+    // The answer to a request may repeat a place that the server has told by itself, and that is not handed on yet.
+    if (end > this.#at) {
+      this.#at = end;
+      this.#useNews();
+      this.#quiet = end;
+    }
     const now = this.#parts.runtime.clock.monotonic();
     if (wantsReply || this.#progressWanted || now - this.#progressAt >= QUIET_PROGRESS_MS) this.#handOnProgress(now);
   }
