@@ -56,12 +56,12 @@ export class PgoutputDecoder {
     this.#skipBelow = skipBelow;
   }
 
-  /** Between Begin and Commit. */
   /** Of the transaction that is open, or was last; 32 bits, 0 before the first. */
   get xid(): number {
     return this.#xid;
   }
 
+  /** Between Begin and Commit. */
   get inTransaction(): boolean {
     return this.#inTransaction;
   }
@@ -213,15 +213,15 @@ export class PgoutputDecoder {
       this.#builder.record(Op.message, 0, 0, 0, EMPTY, EMPTY, encodeMessage(prefix, content));
       return;
     }
-    if (at < this.#skipBelow) return;
+    // The LSN of a message is the end of its record, where that of a commit may begin: nothing above it may be named.
+    if (at <= this.#skipBelow) return;
     const own = this.#host.isOwnMessage(prefix);
     if (!own) {
       this.#builder.begin('source', 0, sentAt);
       this.#builder.record(Op.message, 0, 0, 0, EMPTY, EMPTY, encodeMessage(prefix, content));
-      // One above: at its own LSN it would be sent again.
-      this.#builder.commit(this.#host.positions.at(at + 1));
+      this.#builder.commit(this.#host.positions.at(at));
     }
-    this.#host.committed(at + 1, sentAt, !own);
+    this.#host.committed(at, sentAt, !own);
   }
 
   /** Answers the row's relation if it must be looked at again first: then the same message is to be decoded again. */
