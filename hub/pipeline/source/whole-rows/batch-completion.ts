@@ -132,20 +132,21 @@ export class BatchCompletion {
   #needOf(batch: ChangeBatch): Need {
     const bytes = batch.records;
     const held = this.#held;
-    let incomplete = 0;
+    let flags = 0;
     let anyHeld = false;
     let last = 0;
     // A schema may be of a keyless table that the log does not know yet.
     for (let at = 0; at < bytes.length; at += 4 + readU32(bytes, at)) {
-      incomplete |= bytes[at + 5] as number;
+      flags |= bytes[at + 5] as number;
       if (bytes[at + 4] === Op.schema || (held.size > 0 && held.has(readU32(bytes, at + 8)))) anyHeld = true;
       last = at;
     }
     const keyChange = batch.endsOpen && bytes.length > 0 && bytes[last + 4] === Op.delete && ((bytes[last + 5] as number) & Flag.keyChange) !== 0;
     return {
-      incomplete: (incomplete & Flag.incomplete) !== 0,
+      incomplete: (flags & Flag.incomplete) !== 0,
       held: anyHeld,
-      endsInKeyChange: keyChange && this.#images.mayHave(readU32(bytes, last + 8)),
+      // The first large row of all may stand in this batch.
+      endsInKeyChange: keyChange && ((flags & Flag.wide) !== 0 || this.#images.mayHave(readU32(bytes, last + 8))),
     };
   }
 

@@ -1,6 +1,6 @@
-import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
+import { Flag } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import type { Image } from './fill.ts';
 import { keyOf, tableOf, type RowId } from './row-id.ts';
@@ -42,9 +42,9 @@ export class LoggedImages {
     }
   }
 
-  /** The images, in the order asked for. @throws TidemarkError `RECORD_CORRUPT` when another row stands there */
-  async read(wanted: readonly Wanted[], signal: AbortSignal): Promise<Image[]> {
-    const images = new Array<Image | undefined>(wanted.length);
+  /** The images, in the order asked for; null: another row stands there, or none. @throws TidemarkError what reading the log throws */
+  async read(wanted: readonly Wanted[], signal: AbortSignal): Promise<(Image | null)[]> {
+    const images = new Array<Image | null>(wanted.length).fill(null);
     const missing: number[] = [];
     wanted.forEach(({ offset }, index) => {
       const kept = this.#cache.get(offset);
@@ -62,10 +62,10 @@ export class LoggedImages {
       for (let group = groups.shift(); group !== undefined; group = groups.shift()) await this.#readGroup(group, wanted, images, signal);
     };
     await Promise.all(Array.from({ length: Math.min(PARALLEL, groups.length) }, worker));
-    return images.map((image, index) => image ?? missingAt(wanted[index] as Wanted));
+    return images;
   }
 
-  async #readGroup(group: readonly number[], wanted: readonly Wanted[], images: (Image | undefined)[], signal: AbortSignal): Promise<void> {
+  async #readGroup(group: readonly number[], wanted: readonly Wanted[], images: (Image | null)[], signal: AbortSignal): Promise<void> {
     const first = (wanted[group[0] as number] as Wanted).offset;
     const last = (wanted[group.at(-1) as number] as Wanted).offset;
     const view = new RecordView();
@@ -81,8 +81,8 @@ export class LoggedImages {
     }
   }
 
-  #taken(view: RecordView, { id, offset }: Wanted): Image {
-    if (view.tableId !== tableOf(id) || !view.key().equals(keyOf(id)) || !view.hasAfter) return missingAt({ id, offset });
+  #taken(view: RecordView, { id, offset }: Wanted): Image | null {
+    if (view.tableId !== tableOf(id) || !view.key().equals(keyOf(id)) || !view.hasAfter || (view.flags & Flag.incomplete) !== 0) return null;
     this.remember(offset, { bytes: view.bytes, start: view.afterStart, end: view.afterEnd, schemaVersion: view.schemaVersion });
     // A copy of its own: the batch that was read is not kept for the sake of one row.
     return this.#cache.get(offset) ?? { bytes: Buffer.from(view.after()), start: 0, end: view.afterEnd - view.afterStart, schemaVersion: view.schemaVersion };
@@ -101,11 +101,4 @@ function grouped(sorted: readonly number[], wanted: readonly Wanted[]): number[]
     last = offset;
   }
   return groups;
-}
-
-function missingAt({ id, offset }: Wanted): never {
-  throw new TidemarkError('RECORD_CORRUPT', `the index of large rows names offset ${offset} for a row of table id ${tableOf(id)} that is not there`, {
-    where: { offset },
-    remedy: 'Delete the index (the folder `whole-rows` of the source in the data folder) while the hub is stopped: it is built again from the log.',
-  });
 }

@@ -152,7 +152,11 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
       else if (entry.kind === 'image') found[index] = entry.image;
     });
     if (left.length > 0 && !this.#spill.isEmpty) left = await this.#fromSpill(ids, left, found);
-    if (left.length > 0) await this.#fromIndex(ids, left, found);
+    if (left.length > 0 && !(await this.#fromIndex(ids, left, found))) {
+      await this.#remake();
+      // What is wrong of an index that was made just now is not known: the row's table stops.
+      await this.#fromIndex(ids, left, found);
+    }
     return found;
   }
 
@@ -188,7 +192,8 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     });
   }
 
-  async #fromIndex(ids: readonly RowId[], indexes: readonly number[], found: (Image | null)[]): Promise<void> {
+  /** Fills in what the index knows. False: an entry of it leads to another row, or to none. */
+  async #fromIndex(ids: readonly RowId[], indexes: readonly number[], found: (Image | null)[]): Promise<boolean> {
     const entries = await this.#store.getMany('e', indexes.map((index) => ids[index] as RowId));
     const wanted: Wanted[] = [];
     const places: number[] = [];
@@ -200,8 +205,9 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     });
     const images = await this.#logged.read(wanted, this.#stop.signal);
     places.forEach((index, place) => {
-      found[index] = images[place] as Image;
+      found[index] = images[place] ?? null;
     });
+    return images.every((image) => image !== null);
   }
 
   async #makeRoom(): Promise<void> {
@@ -278,21 +284,32 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     return mark.offset === 0 || mark.epoch === this.#log.epochAt(mark.offset);
   }
 
+  /** Makes the index of all that is durable anew. Its mark stays at the beginning until all in memory has followed. */
+  async #remake(): Promise<void> {
+    await this.#startOver('an entry led to another row');
+    await this.#readInto(this.#log.state().highWatermark);
+  }
+
   async #startOver(why: string): Promise<void> {
     this.#logger.log('info', 'source.index-rebuilt', { why });
+    // First: an index that was emptied must not count as complete, should this process end here.
+    await this.#setMark(0);
     await this.#store.clear('e');
     await this.#store.clear('i');
-    this.#marked = 0;
   }
 
   /** Reads the log from the mark to `end`, which is durable, into the index. */
   async #catchUp(end: Offset): Promise<void> {
+    await this.#readInto(end);
+    await this.#setMark(end);
+    this.#unmarkedBytes = 0;
+  }
+
+  async #readInto(end: Offset): Promise<void> {
     for await (const batch of this.#log.read({ after: this.#marked, to: end, follow: false, signal: this.#stop.signal })) {
       const generation = new Generation(batch, this.#watched, NONE_COMPLETED);
       if (!generation.isEmpty) await this.#write(generation);
     }
-    await this.#setMark(end);
-    this.#unmarkedBytes = 0;
   }
 }
 

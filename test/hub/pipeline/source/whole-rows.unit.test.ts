@@ -9,6 +9,8 @@ import { RecordView } from '../../../../contracts/record.ts';
 import { buildImage, PLACEHOLDER, readImage } from '../../../../contracts/row-image.ts';
 import { encodeSchema, type TableSchema } from '../../../../contracts/schema.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
+import { IndexStore } from '../../../../hub/pipeline/source/whole-rows/index-store.ts';
+import { rowId } from '../../../../hub/pipeline/source/whole-rows/row-id.ts';
 import { WholeRows } from '../../../../hub/pipeline/source/whole-rows/whole-rows.ts';
 import { createTestRuntime } from '../../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../../fixtures/temp.ts';
@@ -179,6 +181,23 @@ describe('whole rows', () => {
     expect(last(await rig.write(builder.take()))).toEqual(COMPLETE(3, 'c'));
   });
 
+  it('are completed across a change of key whose row is the first large one of all, in the same batch', async () => {
+    for (const before of [0, 1]) {
+      await using rig = await Rig.start();
+      const builder = new BatchBuilder(1 << 14);
+      builder.begin('source', 1, 0);
+      whole(builder, 1, 'a', BIG);
+      // An incomplete record before: the batch is walked for its sake.
+      for (let n = 0; n < before; n++) partial(builder, 1, 'b');
+      builder.record(Op.delete, Flag.keyChange, 1, 1, keyOf(1), NONE, NONE);
+      await rig.write(builder.take());
+      builder.record(Op.create, Flag.keyChange | Flag.incomplete | Flag.wide, 1, 1, keyOf(2), NONE, buildImage(['2', 'c', PLACEHOLDER]));
+      builder.commit(positionOf(50));
+      expect(last(await rig.write(builder.take()))).toEqual(COMPLETE(2, 'c'));
+      expect(rig.catalog.table(1)?.state.state).toBe('consistent');
+    }
+  });
+
   it('that nothing is known of stop their table, in their own transaction and before the row', async () => {
     await using rig = await Rig.start();
     await rig.append((builder) => whole(builder, 1, 'a', BIG));
@@ -240,6 +259,28 @@ describe('whole rows', () => {
     await rig.append((builder) => whole(builder, 1, 'a', BIG));
     await rig.append((builder) => builder.record(Op.update, Flag.incomplete | Flag.wide, 1, 1, keyOf(1), NONE, buildImage(['1', PLACEHOLDER])));
     expect(rig.catalog.table(1)?.state).toMatchObject({ state: 'stopped', code: 'RECORD_CORRUPT' });
+  });
+
+  it('are found again where the index names another row: it is made anew', async () => {
+    await using rig = await Rig.start();
+    await rig.append((builder) => whole(builder, 1, 'a', BIG));
+    await rig.append((builder) => whole(builder, 2, 'b', `${BIG}2`));
+    await rig.flush();
+    await rig.close();
+    const store = await IndexStore.open(join(rig.directory.path, 'index'));
+    const [entry] = (await store.getMany('e', [rowId(1, keyOf(2))])) as [Buffer];
+    store.put('e', rowId(1, keyOf(1)), entry);
+    await store.write();
+    await store[Symbol.asyncDispose]();
+    await rig.open();
+    const builder = new BatchBuilder(1 << 14);
+    builder.begin('source', 1, 0);
+    partial(builder, 2, 'c');
+    partial(builder, 1, 'd');
+    builder.commit(positionOf(50));
+    expect(last(await rig.write(builder.take()))).toEqual(COMPLETE(1, 'd'));
+    expect(last(await rig.append((next) => partial(next, 2, 'e')))).toEqual(COMPLETE(2, 'e', `${BIG}2`));
+    expect(rig.catalog.table(1)?.state.state).toBe('consistent');
   });
 
   it.each(['delete', 'truncate', 'copying'] as const)('are not completed from before a %s', async (what) => {
