@@ -1,11 +1,12 @@
 import type pg from 'pg';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { decodeSchema, encodeSchema, tableName, type TableSchema } from '../../contracts/schema.ts';
-import { type NameRules, printedName, sameName, targetName, type TargetName } from '../relational/names.ts';
+import { type NameRules, printedName, targetName, type TargetName } from '../relational/names.ts';
 import { diffSchema } from '../relational/schema-diff.ts';
 import { sinkError, sqlState } from './errors.ts';
+import { moveTable } from './rename.ts';
 import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
-import { ident, qualified, rowsOf } from './sql.ts';
+import { qualified, rowsOf } from './sql.ts';
 import { alterSteps, type AlterStep, createTableSql, notNullStep } from './table-sql.ts';
 import { createMissingTypes, createSchema } from './replica-types.ts';
 
@@ -72,22 +73,10 @@ async function beginGeneration(context: DdlContext, name: TargetName, after: Tab
 
 async function changeShape(context: DdlContext, from: TargetName, to: TargetName, before: TableSchema, after: TableSchema): Promise<void> {
   const { client } = context;
-  if (!sameName(from, to)) await renameTable(context, from, to);
+  await moveTable(client, context.sink, before.tableId, from, to);
   const table = await readReplicaTable(client, to);
   if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(to)} is gone from the replica`);
   for (const step of alterSteps(to, diffSchema(before, after), table)) await alter(client, step);
-}
-
-async function renameTable(context: DdlContext, from: TargetName, to: TargetName): Promise<void> {
-  const { client } = context;
-  if (from.schema !== to.schema) {
-    await createSchema(client, to.schema);
-    await client.query(`ALTER TABLE ${qualified(from)} SET SCHEMA ${ident(to.schema)}`);
-  }
-  if (from.name !== to.name) {
-    await client.query(`ALTER TABLE ${qualified({ schema: to.schema, name: from.name })} RENAME TO ${ident(to.name)}`);
-  }
-  await client.query('DELETE FROM tidemark.mirrored_table WHERE schema_name = $1 AND table_name = $2', [from.schema, from.name]);
 }
 
 async function hasRows(client: pg.ClientBase, table: ReplicaTable): Promise<boolean> {

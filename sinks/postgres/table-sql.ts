@@ -1,4 +1,5 @@
 /** Statements that make a table at the replica, or bring one from a shape to another. Pure. */
+import { crc32 } from 'node:zlib';
 import type { Column, TableSchema } from '../../contracts/schema.ts';
 import type { TargetName } from '../relational/names.ts';
 import { keyNames, type ShapeChange } from '../relational/schema-diff.ts';
@@ -23,8 +24,12 @@ function identityKeySql(name: TargetName, schema: TableSchema): string[] {
   ];
 }
 
-function identityConstraint(name: TargetName): string {
-  return `${Buffer.from(name.name, 'utf8').subarray(0, 45).toString('utf8').replace(/\uFFFD$/, '')}_tidemark_key`;
+/** Names that differ only late, and would be cut to the same, are told apart by a sum. */
+export function identityConstraint({ name }: TargetName): string {
+  const bytes = Buffer.from(name, 'utf8');
+  if (bytes.length <= 45) return `${name}_tidemark_key`;
+  const sum = crc32(bytes).toString(16).padStart(8, '0');
+  return `${bytes.subarray(0, 36).toString('utf8').replace(/\uFFFD$/, '')}_${sum}_tidemark_key`;
 }
 
 /** Generated columns get the values that the log has: what they are computed from is not known. */

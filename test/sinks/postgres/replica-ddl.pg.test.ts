@@ -196,6 +196,25 @@ test('a table is renamed and moved to another schema; views and own columns foll
   await stand.expectEqual();
 });
 
+test('a name that somebody else has at the replica is not taken; a key that is no primary key goes with its table', async () => {
+  await using stand = await ReplicaStand.open(server, ['CREATE TABLE theirs (id integer)']);
+  const table = stand.model.createTable('public', 'things', columnsOf({ id: 'integer', a: 'text' }), ['id'], 'identity');
+  stand.model.insert(table, ['1', 'x']);
+  await stand.apply();
+  stand.model.alterTable(table, { name: 'theirs' });
+  const batch = stand.model.batch();
+  await expect(stand.send(batch)).rejects.toMatchObject({ code: 'REPLICA_TABLE_TAKEN', where: { table: 'public.theirs' }, remedy: expect.stringContaining('"public"."theirs"') as string });
+  await stand.sql('ALTER TABLE theirs RENAME TO mine');
+  await stand.reopen();
+  await stand.send(batch);
+  const again = stand.model.createTable('public', 'things', columnsOf({ id: 'integer' }), ['id'], 'identity');
+  stand.model.insert(again, ['1']);
+  stand.model.alterTable(table, { keyKind: 'none', key: [] });
+  await stand.apply();
+  await stand.expectEqual();
+  expect(await primaryKey(stand, 'theirs')).toEqual([]);
+});
+
 test('a new generation empties and reshapes the table; own columns and indexes stay', async () => {
   await using stand = await ReplicaStand.open(server);
   const old = await withRows(stand);
