@@ -4,8 +4,6 @@
 export const FLUSH_LIMIT_MS = 5;
 /** Bytes per millisecond from which a source is busy: a few milliseconds of waiting make batches worth their cost. */
 const BUSY_RATE = 2_000;
-/** How long a busy source's bytes are left to gather in the socket, milliseconds. */
-export const BREATH_MS = 1;
 /** A socket that gave less than this is empty for the moment. */
 export const GULP_BYTES = 48 << 10;
 /** How much the newest batch counts. */

@@ -5,8 +5,9 @@
 import { BATCH_BYTES, BatchBuilder, type ChangeBatch } from '../../contracts/change-batch.ts';
 import { readU32 } from '../../contracts/record.ts';
 import type { Clock } from '../../contracts/runtime.ts';
+import { BreathPace } from './breath.ts';
 import { protocolError } from './errors.ts';
-import { BREATH_MS, GULP_BYTES, isBusy, lingerMs, nextRate } from './flush-policy.ts';
+import { GULP_BYTES, isBusy, lingerMs, nextRate } from './flush-policy.ts';
 import { FrameReader } from './frames.ts';
 import { lsnAt, PgoutputDecoder, timeAt, type DecoderHost } from './pgoutput.ts';
 import type { PendingRecord, Route } from './route.ts';
@@ -77,6 +78,10 @@ export class Intake {
   #again: Buffer | null = null;
   #rate = 0;
   #breathing = false;
+  readonly #breath = new BreathPace();
+  #bytesSinceBreath = 0;
+  /** By the server's clock, microseconds since 1970. */
+  #sentAt = 0;
   #closedAt: number;
   /** Monotonic milliseconds of the last byte that came. */
   #lastByteAt: number;
@@ -114,6 +119,7 @@ export class Intake {
   take(chunk: Buffer): void {
     if (this.#failure !== null || this.#ended) return;
     this.#lastByteAt = this.#clock.monotonic();
+    this.#bytesSinceBreath += chunk.length;
     this.#guard(() => this.#frames.push(chunk));
     this.#scheduleFlush();
     if (chunk.length < GULP_BYTES && isBusy(this.#rate)) this.#breathe();
@@ -131,7 +137,9 @@ export class Intake {
       this.#breathing = false;
       if (this.#holds.size === 0) this.#host.resume();
     };
-    this.#clock.sleep(BREATH_MS, this.#stop.signal).then(goOn, () => undefined);
+    const ms = this.#breath.next(this.#lastByteAt, this.#bytesSinceBreath, this.#sentAt - this.decoder.commitTime);
+    this.#bytesSinceBreath = 0;
+    this.#clock.sleep(ms, this.#stop.signal).then(goOn, () => undefined);
   }
 
   /** The route that `relation` had answered null for. */
@@ -222,7 +230,8 @@ export class Intake {
 
   #data(bytes: Buffer, start: number, end: number): boolean {
     const body = start + XLOG_HEADER;
-    const relation = this.decoder.decode(bytes, body, end, timeAt(bytes, start + 17));
+    this.#sentAt = timeAt(bytes, start + 17);
+    const relation = this.decoder.decode(bytes, body, end, this.#sentAt);
     if (relation !== null) {
       // A row that has to wait for its relation is kept: the buffer is not ours.
       this.#again = ROW_KINDS.has(bytes[body] as number) ? Buffer.from(bytes.subarray(body, end)) : null;

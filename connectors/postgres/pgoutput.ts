@@ -62,6 +62,12 @@ export class PgoutputDecoder {
   }
 
   /** Between Begin and Commit. */
+  /** Of the transaction that is open, or was last, by the server's clock: microseconds since 1970. */
+  get commitTime(): number {
+    return this.#commitTime;
+  }
+
+  /** Between Begin and Commit. */
   get inTransaction(): boolean {
     return this.#inTransaction;
   }
