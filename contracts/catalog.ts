@@ -51,6 +51,12 @@ export class Catalog {
     return [...this.#tables.values()];
   }
 
+  /** True when there is a table for which `holds` is. */
+  some(holds: (table: CatalogTable) => boolean): boolean {
+    for (const table of this.#tables.values()) if (holds(table)) return true;
+    return false;
+  }
+
   table(tableId: number): CatalogTable | undefined {
     return this.#tables.get(tableId);
   }

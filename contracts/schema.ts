@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { TidemarkError } from './errors/error.ts';
 import type { LogicalType } from './types/logical-type.ts';
 
@@ -55,8 +56,27 @@ export function encodeSchema(schema: TableSchema): Buffer {
   return Buffer.from(JSON.stringify(schema), 'utf8');
 }
 
-/** @throws TidemarkError `SCHEMA_INVALID` */
+/**
+ * Schemas that somebody holds, by the hash of their payload. A log's writer, its readers and its sinks each decode the
+ * same records, and there may be thousands of tables: all hold the same object, which nobody changes.
+ */
+const held = new Map<string, WeakRef<TableSchema>>();
+const released = new FinalizationRegistry<string>((key) => {
+  if (held.get(key)?.deref() === undefined) held.delete(key);
+});
+
+/** The schema of an `s` record's payload: immutable, shared with all who decode the same payload. @throws TidemarkError `SCHEMA_INVALID` */
 export function decodeSchema(payload: Uint8Array): TableSchema {
+  const key = hash('sha1', payload, 'base64');
+  const known = held.get(key)?.deref();
+  if (known !== undefined) return known;
+  const schema = parseSchema(payload);
+  held.set(key, new WeakRef(schema));
+  released.register(schema, key);
+  return schema;
+}
+
+function parseSchema(payload: Uint8Array): TableSchema {
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(payload).toString('utf8'));

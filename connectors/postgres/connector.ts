@@ -103,8 +103,9 @@ export class PostgresConnector implements SourceConnector {
         report: (state) => {
           this.#state = { ...state, head: state.head ?? this.#state.head };
         },
-        reads: (host) => {
+        reads: async (host) => {
           this.#streamsFrom = host;
+          if (host === null) await this.#copier?.streamEnded();
         },
       },
       start,

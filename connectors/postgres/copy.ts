@@ -58,6 +58,11 @@ export class PostgresCopier implements TableCopier, AsyncDisposable {
     return this.#waitingFor;
   }
 
+  /** The stream has ended: the next one may come from another server, and what is copied then must be read there. */
+  async streamEnded(): Promise<void> {
+    await this.#sessions.renew();
+  }
+
   /** Ends the sessions that are kept for later copies. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sessions[Symbol.asyncDispose]();

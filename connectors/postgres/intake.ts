@@ -191,11 +191,12 @@ export class Intake {
     return true;
   }
 
-  /** Records as a transaction of the hub; `at` is the place that was named last. Nothing may be open. */
+  /** Records as a transaction of the hub; `at` is the place that was named last. Nothing may be open, and nothing is afterwards. */
   hubTransaction(records: readonly PendingRecord[], at: Lsn, commitTime: number): void {
     this.#builder.begin('hub', 0, commitTime);
     for (const { op, tableId, version, payload } of records) this.#builder.record(op, 0, tableId, version, EMPTY, EMPTY, payload);
     this.#builder.commit(this.#positions.at(at));
+    if (this.#builder.length >= BATCH_BYTES) this.#close();
   }
 
   /** The source is at `end` without a change. */

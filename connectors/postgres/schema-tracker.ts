@@ -7,7 +7,7 @@ import type { ErrorCode } from '../../contracts/errors/catalogue.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { Op } from '../../contracts/op.ts';
 import type { Logger } from '../../contracts/runtime.ts';
-import { encodeSchema, tableName, type TableSchema } from '../../contracts/schema.ts';
+import { decodeSchema, encodeSchema, tableName, type TableSchema } from '../../contracts/schema.ts';
 import { EnumLabels, labelsIn, type EnumColumn } from './enum-labels.ts';
 import type { PendingRecord, Route } from './route.ts';
 import type { Relation } from './relation.ts';
@@ -118,10 +118,10 @@ export class SchemaTracker {
   #remember(table: SourceTable, schema: TableSchema, reached: boolean): void {
     const known = this.memory.get(table.oid);
     const rules = this.#catalog.rulesOf(table);
-    const ruled = new Map(known?.ruled);
+    let ruled = known?.ruled ?? NO_RULES;
     for (const column of table.columns) {
-      if (rules?.exclude.includes(column.name) === true) ruled.set(column.number, 'exclude');
-      else if (rules?.hash.includes(column.name) === true) ruled.set(column.number, 'hash');
+      const rule = rules?.exclude.includes(column.name) === true ? 'exclude' : rules?.hash.includes(column.name) === true ? 'hash' : null;
+      if (rule !== null) ruled = new Map(ruled).set(column.number, rule);
     }
     const then = reached ? { table, schema } : { table: known?.table ?? null, schema: known?.schema ?? null };
     this.memory.set(table.oid, { goodUntil: known?.goodUntil ?? null, ruled, ...then });
@@ -160,9 +160,11 @@ export class SchemaTracker {
       if (why !== null) records.push(...this.#stop(tracked, 'POSTGRES_TABLE_REWRITTEN', why, true));
     } else if (tracked !== null) records.push(...this.#remove(tracked));
     else records.push(...this.#replaceNamesake(shape.schema, reading));
-    const schema = this.tables.place(shape.schema);
+    const record = schemaRecord(this.tables.place(shape.schema));
+    // The object that all readers of the log have.
+    const schema = decodeSchema(record.payload);
     this.tables.emitted(schema);
-    records.push(schemaRecord(schema));
+    records.push(record);
     this.#logger.log('info', 'table.changed', { table: tableName(schema), tableId: schema.tableId, version: schema.version });
     return { schema, records };
   }

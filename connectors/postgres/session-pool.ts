@@ -20,6 +20,7 @@ interface Pooled {
   /** Ends the wait for another use. */
   expiry: AbortController;
   lost: boolean;
+  readonly generation: number;
 }
 
 /**
@@ -30,6 +31,7 @@ export class SessionPool implements AsyncDisposable {
   readonly #open: (signal: AbortSignal) => Promise<Session>;
   readonly #clock: Clock;
   readonly #idle: Pooled[] = [];
+  #generation = 0;
   #closed = false;
 
   constructor(open: (signal: AbortSignal) => Promise<Session>, clock: Clock) {
@@ -52,20 +54,29 @@ export class SessionPool implements AsyncDisposable {
       },
       [Symbol.asyncDispose]: async () => {
         signal.removeEventListener('abort', abort);
-        const usable = kept && !pooled.lost && !pooled.session.inRecovery && !pooled.life.signal.aborted;
+        const usable = kept && !pooled.lost && !pooled.session.inRecovery && !pooled.life.signal.aborted && pooled.generation === this.#generation;
         if (usable && !this.#closed && this.#idle.length < MOST_IDLE) this.#rest(pooled);
         else await pooled.session[Symbol.asyncDispose]();
       },
     };
   }
 
+  /** From here on every session is a new one: those of before may be with another server than `open` leads to now. */
+  async renew(): Promise<void> {
+    this.#generation++;
+    await this.#endIdle();
+  }
+
   /** Ends the sessions that nobody uses; those that are leased end when they are given back. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    for (const pooled of this.#idle.splice(0)) {
-      pooled.expiry.abort();
-      await pooled.session[Symbol.asyncDispose]();
-    }
+    await this.#endIdle();
+  }
+
+  async #endIdle(): Promise<void> {
+    const idle = this.#idle.splice(0);
+    for (const { expiry } of idle) expiry.abort();
+    await Promise.all(idle.map(({ session }) => session[Symbol.asyncDispose]()));
   }
 
   #waiting(): Pooled | null {
@@ -76,11 +87,12 @@ export class SessionPool implements AsyncDisposable {
 
   async #opened(signal: AbortSignal): Promise<Pooled> {
     const life = new AbortController();
+    const generation = this.#generation;
     const abort = (): void => life.abort(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     try {
       const session = await this.#open(life.signal);
-      const pooled: Pooled = { session, life, expiry: new AbortController(), lost: false };
+      const pooled: Pooled = { session, life, expiry: new AbortController(), lost: false, generation };
       session.client.once('end', () => {
         pooled.lost = true;
         this.#forget(pooled);

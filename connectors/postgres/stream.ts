@@ -41,10 +41,12 @@ export interface StreamParts {
   /** What the stream waits for, for people; '' when it streams. */
   readonly report: (state: { connected: boolean; waitingFor: string; head: Lsn | null }) => void;
   /** Which of the source's servers the stream comes from, as soon as that is known; null: from none any more. */
-  readonly reads: (host: HostAddress | null) => void;
+  readonly reads: (host: HostAddress | null) => Promise<void>;
 }
 
 const TICK_MS = 50;
+/** A sink makes the tables of a transaction in one of its own, and its server keeps a lock on each until the end. */
+const TABLES_PER_TRANSACTION = 100;
 /** Progress without a change is handed on this often, unless somebody waits for it. */
 const QUIET_PROGRESS_MS = 1_000;
 /** While the catalog's news wait for the stream to come to their place. */
@@ -101,8 +103,7 @@ export class PostgresStream implements ChangeStream {
     this.#closing.abort(new TidemarkError('ABORTED', 'the stream is closed'));
     this.#live?.intake.end();
     this.#live = null;
-    this.#parts.reads(null);
-    await this.#owned.disposeAsync();
+    await Promise.all([this.#parts.reads(null), this.#owned.disposeAsync()]);
     this.#parts.report({ connected: false, waitingFor: '', head: null });
   }
 }
@@ -112,7 +113,7 @@ async function openLive(parts: StreamParts, start: StreamStart, signal: AbortSig
   const { endpoint, options } = parts;
   parts.report({ connected: false, waitingFor: 'a connection', head: null });
   const session = owned.use(await endpoint.open(signal));
-  parts.reads(session.host);
+  await parts.reads(session.host);
   const identity = await readIdentity(session);
   const slot = await readSlot(session, options.slot);
   if (slot === null) throw new TidemarkError('POSTGRES_SLOT_MISSING', `there is no slot ${options.slot}`);
@@ -346,18 +347,26 @@ class LiveStream implements IntakeHost {
     const news = this.#news;
     if (news === null || this.#at < news.lsn) return;
     this.#news = null;
-    const records: PendingRecord[] = [];
+    let records: PendingRecord[] = [];
+    let tables = 0;
+    const write = (): void => {
+      if (records.length > 0) this.intake.hubTransaction(records, this.#handedOn, this.#commitTime);
+      records = [];
+      tables = 0;
+    };
     for (const [oid, reading] of news.changed) {
       // A Relation message has brought a newer reading meanwhile.
       if (this.#watch.sequenceOf(oid) > news.sequence) continue;
       const route = this.intake.decoder.route(oid);
       if (route !== undefined) records.push(...route.before.splice(0));
       records.push(...this.#tracker.refresh(oid, reading));
-      if (route === undefined) continue;
-      const again = this.#tracker.resolve(route.relation, reading);
-      this.intake.decoder.setRoute(this.#routed(again.route, again.records));
+      if (route !== undefined) {
+        const again = this.#tracker.resolve(route.relation, reading);
+        this.intake.decoder.setRoute(this.#routed(again.route, again.records));
+      }
+      if (++tables === TABLES_PER_TRANSACTION) write();
     }
-    if (records.length > 0) this.intake.hubTransaction(records, this.#handedOn, this.#commitTime);
+    write();
   }
 
   #tick(): void {

@@ -14,6 +14,8 @@ export interface TrackedTable {
 /** The tables of the log as the stream leaves it: begun from the catalog, moved on with each record that is emitted. */
 export class TrackedTables {
   readonly #byOid = new Map<number, TrackedTable>();
+  /** OIDs by name. Two have the same one while it is not known yet that one of them was renamed. */
+  readonly #byName = new Map<string, number[]>();
   readonly #goodAtStart = new Map<number, Offset>();
   #nextTableId: number;
 
@@ -26,7 +28,7 @@ export class TrackedTables {
       const known = this.#byOid.get(oid);
       if (known !== undefined && known.schema.tableId > schema.tableId) continue;
       const everLogged = new Set(table.versions.flatMap((version) => version.schema.columns.map((column) => column.number)));
-      this.#byOid.set(oid, { oid, schema, everLogged });
+      this.#put({ oid, schema, everLogged });
       this.#goodAtStart.set(oid, knownGood(table));
     }
   }
@@ -45,8 +47,8 @@ export class TrackedTables {
   }
 
   byName(name: string): TrackedTable | null {
-    for (const table of this.#byOid.values()) if (tableName(table.schema) === name) return table;
-    return null;
+    const oid = this.#byName.get(name)?.[0];
+    return oid === undefined ? null : this.get(oid);
   }
 
   /** The schema with its place in the log: a new table id, or the next version of the one that it has. */
@@ -59,11 +61,31 @@ export class TrackedTables {
     const oid = Number(schema.sourceTableId);
     const known = this.#byOid.get(oid);
     const before = known !== undefined && known.schema.tableId === schema.tableId ? known.everLogged : [];
-    this.#byOid.set(oid, { oid, schema, everLogged: new Set([...before, ...schema.columns.map((column) => column.number)]) });
+    this.#put({ oid, schema, everLogged: new Set([...before, ...schema.columns.map((column) => column.number)]) });
   }
 
   removed(oid: number): void {
+    this.#forgetName(oid);
     this.#byOid.delete(oid);
+  }
+
+  #put(table: TrackedTable): void {
+    const name = tableName(table.schema);
+    const known = this.#byOid.get(table.oid);
+    if (known === undefined || tableName(known.schema) !== name) {
+      this.#forgetName(table.oid);
+      this.#byName.set(name, [...(this.#byName.get(name) ?? []), table.oid]);
+    }
+    this.#byOid.set(table.oid, table);
+  }
+
+  #forgetName(oid: number): void {
+    const known = this.#byOid.get(oid);
+    if (known === undefined) return;
+    const name = tableName(known.schema);
+    const others = this.#byName.get(name)?.filter((one) => one !== oid) ?? [];
+    if (others.length > 0) this.#byName.set(name, others);
+    else this.#byName.delete(name);
   }
 }
 

@@ -11,7 +11,7 @@ import { applySchemaStep, type DdlContext, tightenTable } from './ddl.ts';
 import { sinkError } from './errors.ts';
 import { Flusher } from './flusher.ts';
 import type { SynchronousCommit } from './options.ts';
-import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
+import { readReplicaTables, type ReplicaTable } from './replica-table.ts';
 import { addEnumLabels } from './replica-types.ts';
 import type { Session } from './session.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
@@ -202,38 +202,55 @@ export class Applier implements AsyncDisposable {
     const { session, side, watchdog } = this.#parts;
     for (const step of batch.steps) if (step.kind === 'schema') await addEnumLabels(side.client, step.after);
     await watchdog.during(session, () => this.#run(prepareRows(session, [], [], { begin: place.begins, move: place.move, commit: false }, this.#optimism)));
-    for (const step of batch.steps) await watchdog.during(session, () => this.#runStep(step));
+    let context: DdlContext | null = null;
+    for (const step of batch.steps) {
+      const before: DdlContext | null = context;
+      context = await watchdog.during(session, () => this.#runStep(step, before));
+    }
     if (place.commits) await watchdog.during(session, () => session.client.query('COMMIT'));
+    else if (context !== null) await session.client.query('SET LOCAL lock_timeout = 0');
   }
 
-  async #runStep(step: SinkStep): Promise<void> {
+  /**
+   * One step. Answers the context of its statements as the next step may use it, as long as steps follow one another
+   * that wait for locks for a bounded time only; null: rows, for which there is no bound.
+   */
+  async #runStep(step: SinkStep, before: DdlContext | null): Promise<DdlContext | null> {
     const { session, sink, names, lockTimeoutMs } = this.#parts;
     if (step.kind === 'rows') {
+      if (before !== null) await session.client.query('SET LOCAL lock_timeout = 0');
       const plans = await this.#plansFor(step.tables, session);
       await this.#run(prepareRows(session, step.tables, plans, { begin: false, move: null, commit: false }, this.#optimism));
-      return;
+      return null;
     }
-    const context: DdlContext = { client: session.client, sink, names };
-    await session.client.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
+    // A table that is removed or stopped keeps its rows, and stays ours in case it comes back.
+    if (step.kind === 'table-state' && step.state !== 'copied') return before;
+    const context = before ?? { client: session.client, sink, names, schemas: new Set<string>() };
+    if (before === null) await session.client.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
     if (step.kind === 'schema') {
       await applySchemaStep(context, step.before, step.after);
       this.#plans.delete(step.after.tableId);
-    } else if (step.state === 'copied') {
-      // A table that is removed or stopped keeps its rows, and stays ours in case it comes back.
-      await tightenTable(context, step.table);
+    } else if (await tightenTable(context, step.table, this.#planned(step.table)?.table ?? null)) {
       this.#plans.delete(step.table.tableId);
     }
-    await session.client.query('SET LOCAL lock_timeout = 0');
+    return context;
+  }
+
+  /** The plan of exactly this version, if it is known. */
+  #planned(schema: TableSchema): TablePlan | null {
+    const known = this.#plans.get(schema.tableId);
+    return known?.schema.version === schema.version ? known : null;
   }
 
   async #plansFor(tables: readonly FoldedTable[], reader: Session): Promise<TablePlan[]> {
-    const plans: TablePlan[] = [];
-    for (const { schema } of tables) {
-      const known = this.#plans.get(schema.tableId);
-      const plan = known !== undefined && known.schema.version === schema.version ? known : await this.#readPlan(schema, reader);
-      this.#plans.delete(schema.tableId);
-      this.#plans.set(schema.tableId, plan);
-      plans.push(plan);
+    const schemas = tables.map(({ schema }) => schema);
+    const unknown = schemas.filter((schema) => this.#planned(schema) === null);
+    for (const plan of await this.#readPlans(unknown, reader)) this.#plans.set(plan.schema.tableId, plan);
+    const plans = schemas.flatMap((schema) => this.#planned(schema) ?? []);
+    // The last to be used are the last to be forgotten.
+    for (const plan of plans) {
+      this.#plans.delete(plan.schema.tableId);
+      this.#plans.set(plan.schema.tableId, plan);
     }
     for (const oldest of this.#plans.keys()) {
       if (this.#plans.size <= Math.max(MAX_PLANS, tables.length)) break;
@@ -242,13 +259,16 @@ export class Applier implements AsyncDisposable {
     return plans;
   }
 
-  async #readPlan(schema: TableSchema, reader: Session): Promise<TablePlan> {
-    const where = { table: tableName(schema) };
-    const name = targetName(this.#parts.names, schema);
-    const table = await readReplicaTable(reader.client, name);
-    if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(name)} does not exist at the replica`, { where });
-    if (this.#parts.enforced && table.held.length > 0) throw heldBack(table, where);
-    return planTable(schema, table);
+  async #readPlans(schemas: readonly TableSchema[], reader: Session): Promise<TablePlan[]> {
+    const names = schemas.map((schema) => targetName(this.#parts.names, schema));
+    const tables = await readReplicaTables(reader.client, names);
+    return schemas.map((schema, index) => {
+      const where = { table: tableName(schema) };
+      const table = tables[index] ?? null;
+      if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(targetName(this.#parts.names, schema))} does not exist at the replica`, { where });
+      if (this.#parts.enforced && table.held.length > 0) throw heldBack(table, where);
+      return planTable(schema, table);
+    });
   }
 
   /** Remembers the first failure and gives the transaction up; later ones are answered with the first. */

@@ -14,6 +14,8 @@ export interface DdlContext {
   readonly client: pg.ClientBase;
   readonly sink: string;
   readonly names: NameRules;
+  /** Schemas that are known to be there, in the transaction that is open. */
+  readonly schemas: Set<string>;
 }
 
 /** A table that a sink has made or filled. */
@@ -39,21 +41,32 @@ export async function applySchemaStep(context: DdlContext, before: TableSchema |
   }
 }
 
-/** Not null, where it had to wait for the rows to be copied. */
-export async function tightenTable(context: DdlContext, schema: TableSchema): Promise<void> {
+/**
+ * Not null, where it had to wait for the rows to be copied. False: there was nothing to do.
+ * @param known the table as it was last read, if it was; of thousands that were just made none has to be read again
+ */
+export async function tightenTable(context: DdlContext, schema: TableSchema, known: ReplicaTable | null): Promise<boolean> {
+  if (known !== null && looseColumns(schema, known).length === 0) return false;
   const name = targetName(context.names, schema);
   const table = await readReplicaTable(context.client, name);
-  const loose = schema.columns.filter(
-    (column) => !column.nullable && table?.columns.some((target) => target.name === column.name && !target.notNull) === true,
-  );
-  for (const column of loose) await alter(context.client, notNullStep(`ALTER TABLE ${qualified(name)}`, column.name));
+  const loose = table === null ? [] : looseColumns(schema, table);
+  for (const column of loose) await alter(context.client, notNullStep(`ALTER TABLE ${qualified(name)}`, column));
+  return loose.length > 0;
+}
+
+/** Columns that take nulls at the replica and not at the source. */
+function looseColumns(schema: TableSchema, table: ReplicaTable): string[] {
+  return schema.columns
+    .filter((column) => !column.nullable && table.columns.some((target) => target.name === column.name && !target.notNull))
+    .map((column) => column.name);
 }
 
 async function beginGeneration(context: DdlContext, name: TargetName, after: TableSchema): Promise<void> {
   const { client } = context;
   const table = await readReplicaTable(client, name);
   if (table === null) {
-    await createSchema(client, name.schema);
+    if (!context.schemas.has(name.schema)) await createSchema(client, name.schema);
+    context.schemas.add(name.schema);
     for (const sql of createTableSql(name, after)) await client.query(sql);
     return;
   }
@@ -94,11 +107,12 @@ async function registered(client: pg.ClientBase, name: TargetName): Promise<Regi
 }
 
 async function register(context: DdlContext, name: TargetName, schema: TableSchema): Promise<void> {
-  await context.client.query(
-    `INSERT INTO tidemark.mirrored_table (schema_name, table_name, sink, table_id, shape) VALUES ($1, $2, $3, $4, $5)
+  await context.client.query({
+    name: 'tidemark_register',
+    text: `INSERT INTO tidemark.mirrored_table (schema_name, table_name, sink, table_id, shape) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (schema_name, table_name) DO UPDATE SET sink = excluded.sink, table_id = excluded.table_id, shape = excluded.shape`,
-    [name.schema, name.name, context.sink, schema.tableId, encodeSchema(schema).toString('utf8')],
-  );
+    values: [name.schema, name.name, context.sink, schema.tableId, encodeSchema(schema).toString('utf8')],
+  });
 }
 
 async function alter(client: pg.ClientBase, step: AlterStep): Promise<void> {

@@ -30,6 +30,12 @@ export interface FoldLimits extends BatchLimits {
 const WIDE_ROW = 1024;
 const WIDE_PART = 4;
 
+/**
+ * Steps, and tables in them, above which a batch is full where it may end at a transaction's end: a sink that applies it
+ * in one transaction holds locks on each of them, and its server has room for some thousands only.
+ */
+const MOST_PARTS = 400;
+
 /** The mark of a key that did not exist before this batch. */
 const KNOWN_NEW = 1;
 
@@ -75,6 +81,8 @@ export class Fold {
   #lastTable: FoldingTable | null = null;
   /** Keys in the steps that are closed already, and bag rows. */
   #closedKeys = 0;
+  /** Tables of the rows steps that are closed already. */
+  #closedTables = 0;
 
   #after: Offset;
   #to: Offset;
@@ -130,6 +138,11 @@ export class Fold {
   }
 
   get isFull(): boolean {
+    return this.#isLarge || (!this.#endsOpen && this.#steps.length + this.#closedTables + this.#stepTables.length >= MOST_PARTS);
+  }
+
+  /** So large that it ends within a transaction, too. */
+  get #isLarge(): boolean {
     const { maxKeys, maxBytes } = this.#limits;
     if (this.#keyCount >= maxKeys || this.#bytes >= maxBytes) return true;
     return this.#bytes >= maxBytes / WIDE_PART && this.#bytes >= WIDE_ROW * this.records;
@@ -137,7 +150,7 @@ export class Fold {
 
   /** True when `take` may be called: at a transaction's end, or where that does not matter, or when it is full. */
   get mayEnd(): boolean {
-    return !this.#endsOpen || !this.#limits.wholeTransactions || this.isFull;
+    return !this.#endsOpen || !this.#limits.wholeTransactions || this.#isLarge;
   }
 
   /**
@@ -205,6 +218,7 @@ export class Fold {
     this.#records = 0;
     this.#bytes = 0;
     this.#closedKeys = 0;
+    this.#closedTables = 0;
     return batch;
   }
 
@@ -217,7 +231,7 @@ export class Fold {
     const view = this.#view;
     const stopsAnywhere = !this.#limits.wholeTransactions;
     while (this.#index < end) {
-      if (stopsAnywhere && this.isFull) {
+      if (stopsAnywhere && this.#isLarge) {
         this.#endsOpen = true;
         return false;
       }
@@ -322,6 +336,7 @@ export class Fold {
       if (tables.length > 0) this.#steps.push({ kind: 'rows', tables });
     }
     this.#closedKeys += this.#keys.count;
+    this.#closedTables += this.#stepTables.length;
     this.#keys.reset();
     this.#step = new Map();
     this.#stepTables = [];

@@ -3,7 +3,7 @@ import { asTidemarkError, describeError, type TidemarkError } from '../../../../
 import type { EventName } from '../../../../contracts/events.ts';
 import { RetryDelay } from './retry-delay.ts';
 import { FirstRows } from './first-rows.ts';
-import { candidates, departed, reasonFor } from './schedule.ts';
+import { candidates, departed, isAnyCandidate, reasonFor } from './schedule.ts';
 import { appendControl } from './hub-transaction.ts';
 import { DEFAULT_COPY_SETTINGS, type CopyProgress, type CopySession, type CopySettings } from './session.ts';
 import { Slots } from './slots.ts';
@@ -45,6 +45,8 @@ export class Copies {
   recopy(tableId: number): void {
     this.#requests.add(tableId);
     this.#failures.delete(tableId);
+    // Before what was found when nobody had asked for it.
+    this.#line.unshift(tableId);
     this.#ring?.();
   }
 
@@ -171,7 +173,7 @@ export class Copies {
     const waits: Promise<unknown>[] = [rung];
     if (tasks.length < this.#settings.tables) {
       const notNow = this.#notNow(session);
-      waits.push(session.turns.waitCatalog((catalog) => candidates(catalog, this.#requests, notNow).length > 0, either));
+      waits.push(session.turns.waitCatalog((catalog) => isAnyCandidate(catalog, this.#requests, notNow), either));
       const soonest = Math.min(...[...this.#failures.values()].map(({ until }) => until));
       if (Number.isFinite(soonest)) {
         waits.push(session.runtime.clock.sleep(Math.max(1, soonest - session.runtime.clock.monotonic()), either));

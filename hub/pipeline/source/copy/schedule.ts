@@ -34,6 +34,11 @@ export function candidates(catalog: Catalog, requests: Requests, except: (tableI
   return found;
 }
 
+/** True when there is one. Asked at every change of the catalog. */
+export function isAnyCandidate(catalog: Catalog, requests: Requests, except: (tableId: number) => boolean): boolean {
+  return catalog.some((table) => reasonFor(table, requests) !== null && !except(table.tableId));
+}
+
 /** Tables of the log that the source does not have, or that are not selected, any more. */
 export function departed(catalog: Catalog, present: readonly TableSchema[]): number[] {
   const known = new Set(present.map((table) => table.sourceTableId));
