@@ -100,6 +100,12 @@ export interface Sink extends AsyncDisposable {
   readonly kind: SinkKind;
   /** Left out: {@link DEFAULT_LIMITS}. */
   readonly limits?: BatchLimits;
+  /**
+   * True: a table may get the name that another mirrored table still has, which then keeps its rows under a name in
+   * between until its own change of name comes. Left out: the hub has that other table leave the sink, and come back by a
+   * copy.
+   */
+  readonly handsNamesOn?: boolean;
   /** Connects, looks, changes nothing. */
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
   /**

@@ -75,6 +75,27 @@ export async function alteredColumns(stand: Stand): Promise<void> {
   if (stand.target.reshapes) await stand.compare('a column renamed, another dropped');
 }
 
+export async function swappedNames(stand: Stand): Promise<void> {
+  await stand.open();
+  const [one, two] = [stand.standardTable('one'), stand.standardTable('two')];
+  for (let id = 1; id <= 5; id++) one.insert(id, `one ${id}`);
+  for (let id = 4; id <= 9; id++) two.insert(id, `two ${id}`);
+  await stand.apply();
+  stand.model.alterTable(one.table, { name: 'two' });
+  stand.model.alterTable(two.table, { name: 'one' });
+  one.insert(20, 'was one');
+  two.remove(4);
+  await stand.apply();
+  await stand.compare('two tables changed names');
+  stand.model.alterTable(two.table, { name: 'two' });
+  await stand.apply();
+  await stand.open();
+  stand.model.alterTable(one.table, { name: 'three' });
+  one.update(1, 'changed after its change of name');
+  await stand.apply();
+  await stand.compare('a name was handed on');
+}
+
 export async function newGeneration(stand: Stand): Promise<void> {
   await stand.open();
   const old = stand.standardTable();

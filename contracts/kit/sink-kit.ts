@@ -5,7 +5,7 @@
  *     for (const { name, run } of sinkKit(target)) test(name, run);
  */
 import {
-  truncated, swappedKeys, swappedUnique, alteredColumns, newGeneration, copied, bag, randomChanges,
+  truncated, swappedKeys, swappedUnique, swappedNames, alteredColumns, newGeneration, copied, bag, randomChanges,
 } from './sink-kit-data.ts';
 import {
   emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp,
@@ -45,6 +45,10 @@ function conditionalCases(target: SinkKitTarget): KitCase[] {
     {
       name: 'unique values are swapped (where the place has unique constraints)',
       run: () => onStand(target, async (stand) => (stand.place.addUnique === undefined ? undefined : swappedUnique(stand))),
+    },
+    {
+      name: 'tables take the names of each other (where the sink hands names on)',
+      run: () => onStand(target, async (stand) => (stand.sink.handsNamesOn === true ? swappedNames(stand) : undefined)),
     },
     {
       name: 'parts of one transaction become visible together (where the sink takes whole transactions)',

@@ -20,6 +20,7 @@ const OWNER_BYTES = 16;
 export class PostgresSink implements Sink {
   readonly kind = 'state';
   readonly limits: BatchLimits = DEFAULT_LIMITS;
+  readonly handsNamesOn = true;
   /** A rebuild goes into a shadow beside the tables. */
   readonly inPlace = null;
   readonly #config: SinkConfig;

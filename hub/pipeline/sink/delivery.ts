@@ -74,7 +74,7 @@ export class Delivery {
     this.#events = events;
     const { limits = DEFAULT_LIMITS } = parts.sink;
     this.#budget = new Budget(parts.bytes);
-    this.tables = new MirroredTables(parts.log.catalog(), start.after, parts.selects);
+    this.tables = new MirroredTables(parts.log.catalog(), start.after, parts.selects, parts.sink.handsNamesOn);
     this.#fold = new Fold(this.tables, { ...limits, maxBytes: Math.min(FOLD_BYTES, parts.bytes / 2) }, start);
     this.#durable = this.#progress = start.after;
   }

@@ -292,12 +292,12 @@ export class Fold {
   #schema(view: RecordView): void {
     const after = decodeSchema(view.after());
     if (this.#tables.get(after.tableId) !== undefined) this.#closeRows();
-    const step = this.#tables.schemaChanged(after);
+    const steps = this.#tables.schemaChanged(after);
     this.#step.delete(after.tableId);
     this.#lastTableId = -1;
-    if (step === null) return;
+    if (steps.length === 0) return;
     this.#closeRows();
-    this.#steps.push(step);
+    this.#steps.push(...steps);
   }
 
   #control(view: RecordView): void {

@@ -2,7 +2,7 @@ import type { Catalog, CatalogTable } from '../../../contracts/catalog.ts';
 import type { Control } from '../../../contracts/control.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Offset } from '../../../contracts/offset.ts';
-import type { TableSchema } from '../../../contracts/schema.ts';
+import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import type { SinkStep, TableSelector } from '../../../contracts/sink.ts';
 
 /** One mirrored table as it is at the place where a reader stands. */
@@ -19,18 +19,31 @@ export interface MirroredTable {
  */
 export class MirroredTables {
   readonly #selects: TableSelector;
+  readonly #handsNamesOn: boolean;
   readonly #tables = new Map<number, MirroredTable>();
+  /** By name, the table that had it last. */
+  readonly #byName = new Map<string, number>();
   readonly #versions = new Map<string, TableSchema>();
   readonly #joined: TableSchema[] = [];
 
-  /** @param after the state is that of this offset; `catalog` may be newer. */
-  constructor(catalog: Catalog, after: Offset, selects: TableSelector) {
+  /**
+   * @param after the state is that of this offset; `catalog` may be newer.
+   * @param handsNamesOn the sink's: see `Sink.handsNamesOn`
+   */
+  constructor(catalog: Catalog, after: Offset, selects: TableSelector, handsNamesOn = false) {
     this.#selects = selects;
-    for (const table of catalog.tables()) {
+    this.#handsNamesOn = handsNamesOn;
+    const here = catalog.tables().flatMap((table) => {
       for (const { schema } of table.versions) this.#remember(schema);
-      const schema = schemaAt(table, after);
-      if (schema === undefined || !selects(schema) || (table.state.state === 'removed' && table.state.at <= after)) continue;
-      this.#tables.set(table.tableId, { schema, consistent: consistentAt(table, after) });
+      const version = versionAt(table, after);
+      if (version === undefined || !selects(version.schema) || (table.state.state === 'removed' && table.state.at <= after)) return [];
+      return [{ table, ...version }];
+    });
+    // In the order in which they got their names.
+    for (const { table, schema } of here.toSorted((a, b) => a.offset - b.offset)) {
+      const before = this.#versions.get(`${schema.tableId}/${schema.version - 1}`);
+      this.#takeName(schema, before !== undefined && selects(before));
+      this.#set(schema, consistentAt(table, after));
     }
   }
 
@@ -60,18 +73,20 @@ export class MirroredTables {
     return this.#joined.splice(0);
   }
 
-  /** Moves on over an `s` record; the step that a sink needs, null when the table is none of its own. */
-  schemaChanged(after: TableSchema): SinkStep | null {
+  /** Moves on over an `s` record; the steps that a sink needs, none when the table is none of its own. */
+  schemaChanged(after: TableSchema): SinkStep[] {
     this.#remember(after);
     const known = this.#tables.get(after.tableId);
     if (!this.#selects(after)) {
-      if (known === undefined) return null;
-      this.#tables.delete(after.tableId);
-      return { kind: 'table-state', table: known.schema, state: 'removed' };
+      if (known === undefined) return [];
+      this.#delete(known.schema);
+      return [{ kind: 'table-state', table: known.schema, state: 'removed' }];
     }
+    const gone = this.#takeName(after, known !== undefined);
     if (known === undefined && after.version > 1) this.#joined.push(after);
-    this.#tables.set(after.tableId, { schema: after, consistent: known?.consistent ?? false });
-    return { kind: 'schema', before: known?.schema ?? null, after };
+    this.#set(after, known?.consistent ?? false);
+    const change: SinkStep = { kind: 'schema', before: known?.schema ?? null, after };
+    return gone === null ? [change] : [{ kind: 'table-state', table: gone, state: 'removed' }, change];
   }
 
   /** True when the control record changes what is known of a mirrored table, so that rows before it stand apart. */
@@ -91,8 +106,30 @@ export class MirroredTables {
     const known = this.#tables.get(tableId);
     if (known === undefined) return null;
     known.consistent = control.type === 'copied';
-    if (control.type === 'removed') this.#tables.delete(tableId);
+    if (control.type === 'removed') this.#delete(known.schema);
     return { kind: 'table-state', table: known.schema, state: control.type };
+  }
+
+  /**
+   * A table gets a name. Another one that has it still leaves the sink, unless the sink lets names change hands; it joins
+   * again, and is copied again, with its own change of name. Answers the one that left.
+   */
+  #takeName(schema: TableSchema, wasMirrored: boolean): TableSchema | null {
+    const holder = this.#tables.get(this.#byName.get(tableName(schema)) ?? -1);
+    if (holder === undefined || holder.schema.tableId === schema.tableId || tableName(holder.schema) !== tableName(schema)) return null;
+    if (wasMirrored && this.#handsNamesOn) return null;
+    this.#delete(holder.schema);
+    return holder.schema;
+  }
+
+  #set(schema: TableSchema, consistent: boolean): void {
+    this.#tables.set(schema.tableId, { schema, consistent });
+    this.#byName.set(tableName(schema), schema.tableId);
+  }
+
+  #delete(schema: TableSchema): void {
+    this.#tables.delete(schema.tableId);
+    if (this.#byName.get(tableName(schema)) === schema.tableId) this.#byName.delete(tableName(schema));
   }
 
   #remember(schema: TableSchema): void {
@@ -100,8 +137,8 @@ export class MirroredTables {
   }
 }
 
-function schemaAt(table: CatalogTable, offset: Offset): TableSchema | undefined {
-  return table.versions.findLast((version) => version.offset <= offset)?.schema;
+function versionAt(table: CatalogTable, offset: Offset): CatalogTable['versions'][number] | undefined {
+  return table.versions.findLast((version) => version.offset <= offset);
 }
 
 function consistentAt(table: CatalogTable, offset: Offset): boolean {

@@ -212,12 +212,12 @@ export class Sift {
 
   /** A batch of that one record, as the table is where the sink stands. Null when it is not mirrored any more. */
   #single(start: FoldStart, record: Buffer): SinkBatch | null {
-    const { log, selects } = this.#parts;
+    const { sink, log, selects } = this.#parts;
     const builder = new BatchBuilder(record.length);
     builder.begin('hub', 0, start.commitTime);
     builder.copy(record);
     builder.commit(start.position);
-    const fold = new Fold(new MirroredTables(log.catalog(), start.after, selects), UNLIMITED, start);
+    const fold = new Fold(new MirroredTables(log.catalog(), start.after, selects, sink.handsNamesOn), UNLIMITED, start);
     fold.feed(builder.take().placedAt(start.after + 1));
     fold.run();
     const batch = fold.take(() => log.epochAt(start.after));
@@ -228,8 +228,8 @@ export class Sift {
   }
 
   async #folded(start: FoldStart, to: Offset): Promise<SinkBatch> {
-    const { log, selects } = this.#parts;
-    const fold = new Fold(new MirroredTables(log.catalog(), start.after, selects), UNLIMITED, start);
+    const { sink, log, selects } = this.#parts;
+    const fold = new Fold(new MirroredTables(log.catalog(), start.after, selects, sink.handsNamesOn), UNLIMITED, start);
     for await (const batch of log.read({ after: start.after, to, follow: false, signal: this.#signal })) {
       fold.feed(batch);
       fold.run();

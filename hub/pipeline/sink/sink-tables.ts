@@ -51,7 +51,7 @@ export class SinkTables {
 export async function joinTables(sink: Sink, log: SourceLog, joins: TableSelector, at: FoldStart, signal: AbortSignal): Promise<void> {
   const beginning: FoldStart = { after: 0, position: new Uint8Array(0), commitTime: 0 };
   const maxKeys = sink.limits?.maxKeys ?? 50_000;
-  const fold = new Fold(new MirroredTables(log.catalog(), 0, joins), { wholeTransactions: false, maxKeys, maxBytes: JOIN_BYTES }, beginning);
+  const fold = new Fold(new MirroredTables(log.catalog(), 0, joins, sink.handsNamesOn), { wholeTransactions: false, maxKeys, maxBytes: JOIN_BYTES }, beginning);
   const emptied = new Set<number>();
   const apply = (): Promise<void> => applyAt(sink, emptiedFirst(fold.take((offset) => log.epochAt(offset)), emptied), at, log, signal);
   if (at.after === 0) return;

@@ -199,12 +199,42 @@ describe('Fold', () => {
     fold.feed(builder.take().placedAt(offset + 1));
     fold.run();
     const { steps } = take(fold);
-    expect(steps.map((step) => step.kind)).toEqual(['schema', 'rows', 'table-state']);
-    expect(steps[0]).toMatchObject({ before: null, after: { tableId: 2, name: 't1' } });
-    expect(rows(steps[1])).toMatchObject([{ table: 2, copying: true, upserts: ['1=2'] }]);
-    expect(steps[2]).toMatchObject({ state: 'removed', table: { tableId: 1 } });
+    expect(steps.map((step) => step.kind)).toEqual(['table-state', 'schema', 'rows']);
+    expect(steps[0]).toMatchObject({ state: 'removed', table: { tableId: 1 } });
+    expect(steps[1]).toMatchObject({ before: null, after: { tableId: 2, name: 't1' } });
+    expect(rows(steps[2])).toMatchObject([{ table: 2, copying: true, upserts: ['1=2'] }]);
     expect(tables.takeJoined().map((table) => table.tableId)).toEqual([2]);
     expect(tables.takeJoined()).toEqual([]);
+  });
+
+  it.each([true, false])('lets names change hands where the sink does (%s); elsewhere who had it leaves, and joins with its new name', (handsNamesOn) => {
+    const { builder, catalog, offset } = begun();
+    const view = new RecordView();
+    const fed = (tables: MirroredTables, after: number, ...schemas: TableSchema[]): readonly SinkStep[] => {
+      builder.begin('source', 9, 5);
+      for (const one of schemas) addSchema(builder, one);
+      builder.commit(POSITION);
+      const fold = new Fold(tables, WIDE, { after, position: POSITION, commitTime: 0 });
+      const batch = builder.take().placedAt(after + 1);
+      fold.feed(batch);
+      fold.run();
+      for (view.reset(batch.records); view.next(); ) catalog.apply(view, batch.baseOffset + view.index);
+      return take(fold).steps;
+    };
+    const mirrored = (after: number) => new MirroredTables(catalog, after, (table) => table.name.startsWith('t'), handsNamesOn);
+    const tables = mirrored(offset);
+    const first = fed(tables, offset, { ...schema(2, 2), name: 't1' });
+    expect(first.map((step) => step.kind)).toEqual(handsNamesOn ? ['schema'] : ['table-state', 'schema']);
+    expect(first.at(-1)).toMatchObject({ before: { tableId: 2, name: 't2' }, after: { name: 't1' } });
+    // Who begins in between knows the same.
+    const later = mirrored(offset + 1);
+    for (const known of [tables, later]) expect(known.schemas().map(({ tableId }) => tableId).toSorted()).toEqual(handsNamesOn ? [1, 2, 3] : [2, 3]);
+    const second = fed(later, offset + 1, { ...schema(1, 2), name: 't2' });
+    expect(second).toMatchObject([{ kind: 'schema', before: handsNamesOn ? { name: 't1' } : null, after: { tableId: 1, name: 't2' } }]);
+    expect(later.takeJoined().map(({ tableId }) => tableId)).toEqual(handsNamesOn ? [] : [1]);
+    // A new table that takes the name of one that has not said that it is gone.
+    const third = fed(later, offset + 2, { ...schema(4), name: 't1' });
+    expect(third).toMatchObject([{ kind: 'table-state', table: { tableId: 2 }, state: 'removed' }, { kind: 'schema', before: null, after: { tableId: 4 } }]);
   });
 
   it('is idle over tables of others, and goes on from there', () => {
