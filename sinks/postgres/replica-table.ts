@@ -94,12 +94,19 @@ export function findingIndex(table: ReplicaTable, keyColumns: readonly string[])
   );
 }
 
+/**
+ * Foreign keys of the table or at it, by the triggers that they act through: constraints have no index by the table that
+ * they point at, and of thousands of tables each would read all of them.
+ */
+const FOREIGN_KEYS = `pg_catalog.pg_trigger r JOIN pg_catalog.pg_constraint f ON f.oid = r.tgconstraint
+                       WHERE r.tgrelid = c.oid AND r.tgconstraint <> 0 AND f.contype = 'f'`;
+
 const SHAPES_SQL = `
 SELECT wanted.place, json_build_object(
   'oid', c.oid::int8, 'kind', c.relkind,
-  'referenced', EXISTS (SELECT 1 FROM pg_catalog.pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conrelid <> c.oid),
+  'referenced', EXISTS (SELECT 1 FROM ${FOREIGN_KEYS} AND f.confrelid = c.oid AND f.conrelid <> c.oid),
   'held', (SELECT coalesce(json_agg(h.name), '[]') FROM (
-      SELECT f.conname AS name FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND c.oid IN (f.conrelid, f.confrelid)
+      SELECT DISTINCT f.conname AS name FROM ${FOREIGN_KEYS}
       UNION ALL SELECT g.tgname FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled = 'O') AS h),
   'firing', (SELECT coalesce(json_agg(g.tgname), '[]') FROM pg_catalog.pg_trigger g
               WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')),
