@@ -1,5 +1,6 @@
 import { TidemarkError } from './errors/error.ts';
 import { BEFORE_ALL, type Offset } from './offset.ts';
+import { PackedTransactions, TransactionPacker, type PackedHead } from './packed-transactions.ts';
 import type { Position } from './position.ts';
 import { MAX_RECORD_BYTES, RECORD_HEADER, writeU32 } from './record.ts';
 import type { TransactionEntry, TransactionKind } from './transaction.ts';
@@ -19,7 +20,9 @@ export class ChangeBatch {
   readonly baseOffset: Offset;
   readonly count: number;
   readonly records: Buffer;
-  readonly transactions: readonly TransactionEntry[];
+  /** Its transactions; what the hot path reads. */
+  readonly packed: PackedTransactions;
+  #transactions: readonly TransactionEntry[] | null = null;
   /**
    * The source position reached when all of this batch is applied: where to resume after it. Null when the batch ends
    * inside a transaction.
@@ -30,13 +33,13 @@ export class ChangeBatch {
     baseOffset?: Offset;
     count: number;
     records: Buffer;
-    transactions: readonly TransactionEntry[];
+    transactions: PackedTransactions | readonly TransactionEntry[];
     progress: Position | null;
   }) {
     this.baseOffset = parts.baseOffset ?? BEFORE_ALL;
     this.count = parts.count;
     this.records = parts.records;
-    this.transactions = parts.transactions;
+    this.packed = parts.transactions instanceof PackedTransactions ? parts.transactions : PackedTransactions.of(parts.transactions);
     this.progress = parts.progress;
   }
 
@@ -47,24 +50,23 @@ export class ChangeBatch {
 
   /** True when the batch ends inside a transaction. */
   get endsOpen(): boolean {
-    const last = this.transactions.at(-1);
-    return last !== undefined && !last.commits;
+    return this.packed.endsOpen;
+  }
+
+  /** Its transactions as an object each, made when first asked for. */
+  get transactions(): readonly TransactionEntry[] {
+    return (this.#transactions ??= this.packed.entries());
   }
 
   /** The same records with their place in the log. Shares the bytes. */
   placedAt(baseOffset: Offset): ChangeBatch {
-    const { count, records, transactions, progress } = this;
-    return new ChangeBatch({ baseOffset, count, records, transactions, progress });
+    const { count, records, packed, progress } = this;
+    return new ChangeBatch({ baseOffset, count, records, transactions: packed, progress });
   }
 }
 
-interface OpenTransaction {
-  kind: TransactionKind;
-  first: number;
-  begins: boolean;
-  xid: number;
-  commitTime: number;
-  origin: string;
+interface OpenTransaction extends PackedHead {
+  readonly first: number;
 }
 
 const NO_POSITION: Position = new Uint8Array(0);
@@ -77,7 +79,7 @@ export class BatchBuilder {
   #buffer: Buffer;
   #length = 0;
   #count = 0;
-  #entries: TransactionEntry[] = [];
+  readonly #packer = new TransactionPacker();
   #open: OpenTransaction | null = null;
   #progress: Position | null = null;
   readonly #initial: number;
@@ -104,7 +106,7 @@ export class BatchBuilder {
 
   /** True when `take` would give nothing: no record, no transaction entry, no progress. */
   get isEmpty(): boolean {
-    return this.#count === 0 && this.#entries.length === 0 && this.#open === null && this.#progress === null;
+    return this.#count === 0 && this.#packer.isEmpty && this.#open === null && this.#progress === null;
   }
 
   begin(kind: TransactionKind, xid: number, commitTime: number, origin = ''): void {
@@ -116,14 +118,14 @@ export class BatchBuilder {
   /** Sets the origin of the open transaction (it may be known only after the begin). */
   setOrigin(origin: string): void {
     if (this.#open === null) throw new TidemarkError('INTERNAL', 'an origin outside a transaction');
-    this.#open.origin = origin;
+    this.#open = { ...this.#open, origin };
   }
 
   /** @param position the transaction's end; also where to resume. */
   commit(position: Position): void {
     const open = this.#open;
     if (open === null) throw new TidemarkError('INTERNAL', 'a commit outside a transaction');
-    this.#entries.push({ ...open, count: this.#count - open.first, commits: true, position });
+    this.#packer.add(open, this.#count - open.first, true, position);
     this.#open = null;
     this.#progress = position;
   }
@@ -208,17 +210,16 @@ export class BatchBuilder {
   take(): ChangeBatch {
     const open = this.#open;
     if (open !== null && (this.#count > open.first || open.begins)) {
-      this.#entries.push({ ...open, count: this.#count - open.first, commits: false, position: NO_POSITION });
+      this.#packer.add(open, this.#count - open.first, false, NO_POSITION);
     }
     const batch = new ChangeBatch({
       count: this.#count,
       records: this.#handOver(),
-      transactions: this.#entries,
+      transactions: this.#packer.take(),
       progress: open === null ? this.#progress : null,
     });
     this.#length = 0;
     this.#count = 0;
-    this.#entries = [];
     this.#progress = null;
     if (open !== null) this.#open = { ...open, first: 0, begins: false };
     return batch;

@@ -4,10 +4,9 @@ import { ChangeBatch } from '../../../contracts/change-batch.ts';
 import type { EpochId, LogId } from '../../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Offset } from '../../../contracts/offset.ts';
-import type { Position } from '../../../contracts/position.ts';
+import { PackedTransactions } from '../../../contracts/packed-transactions.ts';
 import { MAX_RECORD_BYTES, RECORD_HEADER } from '../../../contracts/record.ts';
-import type { TransactionEntry } from '../../../contracts/transaction.ts';
-import { readI64, readU64, writeI64, writeU64 } from './bytes.ts';
+import { readU64, writeU64 } from './bytes.ts';
 import { FORMAT_VERSION } from './segment.ts';
 
 export const BATCH_HEADER = 96;
@@ -18,12 +17,9 @@ export const MAX_ENTRIES = 1 << 22;
 export const MAX_META_BYTES = 1 << 28;
 export const MAX_BATCH_RECORDS_BYTES = MAX_RECORD_BYTES + RECORD_HEADER + (1 << 26);
 
+/** The least that an entry takes (packed-transactions.ts). */
 const ENTRY_HEADER = 28;
 const OPEN_AFTER = 1;
-const BEGINS = 1;
-const COMMITS = 2;
-const OF_HUB = 4;
-const MAX_ORIGIN = 0xffff;
 
 export interface BatchHeader {
   readonly logId: LogId;
@@ -58,9 +54,7 @@ export interface BatchStamp {
 
 /** Bytes that `encodeBatch` gives before the records. */
 export function encodedHeadBytes(batch: ChangeBatch): number {
-  let size = BATCH_HEADER + (batch.progress?.length ?? 0);
-  for (const entry of batch.transactions) size += ENTRY_HEADER + entry.position.length + Buffer.byteLength(entry.origin);
-  return size;
+  return BATCH_HEADER + (batch.progress?.length ?? 0) + batch.packed.bytes.length;
 }
 
 /**
@@ -73,7 +67,7 @@ export function encodeBatchHead(batch: ChangeBatch, stamp: BatchStamp, head: Buf
     head.set(batch.progress, at);
     at += batch.progress.length;
   }
-  for (const entry of batch.transactions) at = encodeEntry(entry, head, at);
+  at += batch.packed.bytes.copy(head, at);
   if (at !== head.length) throw new TidemarkError('INTERNAL', 'the head of a batch has another length than was announced');
   head.set(BATCH_MAGIC, 0);
   head.writeUInt16BE(FORMAT_VERSION, 4);
@@ -82,7 +76,7 @@ export function encodeBatchHead(batch: ChangeBatch, stamp: BatchStamp, head: Buf
   head.write(stamp.epoch, 24, 'hex');
   writeU64(head, batch.baseOffset, 40);
   head.writeUInt32BE(batch.count, 48);
-  head.writeUInt32BE(batch.transactions.length, 52);
+  head.writeUInt32BE(batch.packed.length, 52);
   head.writeUInt32BE(head.length - BATCH_HEADER, 56);
   head.writeUInt32BE(batch.records.length, 60);
   head.writeUInt32BE(batch.progress?.length ?? 0, 64);
@@ -91,21 +85,6 @@ export function encodeBatchHead(batch: ChangeBatch, stamp: BatchStamp, head: Buf
   writeU64(head, stamp.durableBytes, 80);
   head.writeUInt32BE(0, 88);
   head.writeUInt32BE(crc32(head.subarray(0, 92)), 92);
-}
-
-function encodeEntry(entry: TransactionEntry, into: Buffer, start: number): number {
-  const origin = Buffer.byteLength(entry.origin);
-  if (origin > MAX_ORIGIN) throw new TidemarkError('LOG_BATCH_INVALID', `an origin of ${origin} bytes is above the limit`);
-  into[start] = (entry.begins ? BEGINS : 0) | (entry.commits ? COMMITS : 0) | (entry.kind === 'hub' ? OF_HUB : 0);
-  into[start + 1] = 0;
-  into.writeUInt32BE(entry.count, start + 2);
-  writeU64(into, entry.xid, start + 6);
-  writeI64(into, entry.commitTime, start + 14);
-  into.writeUInt32BE(entry.position.length, start + 22);
-  into.writeUInt16BE(origin, start + 26);
-  into.set(entry.position, start + ENTRY_HEADER);
-  const at = start + ENTRY_HEADER + entry.position.length;
-  return at + into.write(entry.origin, at, 'utf8');
 }
 
 /**
@@ -152,20 +131,8 @@ function withinLimits(header: BatchHeader): boolean {
  */
 export function decodeBody(header: BatchHeader, body: Buffer): ChangeBatch | null {
   if (body.length !== header.metaBytes + header.recordBytes || crc32(body) !== header.bodyCrc) return null;
-  const transactions: TransactionEntry[] = [];
-  let at = header.progressBytes;
-  let first = 0;
-  for (let i = 0; i < header.entries; i++) {
-    if (at + ENTRY_HEADER > header.metaBytes) return null;
-    const positionEnd = at + ENTRY_HEADER + body.readUInt32BE(at + 22);
-    const end = positionEnd + body.readUInt16BE(at + 26);
-    if (end > header.metaBytes) return null;
-    const entry = decodeEntry(body, at, first, positionEnd, end);
-    transactions.push(entry);
-    first += entry.count;
-    at = end;
-  }
-  if (at !== header.metaBytes || first !== header.count) return null;
+  const transactions = PackedTransactions.over(body.subarray(header.progressBytes, header.metaBytes));
+  if (transactions === null || transactions.length !== header.entries || transactions.records !== header.count) return null;
   return new ChangeBatch({
     baseOffset: header.base,
     count: header.count,
@@ -173,20 +140,4 @@ export function decodeBody(header: BatchHeader, body: Buffer): ChangeBatch | nul
     transactions,
     progress: header.progressBytes === 0 ? null : body.subarray(0, header.progressBytes),
   });
-}
-
-function decodeEntry(body: Buffer, at: number, first: number, positionEnd: number, end: number): TransactionEntry {
-  const flags = body[at] as number;
-  const position: Position = body.subarray(at + ENTRY_HEADER, positionEnd);
-  return {
-    kind: (flags & OF_HUB) === 0 ? 'source' : 'hub',
-    first,
-    count: body.readUInt32BE(at + 2),
-    begins: (flags & BEGINS) !== 0,
-    commits: (flags & COMMITS) !== 0,
-    xid: readU64(body, at + 6),
-    commitTime: readI64(body, at + 14),
-    position,
-    origin: end === positionEnd ? '' : body.toString('utf8', positionEnd, end),
-  };
 }

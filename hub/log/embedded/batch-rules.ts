@@ -3,6 +3,7 @@ import { ChangeBatch } from '../../../contracts/change-batch.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { Op } from '../../../contracts/op.ts';
+import { PackedTransactions, TransactionWalk } from '../../../contracts/packed-transactions.ts';
 import type { Position } from '../../../contracts/position.ts';
 import { RECORD_HEADER, readU32 } from '../../../contracts/record.ts';
 import type { TransactionEntry } from '../../../contracts/transaction.ts';
@@ -50,12 +51,13 @@ export function surveyRecords(batch: ChangeBatch, splitAt: number, onTable: (tab
 export function checkTransactions(batch: ChangeBatch, open: boolean): boolean {
   let isOpen = open;
   let first = 0;
-  for (const entry of batch.transactions) {
+  const entry = new TransactionWalk(batch.packed);
+  while (entry.next()) {
     if (entry.begins === isOpen) throw invalid(isOpen ? 'a transaction begins inside another' : 'a transaction goes on that is not open');
     if (entry.first !== first) throw invalid(`a transaction starts at record ${entry.first} instead of ${first}`);
     first += entry.count;
     isOpen = !entry.commits;
-    if (isOpen && entry !== batch.transactions.at(-1)) throw invalid('a transaction is followed by another before it commits');
+    if (isOpen && !entry.isLast) throw invalid('a transaction is followed by another before it commits');
   }
   if (first !== batch.count) throw invalid(`${batch.count} records, ${first} of them in transactions`);
   if (isOpen && batch.progress !== null) throw invalid('progress inside a transaction');
@@ -69,9 +71,9 @@ export function checkTransactions(batch: ChangeBatch, open: boolean): boolean {
 export function progressOf(batch: ChangeBatch): Position | null {
   const progress = batch.progress;
   if (progress === null || progress.length === 0) return null;
-  const last = batch.transactions.at(-1);
-  if (last === undefined || last.kind === 'source' || !Buffer.from(progress).equals(last.position)) return progress;
-  return lastSourcePosition(batch.transactions);
+  const { last, lastSourceCommit } = batch.packed;
+  if (last === null || last.kind === 'source' || !Buffer.from(progress).equals(last.position)) return progress;
+  return lastSourceCommit?.position ?? null;
 }
 
 /** The end of the last source transaction that commits in `entries`. */
@@ -88,9 +90,8 @@ export function lastSourcePosition(entries: readonly TransactionEntry[]): Positi
  * transaction: the first record of an open tail behind a commit. Null: it stays whole.
  */
 export function splitIndex(batch: ChangeBatch): number | null {
-  const last = batch.transactions.at(-1);
-  if (last === undefined || last.commits || batch.transactions.length === 1) return null;
-  return last.first;
+  const { last, length } = batch.packed;
+  return last === null || last.commits || length === 1 ? null : last.first;
 }
 
 /** The two parts of a placed batch around an open tail that begins at record `index`, byte `at`. Shares the bytes. */
@@ -148,31 +149,37 @@ export function trimBatch(batch: ChangeBatch, after: Offset, to: Offset): Change
 export function joinBatches(batches: readonly ChangeBatch[]): ChangeBatch {
   const [first] = batches;
   if (first === undefined) throw new TidemarkError('INTERNAL', 'no batches are joined');
-  const transactions: TransactionEntry[] = [];
   let count = 0;
   let progress: Position | null = null;
   for (const batch of batches) {
-    for (const entry of batch.transactions) {
-      const open = transactions.at(-1);
-      if (open === undefined || open.commits) transactions.push({ ...entry, first: entry.first + count });
-      else transactions[transactions.length - 1] = { ...entry, first: open.first, count: open.count + entry.count, begins: open.begins };
-    }
     count += batch.count;
     progress = batch.progress ?? progress;
   }
-  const endsOpen = transactions.at(-1)?.commits === false;
+  const transactions = joinTransactions(batches);
   return new ChangeBatch({
     baseOffset: first.baseOffset,
     count,
     records: Buffer.concat(batches.map((batch) => batch.records)),
     transactions,
-    progress: endsOpen ? null : progress,
+    progress: transactions.endsOpen ? null : progress,
   });
+}
+
+/** An entry that goes on in the next batch becomes one with its rest. */
+function joinTransactions(batches: readonly ChangeBatch[]): PackedTransactions {
+  if (batches.slice(0, -1).every((batch) => !batch.endsOpen)) return PackedTransactions.joined(batches.map(({ packed }) => packed));
+  const joined: TransactionEntry[] = [];
+  for (const entry of batches.flatMap(({ transactions }) => transactions)) {
+    const open = joined.at(-1);
+    if (open === undefined || open.commits) joined.push(entry);
+    else joined[joined.length - 1] = { ...entry, count: open.count + entry.count, begins: open.begins };
+  }
+  return PackedTransactions.of(joined);
 }
 
 /** True when a batch has anything for a reader: a record or a transaction entry. */
 export function hasContent(batch: ChangeBatch): boolean {
-  return batch.count > 0 || batch.transactions.length > 0;
+  return batch.count > 0 || batch.packed.length > 0;
 }
 
 /** An entry without records stands behind the record at `before`; one that only commits belongs to that record. */

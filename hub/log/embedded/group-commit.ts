@@ -285,7 +285,7 @@ export class GroupCommit {
   }
 }
 
-/** What a part counts for the bound on accepted bytes: its records, and the objects around it. */
+/** What a part counts for the bound on accepted bytes: its records and transactions, and the objects around it. */
 function cost(part: Part): number {
-  return part.batch.records.length + 2048;
+  return part.batch.records.length + part.batch.packed.bytes.length + 2048;
 }

@@ -67,7 +67,7 @@ export class RecentBatches {
   }
 }
 
-/** Bytes that a batch keeps in memory, about: its records, and the objects around them and its transactions. */
+/** Bytes that a batch keeps in memory, about: its records and transactions, and the objects around them. */
 function cost(placed: PlacedBatch): number {
-  return placed.batch.records.length + 512 + placed.batch.transactions.length * 512;
+  return placed.batch.records.length + placed.batch.packed.bytes.length + 1024;
 }

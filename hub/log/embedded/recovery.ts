@@ -182,7 +182,7 @@ class Recovery {
       position: end,
       offset: this.#next - 1,
       sourcePosition: progressOf(batch) ?? this.#end.sourcePosition,
-      commitTime: batch.transactions.findLast((entry) => entry.commits)?.commitTime ?? this.#end.commitTime,
+      commitTime: batch.packed.lastCommit?.commitTime ?? this.#end.commitTime,
     };
   }
 

@@ -111,10 +111,8 @@ export class SegmentIndexBuilder {
 
   /** A batch goes by: does it keep the segment, and when was it committed? */
   noteBatch(batch: ChangeBatch): void {
-    if (batch.count > 0 || batch.transactions.length > 0) this.hasContent = true;
-    for (const entry of batch.transactions) {
-      if (entry.commits && entry.commitTime > this.maxCommitTime) this.maxCommitTime = entry.commitTime;
-    }
+    if (batch.count > 0 || batch.packed.length > 0) this.hasContent = true;
+    this.maxCommitTime = Math.max(this.maxCommitTime, batch.packed.maxCommitTime);
   }
 
   addTable(tableId: number): void {

@@ -26,7 +26,7 @@
  *                                           92 u32 CRC-32 of bytes 0..91
  *     body of a batch: progress (a source position), transaction entries, records (contracts/record.ts)
  *
- *     transaction entry, 28 bytes and more
+ *     transaction entry, 28 bytes and more (contracts/packed-transactions.ts)
  *      0 u8  flags: 1 begins, 2 commits, 4 of the hub
  *      1 u8  0
  *      2 u32 records of it in this batch

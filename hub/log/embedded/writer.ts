@@ -213,7 +213,7 @@ export class EmbeddedLogWriter implements LogWriter {
 
   #enqueue(batch: ChangeBatch, openAfter: boolean, tables: readonly number[], changes: readonly CatalogChange[]): void {
     const progress = progressOf(batch);
-    const commitTime = batch.transactions.findLast((entry) => entry.commits)?.commitTime ?? null;
+    const commitTime = batch.packed.lastCommit?.commitTime ?? null;
     this.#commit.enqueue({ batch: withProgress(batch, progress), openAfter, progress, commitTime, tables, changes });
   }
 
@@ -268,19 +268,19 @@ export class EmbeddedLogWriter implements LogWriter {
 function unpinned(batch: ChangeBatch): ChangeBatch {
   const { records } = batch;
   if (records.length * 2 >= records.buffer.byteLength) return batch;
-  const { count, transactions, progress } = batch;
-  return new ChangeBatch({ count, records: Buffer.from(records), transactions, progress });
+  const { count, packed, progress } = batch;
+  return new ChangeBatch({ count, records: Buffer.from(records), transactions: packed, progress });
 }
 
 function withProgress(batch: ChangeBatch, progress: Position | null): ChangeBatch {
   if (batch.progress === progress) return batch;
-  const { baseOffset, count, records, transactions } = batch;
-  return new ChangeBatch({ baseOffset, count, records, transactions, progress });
+  const { baseOffset, count, records, packed } = batch;
+  return new ChangeBatch({ baseOffset, count, records, transactions: packed, progress });
 }
 
 function checkLimits(batch: ChangeBatch): void {
-  if (batch.records.length > MAX_BATCH_RECORDS_BYTES || batch.transactions.length > MAX_ENTRIES) {
-    throw new TidemarkError('LOG_BATCH_INVALID', `a batch of ${batch.records.length} bytes and ${batch.transactions.length} transactions is above the limit`);
+  if (batch.records.length > MAX_BATCH_RECORDS_BYTES || batch.packed.length > MAX_ENTRIES) {
+    throw new TidemarkError('LOG_BATCH_INVALID', `a batch of ${batch.records.length} bytes and ${batch.packed.length} transactions is above the limit`);
   }
   if (batch.lastOffset > MAX_OFFSET) throw new TidemarkError('OFFSET_RANGE', 'the log has reached the last offset');
 }

@@ -115,7 +115,7 @@ export class Delivery {
   async #deliver(batch: ChangeBatch, signal: AbortSignal): Promise<void> {
     const { log } = this.#parts;
     const fold = this.#fold;
-    if (fold.isIdle) this.#oldest = batch.transactions[0]?.commitTime ?? 0;
+    if (fold.isIdle) this.#oldest = batch.packed.firstCommitTime;
     fold.feed(batch);
     while (!fold.run()) await this.#hand(signal);
     const { highWatermark } = log.state();

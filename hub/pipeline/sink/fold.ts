@@ -4,6 +4,7 @@ import { decodeControl } from '../../../contracts/control.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { Flag, isRowOp, Op } from '../../../contracts/op.ts';
+import { TransactionWalk } from '../../../contracts/packed-transactions.ts';
 import type { Position } from '../../../contracts/position.ts';
 import { Projectors } from '../../../contracts/projection.ts';
 import { RecordView } from '../../../contracts/record.ts';
@@ -67,7 +68,11 @@ export class Fold {
   readonly #view = new RecordView();
 
   #batch: ChangeBatch | null = null;
-  #entry = 0;
+  #entry: TransactionWalk | null = null;
+  /** The entry is begun and not used up. */
+  #inEntry = false;
+  /** Byte of the last entry of the batch that committed at a position; -1: none, or the position is known already. */
+  #committedAt = -1;
   #index = 0;
   /** Index of `#batch` in `#batches`; -1 while nothing of it is referred to. */
   #batchIndex = -1;
@@ -168,7 +173,8 @@ export class Fold {
       throw new TidemarkError('INTERNAL', `a fold at ${this.#to} is fed a batch at ${batch.baseOffset}`);
     }
     this.#batch = batch;
-    this.#entry = 0;
+    this.#entry = new TransactionWalk(batch.packed);
+    this.#inEntry = false;
     this.#index = 0;
     this.#batchIndex = -1;
     this.#view.reset(batch.records);
@@ -177,20 +183,21 @@ export class Fold {
   /** Folds on. True: the batch is used up, feed the next. False: full, `take` first. @throws TidemarkError on corrupt bytes */
   run(): boolean {
     const batch = this.#batch;
-    if (batch === null) return true;
-    while (this.#entry < batch.transactions.length) {
-      const entry = batch.transactions[this.#entry];
-      if (entry === undefined) break;
+    const entry = this.#entry;
+    if (batch === null || entry === null) return true;
+    while (this.#inEntry || entry.next()) {
+      this.#inEntry = true;
       if (entry.begins) this.#endsOpen = false;
       if (!this.#foldRecords(batch, entry.first + entry.count)) return false;
-      this.#entry++;
+      this.#inEntry = false;
       this.#endsOpen = !entry.commits;
       if (!entry.commits) continue;
-      if (entry.position.length > 0) this.#position = entry.position;
+      if (entry.hasPosition) this.#committedAt = entry.at;
       this.#commitTime = entry.commitTime;
       if (this.isFull && this.#index < batch.count) return false;
     }
     if (this.#index !== batch.count) throw new TidemarkError('INTERNAL', 'a batch has records outside its transactions');
+    this.#settlePosition();
     this.#batch = null;
     return true;
   }
@@ -198,6 +205,7 @@ export class Fold {
   /** What was folded since the last `take`. @param epochAt the log's: the epoch of the record at an offset */
   take(epochAt: (offset: Offset) => EpochId): SinkBatch {
     this.#closeRows();
+    this.#settlePosition();
     this.#takenOpen = this.#endsOpen && this.#limits.wholeTransactions;
     const batch: SinkBatch = {
       after: this.#after,
@@ -220,6 +228,11 @@ export class Fold {
     this.#closedKeys = 0;
     this.#closedTables = 0;
     return batch;
+  }
+
+  #settlePosition(): void {
+    if (this.#committedAt >= 0 && this.#batch !== null) this.#position = this.#batch.packed.positionAt(this.#committedAt);
+    this.#committedAt = -1;
   }
 
   get #keyCount(): number {

@@ -204,7 +204,7 @@ export class Capture implements Work {
         onAppended(batch.count);
         runtime.metrics.add('tidemark_source_records_total', batch.count, labels);
         runtime.metrics.add('tidemark_source_bytes_total', batch.records.length, labels);
-        runtime.metrics.add('tidemark_source_transactions_total', batch.transactions.length, labels);
+        runtime.metrics.add('tidemark_source_transactions_total', batch.packed.length, labels);
       },
       onBroken: (failure) => this.#failLife(failure),
       requestProgress: () => this.#stream?.requestProgress(),

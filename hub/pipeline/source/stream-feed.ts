@@ -215,10 +215,10 @@ export class StreamFeed implements WriterTurns {
     if (reached !== null) onAppending(reached);
     const place = await this.#guarded(() => writer.append(complete));
     const placed = complete.placedAt(place.baseOffset);
-    this.#open = placed.transactions.length > 0 ? placed.endsOpen : this.#open;
+    this.#open = placed.packed.length > 0 ? placed.endsOpen : this.#open;
     if (reached !== null) this.#position = reached;
-    const source = placed.transactions.findLast((entry) => entry.kind === 'source' && entry.commits);
-    if (source !== undefined) this.#commitTime = source.commitTime;
+    const source = placed.packed.lastSourceCommit;
+    if (source !== null) this.#commitTime = source.commitTime;
     completer.appended(placed);
     const changed = this.#follow(placed);
     onAppended(placed);
@@ -251,6 +251,6 @@ export class StreamFeed implements WriterTurns {
 /** The position that stands when the batch is applied: its progress, or its last commit. */
 function reachedBy(batch: ChangeBatch): Position | null {
   if (batch.progress !== null) return batch.progress;
-  const last = batch.transactions.findLast((entry) => entry.commits && entry.position.length > 0);
-  return last?.position ?? null;
+  const { lastCommit, lastSourceCommit } = batch.packed;
+  return (lastCommit?.position.length ? lastCommit : lastSourceCommit)?.position ?? null;
 }

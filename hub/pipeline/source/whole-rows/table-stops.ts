@@ -16,9 +16,9 @@ export interface LogEnd {
 
 /** Where the log ends once a batch stands in it. */
 export function endAfter(end: LogEnd, batch: ChangeBatch): LogEnd {
-  const entry = batch.transactions.findLast(({ commits }) => commits);
+  const entry = batch.packed.lastCommit;
   const last = batch.count > 0 ? batch.lastOffset : end.last;
-  if (entry === undefined) return { last, committed: end.committed };
+  if (entry === null) return { last, committed: end.committed };
   return { last, committed: batch.count > 0 ? batch.baseOffset + entry.first + entry.count - 1 : last };
 }
 
@@ -80,8 +80,9 @@ export class TableStops {
 
   /** The batch with the records that now stand in it. */
   counted(records: Buffer): ChangeBatch {
-    const { baseOffset, count, transactions, progress } = this.#batch;
-    if (this.count === 0) return new ChangeBatch({ baseOffset, count, records, transactions, progress });
+    const { baseOffset, count, packed, progress } = this.#batch;
+    if (this.count === 0) return new ChangeBatch({ baseOffset, count, records, transactions: packed, progress });
+    const { transactions } = this.#batch;
     return new ChangeBatch({
       baseOffset,
       count: count + this.count,
