@@ -202,7 +202,7 @@ function addActions(app: FastifyInstance, parts: ApiParts): void {
       return { done: [`table ${table} of source ${source} ${done}`] };
     });
   };
-  tableAction('add-table', 'source.table-added', (source, table) => service.addTable(source, table), 'is captured, and copied first');
+  tableAction('add-table', 'source.table-added', (source, table) => service.addTable(source, table), 'is captured; one that is new is copied first');
   tableAction('recopy', 'source.recopy-asked', (source, table) => service.recopy(source, table), 'is copied again');
   app.post<{ Params: Static<typeof SOURCE_PATH> }>('/v1/sources/:source/resync', { schema: { params: SOURCE_PATH } }, async ({ params: { source } }): Promise<Done> => {
     await service.resync(source);

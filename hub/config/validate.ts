@@ -109,7 +109,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function faultsOf(errors: readonly ErrorObject[], base: string): Fault[] {
-  const faults = errors.filter((error) => speaks(error, errors)).map((error) => faultOf(error, base));
+  const faults = errors.filter((error) => speaks(error, errors) && !isMisspelt(error, errors)).map((error) => faultOf(error, base));
   const seen = new Set<string>();
   return faults.filter((fault) => {
     const identity = `${fault.pointer}\n${fault.atKey}\n${fault.what}`;
@@ -128,6 +128,18 @@ function speaks(error: ErrorObject, all: readonly ErrorObject[]): boolean {
   }
   // `propertyNames` repeats the error of the name's own schema; the latter knows no place.
   return error.propertyName === undefined;
+}
+
+/** A key that is missing only because it is misspelt: mending the one mends the other. */
+function isMisspelt({ keyword, instancePath, params }: ErrorObject, all: readonly ErrorObject[]): boolean {
+  if (keyword !== 'required') return false;
+  const missing: unknown = params['missingProperty'];
+  return all.some(
+    (other) =>
+      other.keyword === 'additionalProperties' &&
+      other.instancePath === instancePath &&
+      nearest(String(other.params['additionalProperty']), keysOf(other.parentSchema)) === missing,
+  );
 }
 
 function faultOf(error: ErrorObject, base: string): Fault {

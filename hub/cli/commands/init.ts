@@ -9,7 +9,7 @@ import { DEFAULT_CONFIG, examples } from '../hub-access.ts';
 import { proposedConfig, proposedEndpoint, type ProposedEndpoint } from '../proposal.ts';
 
 interface InitOptions {
-  readonly sink: readonly string[];
+  readonly sink?: readonly string[];
   readonly out: string;
   readonly stdout?: boolean;
   readonly force?: boolean;
@@ -20,7 +20,7 @@ export function addInitCommand(program: Command, context: CliContext): void {
     .command('init')
     .description('Look at a database and write a commented configuration for it')
     .argument('<url>', 'the source, such as postgres://user:password@host/database')
-    .option('--sink <url>', 'a sink to mirror it to; may be given several times', (url: string, before: readonly string[]) => [...before, url], [])
+    .option('--sink <url>', 'a sink to mirror it to; may be given several times', (url: string, before: readonly string[] | undefined) => [...(before ?? []), url])
     .option('-o, --out <file>', 'where to write it', DEFAULT_CONFIG)
     .option('--stdout', 'print it instead')
     .option('--force', 'replace the file')
@@ -42,7 +42,7 @@ async function init(url: string, options: InitOptions, context: CliContext): Pro
   if (options.stdout !== true && options.force !== true && existsSync(file)) throw exists(file);
   const source = proposedEndpoint(url, registry.connectors, 'source', []);
   const sinks: ProposedEndpoint[] = [];
-  for (const sink of options.sink) sinks.push(proposedEndpoint(sink, registry.sinks, 'sink', sinks));
+  for (const sink of options.sink ?? []) sinks.push(proposedEndpoint(sink, registry.sinks, 'sink', sinks));
   const checked = await checkSource(
     {
       name: source.name,
@@ -59,8 +59,9 @@ async function init(url: string, options: InitOptions, context: CliContext): Pro
   if (options.stdout === true) await say(context, text.trimEnd());
   else await writeConfig(file, text, options.force === true);
   await note(context, `${findingLines(checked).join('\n')}\n`);
-  if (options.stdout !== true) await note(context, nextSteps([source, ...sinks], options.out));
-  if (checked.tables.length === 0 && checked.findings.some(({ severity }) => severity === 'error')) context.outcome.exitCode = 1;
+  const unseen = checked.tables.length === 0 && checked.findings.some(({ severity }) => severity === 'error');
+  if (options.stdout !== true) await note(context, unseen ? whenUnseen(options.out) : nextSteps([source, ...sinks], options.out));
+  if (unseen) context.outcome.exitCode = 1;
 }
 
 async function writeConfig(path: string, text: string, replace: boolean): Promise<void> {
@@ -80,6 +81,10 @@ async function writeConfig(path: string, text: string, replace: boolean): Promis
 
 function exists(file: string): TidemarkError {
   return new TidemarkError('USAGE', `${file} exists already`, { remedy: 'Name another file with --out, or replace it with --force.', where: { file } });
+}
+
+function whenUnseen(file: string): string {
+  return `${file} is written without the tables, since they could not be seen. Mend what is named above, then run this again with --force.`;
 }
 
 function nextSteps(endpoints: readonly ProposedEndpoint[], file: string): string {

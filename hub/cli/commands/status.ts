@@ -22,7 +22,7 @@ export function addStatusCommand(program: Command, context: CliContext): void {
     .description('Show sources, sinks and tables: state, offset, lag, WAL held back')
     .option('--json', 'one JSON object; with --watch one per line')
     .option('--watch', 'show it again every second, until Ctrl-C')
-    .addHelpText('after', examples('tidemark status', 'tidemark status --watch', 'tidemark status --json | jq .sinks[0].lag', 'tidemark status --http 127.0.0.1:7400'))
+    .addHelpText('after', examples('tidemark status', 'tidemark status --watch', "tidemark status --json | jq '.sinks[0].lag'", 'tidemark status --http 127.0.0.1:7400'))
     .action(async (options: StatusOptions) => {
       if (options.watch !== true) return once(options, context);
       return watch(options, context);

@@ -134,7 +134,12 @@ export class SourcePipeline implements Supervised {
   /** Looks for tables that the source has and the log has not. @throws TidemarkError `TABLE_UNKNOWN` */
   async addTable(table: string, signal: AbortSignal): Promise<void> {
     const present = await this.connector.tables(signal);
-    if (!present.some((schema) => tableName(schema) === table)) throw this.#unknown(table);
+    if (!present.some((schema) => tableName(schema) === table)) {
+      throw new TidemarkError('TABLE_UNKNOWN', `source ${this.config.name} has no table ${table} that its configuration selects and that can be captured`, {
+        where: { source: this.config.name, table },
+        remedy: 'Look at `tables` of the source (after a change `tidemark reload`); `tidemark check` names tables that cannot be captured, and the statement that mends it.',
+      });
+    }
     this.#parts.copies.refresh();
   }
 

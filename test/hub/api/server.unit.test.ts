@@ -116,7 +116,7 @@ describe('the API', () => {
     expect(await client.sinkAction('replica', 'resume', SIGNAL)).toEqual(['sink replica goes on']);
     expect(await http.sinkAction('replica', 'retry', SIGNAL)).toEqual(['sink replica tries again']);
     expect(await client.tableAction('shop', 'add-table', 'public."order items"', SIGNAL)).toEqual([
-      'table public.order items of source shop is captured, and copied first',
+      'table public.order items of source shop is captured; one that is new is copied first',
     ]);
     await client.tableAction('shop', 'recopy', 'public.orders', SIGNAL);
     await client.resync('shop', SIGNAL);

@@ -44,10 +44,19 @@ describe('from a database to its mirror', () => {
     expect(text).toMatch(/- "!public\.keyless" +# .*REPLICA IDENTITY/);
     expect(`${text}${init.stdout}${init.stderr}`).not.toContain('s3cret');
     expect(await run('init', url)).toMatchObject({ code: 2, stderr: expect.stringContaining('exists already') as string });
+    // The address that `init` proposes may be in use on this machine.
+    await writeFile(join(folder.path, 'tidemark.yaml'), text.replace('http: "127.0.0.1:7400"', 'http: null'));
 
     const check = await run('check');
     expect(check.stdout).toMatch(/ 0 errors, |^0 errors, /m);
     expect(check.code).toBe(0);
+  });
+
+  it('init says how to go on when the database cannot be looked at', async () => {
+    const init = await run('init', postgres.url('nothing_there'), '--out', 'unseen.yaml');
+    expect(init.code).toBe(1);
+    expect(init.stderr).toMatch(/nothing_there.*\n[^]*unseen\.yaml is written without the tables.*--force/);
+    expect(await run('init', postgres.url('shop'), '--out', 'unseen.yaml', '--force')).toMatchObject({ code: 0, stderr: expect.stringContaining('unseen.yaml is written. Next:') as string });
   });
 
   it('check names the statement that mends a table', async () => {
@@ -105,7 +114,7 @@ describe('a hub as a process', () => {
     expect(await run('source', 'add-table', 'shop', 'public.invoices')).toMatchObject({ code: 0 });
     await hub.until('invoices is consistent', ({ sources }) => sources.some(({ tables }) => tables.some(({ table, state }) => table === 'public.invoices' && state === 'consistent')), 30_000);
     expect(await run('source', 'recopy', 'shop', 'public.invoices')).toMatchObject({ code: 0 });
-    expect(await run('source', 'add-table', 'shop', 'public.none')).toMatchObject({ code: 1, stderr: expect.stringContaining('TABLE_UNKNOWN') as string });
+    expect(await run('source', 'add-table', 'shop', 'public.none')).toMatchObject({ code: 1, stderr: expect.stringMatching(/^TABLE_UNKNOWN: .* selects .*[^]*tidemark check/) as string });
   });
 
   it('shows status and metrics', async () => {

@@ -149,7 +149,7 @@ describe('tidemark run', () => {
   });
 
   it('prints every fault of the configuration', async () => {
-    await configure('  a: { type: memory, frm: shop, url: x, tables: [a.b] }', '  b: { type: memry }');
+    await configure('  a: { type: memory, frm: shop, tables: [a.b] }', '  b: { type: memry }');
     const { code, stderr } = await tidemark(['run'], { cwd: folder.path, registry });
     expect(code).toBe(2);
     expect(stderr.match(/^CONFIG_[A-Z_]+: /gm)).toEqual(['CONFIG_MISSING_KEY: ', 'CONFIG_UNKNOWN_KEY: ', 'CONFIG_VALUE: ']);

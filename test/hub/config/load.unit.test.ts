@@ -180,6 +180,7 @@ describe('a faulty configuration', () => {
     ['an unknown key of a source', source('slots: x'), 'CONFIG_UNKNOWN_KEY 6:5 unknown key `slots` in `sources.shop`; the nearest known one is `slot`'],
     ['an unknown key that is near to nothing', source('zzzzzzzzzzzz: x'), 'CONFIG_UNKNOWN_KEY 6:5 unknown key `zzzzzzzzzzzz` in `sources.shop`'],
     ['a known key in another spelling', sink('type: redis', 'from: shop', 'url: r', 'tables: [a.b]', 'onError: stop'), 'CONFIG_UNKNOWN_KEY 12:5 unknown key `onError` in `sinks.cache`; the nearest known one is `on_error`'],
+    ['a required key that is misspelt, once', source().replace('tables:', 'tabels:'), 'CONFIG_UNKNOWN_KEY 5:5 unknown key `tabels` in `sources.shop`; the nearest known one is `tables`'],
     ['an unknown setting of a table', sink('type: redis', 'from: shop', 'url: r', 'tables: { "a.b/c": { kee: x } }'), 'CONFIG_UNKNOWN_KEY 11:26 unknown key `kee` in `sinks.cache.tables["a.b/c"]`; the nearest known one is `key`'],
     ['an unknown type of source', source().replace('type: postgres', 'type: postgress'), 'CONFIG_VALUE 3:11 `sources.shop.type` must be postgres'],
     ['an unknown type of sink', sink('type: rediss'), 'CONFIG_VALUE 8:11 `sinks.cache.type` must be one of postgres, redis'],

@@ -1,13 +1,14 @@
 import type { Catalog } from '../../../../contracts/catalog.ts';
 import { asTidemarkError, describeError, type TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { EventName } from '../../../../contracts/events.ts';
+import { tableName } from '../../../../contracts/schema.ts';
 import { RetryDelay } from './retry-delay.ts';
 import { FirstRows } from './first-rows.ts';
 import { candidates, departed, isAnyCandidate, reasonFor } from './schedule.ts';
 import { appendControl } from './hub-transaction.ts';
 import { DEFAULT_COPY_SETTINGS, type CopyProgress, type CopySession, type CopySettings } from './session.ts';
 import { Slots } from './slots.ts';
-import { TableCopy, type CopyPlaces, type CopyReason } from './table-copy.ts';
+import { newestOf, TableCopy, type CopyPlaces, type CopyReason } from './table-copy.ts';
 
 interface Failure {
   readonly error: TidemarkError;
@@ -18,6 +19,8 @@ interface Failure {
 
 interface Todo {
   readonly tableId: number;
+  /** Its name, for people. */
+  readonly table: string;
   readonly reason: CopyReason;
 }
 
@@ -81,9 +84,9 @@ export class Copies {
       while (!signal.aborted) {
         if (this.#refresh) await this.#look(session, either);
         const free = tables - tasks.size;
-        for (const { tableId, reason } of free > 0 ? await this.#todo(session, free) : []) {
-          const task = this.#copy(session, tableId, reason, places, either).finally(() => tasks.delete(tableId));
-          tasks.set(tableId, task);
+        for (const todo of free > 0 ? await this.#todo(session, free) : []) {
+          const task = this.#copy(session, todo, places, either).finally(() => tasks.delete(todo.tableId));
+          tasks.set(todo.tableId, task);
         }
         await this.#wait(session, [...tasks.values()], either);
       }
@@ -126,7 +129,7 @@ export class Copies {
       if (tableId === undefined) break;
       const table = catalog.table(tableId);
       const reason = table === undefined || notNow(tableId) ? null : reasonFor(table, this.#requests);
-      if (reason !== null) todo.push({ tableId, reason });
+      if (table !== undefined && reason !== null) todo.push({ tableId, table: tableName(newestOf(table)), reason });
     }
     return todo;
   }
@@ -136,10 +139,10 @@ export class Copies {
     return (tableId) => this.#running.has(tableId) || (this.#failures.get(tableId)?.until ?? 0) > now;
   }
 
-  async #copy(session: CopySession, tableId: number, reason: CopyReason, places: CopyPlaces, signal: AbortSignal): Promise<void> {
+  async #copy(session: CopySession, { tableId, table, reason }: Todo, places: CopyPlaces, signal: AbortSignal): Promise<void> {
     const copy = new TableCopy(session, tableId, reason, places);
     this.#running.set(tableId, copy);
-    const log = (event: EventName, fields: object) => session.runtime.logger.log('info', event, { tableId, ...fields });
+    const log = (event: EventName, fields: object): void => session.runtime.logger.log('info', event, { table, tableId, ...fields });
     try {
       log('copy.started', { reason });
       await copy.run(signal);
@@ -148,17 +151,17 @@ export class Copies {
       log('copy.finished', { rows: copy.progress().rows });
     } catch (failure) {
       if (signal.aborted) return;
-      this.#failed(session, tableId, asTidemarkError(failure, 'INTERNAL'));
+      this.#failed(session, tableId, table, asTidemarkError(failure, 'INTERNAL'));
     } finally {
       this.#running.delete(tableId);
     }
   }
 
-  #failed(session: CopySession, tableId: number, error: TidemarkError): void {
+  #failed(session: CopySession, tableId: number, table: string, error: TidemarkError): void {
     const delay = this.#failures.get(tableId)?.delay ?? new RetryDelay(session.runtime);
     const until = session.runtime.clock.monotonic() + delay.next();
     this.#failures.set(tableId, { error, delay, until });
-    session.runtime.logger.log('warn', 'copy.failed', { tableId, what: describeError(error) });
+    session.runtime.logger.log('warn', 'copy.failed', { table, tableId, what: describeError(error) });
   }
 
   /** Until there may be something to do: a copy ended, a table wants one, somebody asks, a failure is old enough. */

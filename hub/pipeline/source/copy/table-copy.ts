@@ -233,7 +233,8 @@ function isSmall(plan: CopyPlan): boolean {
   return !plan.whole && plan.estimatedBytes <= SMALL_TABLE_BYTES;
 }
 
-function newestOf(table: CatalogTable): TableSchema {
+/** The shape that the table has at the end of the log. */
+export function newestOf(table: CatalogTable): TableSchema {
   const newest = table.versions.at(-1);
   if (newest === undefined) throw new TidemarkError('INTERNAL', `table id ${table.tableId} has no schema`);
   return newest.schema;
