@@ -20,7 +20,7 @@ export class FirstRows {
    * False: the table, whose first record of any kind is at `first`, certainly has no row below `before`.
    * @param before all below it is readable
    */
-  async mayPrecede(before: Offset, log: SourceLog, table: { readonly tableId: number; readonly first: Offset }, signal: AbortSignal): Promise<boolean> {
+  async mayPrecede(before: Offset, log: Pick<SourceLog, 'read'>, table: { readonly tableId: number; readonly first: Offset }, signal: AbortSignal): Promise<boolean> {
     const read = this.#reading.then(() => this.#readTo(before - 1, log, table.first, signal));
     this.#reading = read.catch(() => undefined);
     await read;
@@ -28,7 +28,7 @@ export class FirstRows {
     return (this.#first.get(table.tableId) ?? Infinity) < before;
   }
 
-  async #readTo(to: Offset, log: SourceLog, first: Offset, signal: AbortSignal): Promise<void> {
+  async #readTo(to: Offset, log: Pick<SourceLog, 'read'>, first: Offset, signal: AbortSignal): Promise<void> {
     // A table that came late, after much that nobody asked about.
     if (first - 1 > this.#upTo) {
       this.#first.clear();
