@@ -87,8 +87,11 @@ export class Hub implements HubService, AsyncDisposable {
   async wait(sink: string, target: WaitTarget, signal: AbortSignal): Promise<Offset> {
     const pipeline = this.#sink(sink);
     try {
-      const offset = 'offset' in target ? target.offset : await this.#source(pipeline.config.from).passed(target.position, signal);
-      return await pipeline.reached(offset, signal);
+      if ('offset' in target && target.offset <= pipeline.log.state().highWatermark) return await pipeline.reached(target.offset, signal);
+      // What is not in the log yet comes only while the source is at work.
+      const source = this.#source(pipeline.config.from);
+      if ('offset' in target) return await source.unlessFailed((either) => pipeline.reached(target.offset, either), signal);
+      return await pipeline.reached(await source.passed(target.position, signal), signal);
     } catch (failure) {
       if (!signal.aborted) throw failure;
       const { offset, state } = pipeline.status();
@@ -105,7 +108,7 @@ export class Hub implements HubService, AsyncDisposable {
     const ends = new Map<string, Offset>();
     for (const { error } of [...this.#unopenedSources.values(), ...this.#unopenedSinks.values()]) throw error;
     await Promise.all([...this.#sources].map(async ([name, source]) => void ends.set(name, await source.caughtUp(signal))));
-    await Promise.all([...this.#sinks.values()].map((sink) => sink.caughtUp(ends.get(sink.config.from) ?? 0, signal)));
+    await Promise.all([...this.#sinks.values()].map((sink) => sink.reached(ends.get(sink.config.from) ?? 0, signal)));
   }
 
   async pauseSink(sink: string): Promise<void> {

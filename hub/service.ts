@@ -80,7 +80,11 @@ export type WaitTarget = { readonly offset: Offset } | { readonly position: stri
 
 export interface HubService {
   status(): Promise<HubStatus>;
-  /** Resolves with the sink's offset once it is at or beyond the target. @throws TidemarkError `WAIT_TIMEOUT` */
+  /**
+   * Resolves with the sink's offset once it is at or beyond the target.
+   * @throws TidemarkError `WAIT_TIMEOUT`; the failure on which the sink, or the source that is still to bring the target,
+   *   has stopped
+   */
   wait(sink: string, target: WaitTarget, signal: AbortSignal): Promise<Offset>;
   pauseSink(sink: string): Promise<void>;
   resumeSink(sink: string): Promise<void>;

@@ -9,7 +9,7 @@ import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
 import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts';
 import type { PrintPosition } from '../../print-position.ts';
 import { keysOf } from './batch-keys.ts';
-import { Delivery } from './delivery.ts';
+import { Delivery, foldBytes } from './delivery.ts';
 import { openSink, type DeliveryStart } from './delivery-plan.ts';
 import type { FoldStart } from './fold.ts';
 import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts';
@@ -49,7 +49,7 @@ export interface SinkProgress {
 
 /** What a life does after the sink is open, and then ends to open it again. */
 type Errand =
-  | { readonly kind: 'sift'; readonly batch: Pick<SinkBatch, 'to' | 'endsOpen' | 'position'>; readonly refusal: TidemarkError }
+  | { readonly kind: 'sift'; readonly to: Offset; readonly refusal: TidemarkError }
   | { readonly kind: 'retry-letters' };
 
 /**
@@ -70,6 +70,11 @@ export class Deliver implements Work {
   /** Letters that the batch ending at an offset settles once it is durable. */
   readonly #settling = new Map<Offset, readonly DeadLetter[]>();
   #again = new AbortController();
+  /**
+   * Where the sink stood when it failed on a batch. That it opens again there says nothing yet: it is well once it has
+   * taken something.
+   */
+  #hurdle: Offset | null = null;
 
   constructor(parts: DeliverParts) {
     this.#parts = parts;
@@ -145,7 +150,7 @@ export class Deliver implements Work {
     this.#rebuilding = start.sweepAt !== null;
     this.#place = { position: start.position, commitTime: start.commitTime };
     this.#moveTo(start.after);
-    healthy();
+    if (this.#hurdle !== start.after) healthy();
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
     await delivery.run(either);
     if (start.sweepAt !== null && delivery.progress >= start.sweepAt) await this.#sweep(delivery.progress, signal);
@@ -158,7 +163,9 @@ export class Deliver implements Work {
     if (change === null) return;
     if (change.joins !== null) {
       runtime.logger.log('info', 'sink.tables-joining', { offset: start.after });
-      await joinTables(sink, log, change.joins, start, signal);
+      const sift = this.#sift(signal);
+      await joinTables({ sink, log, joins: change.joins, apply: (batch) => sift.still(batch) }, start, signal);
+      await sift.retry(start);
     }
     await tables.settled();
   }
@@ -171,6 +178,7 @@ export class Deliver implements Work {
         this.#noteLetters(batch);
       },
       onDurable: (batch, ms) => {
+        this.#hurdle = null;
         healthy();
         this.#place = { position: batch.position, commitTime: batch.commitTime };
         this.#count(batch, ms);
@@ -181,9 +189,9 @@ export class Deliver implements Work {
         else this.#moveTo(offset);
       },
       onFailed: (batch, failure) => {
+        this.#hurdle = start.after;
         if (!(failure instanceof TidemarkError) || !isDataError(failure)) return;
-        const { to, endsOpen, position } = batch;
-        this.#errand = { kind: 'sift', batch: { to, endsOpen, position }, refusal: failure };
+        this.#errand = { kind: 'sift', to: batch.to, refusal: failure };
       },
     });
     return delivery;
@@ -199,18 +207,23 @@ export class Deliver implements Work {
   }
 
   async #run(errand: Errand, start: DeliveryStart, signal: AbortSignal): Promise<void> {
-    const { sink, log, config, letters, runtime, printPosition } = this.#parts;
-    const refused = config.onError === 'stop' ? 'name' : 'set-aside';
+    const { config, letters, runtime } = this.#parts;
+    const sift = this.#sift(signal);
+    if (errand.kind === 'retry-letters') await sift.retry(start);
+    else if (start.after < errand.to) await sift.over(start, errand.to);
+    if (config.onError === 'dead-letter') runtime.logger.log('info', 'sink.dead-letters', { open: letters.count });
+  }
+
+  #sift(signal: AbortSignal): Sift {
+    const { sink, log, config, letters, runtime, printPosition, bytes } = this.#parts;
     const onProgress = ({ after, position, commitTime }: FoldStart): void => {
       this.#place = { position, commitTime };
       this.#moveTo(after);
     };
-    const sift = new Sift({ sink, log, letters, printPosition, refused, onProgress, selects: config.tables, clock: runtime.clock }, signal);
-    if (errand.kind === 'retry-letters') await sift.retry(start);
-    else if (errand.batch.endsOpen) throw inParts(errand.refusal, errand.batch, refused, printPosition);
-    else if (start.after < errand.batch.to) await sift.over(start, errand.batch.to);
-    if (refused === 'name') return;
-    runtime.logger.log('info', 'sink.dead-letters', { open: letters.count });
+    return new Sift({
+      sink, log, letters, printPosition, onProgress, selects: config.tables, clock: runtime.clock,
+      maxBytes: foldBytes(bytes), refused: config.onError === 'stop' ? 'name' : 'set-aside',
+    }, signal);
   }
 
   /** Notes which open letters a batch settles, while its rows are at hand. */
@@ -246,15 +259,4 @@ export class Deliver implements Work {
     metrics.add('tidemark_sink_batches_total', 1, labels);
     metrics.observe('tidemark_sink_apply_seconds', ms / 1000, labels);
   }
-}
-
-/** A refusal in a transaction that is larger than memory, which is not taken apart. */
-function inParts(refusal: TidemarkError, { to, position }: Pick<SinkBatch, 'to' | 'position'>, refused: 'name' | 'set-aside', print: PrintPosition): TidemarkError {
-  const at = print(position);
-  const where = { offset: to, ...(at === null ? {} : { position: at }) };
-  if (refused === 'name') return refusal.at(where);
-  return new TidemarkError('DEAD_LETTER_IMPOSSIBLE', `the sink refuses a row in a transaction larger than memory, at or before offset ${to}: ${refusal.message}`, {
-    where: { ...where, ...refusal.where }, cause: refusal,
-    remedy: 'Mend at the sink what the message names (a constraint, a type, the size of a column), then `tidemark sink retry NAME`.',
-  });
 }

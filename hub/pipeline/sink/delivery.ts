@@ -16,6 +16,11 @@ const IDLE_CHECKPOINT_MS = 1000;
 /** How long batches in flight may take to end when the delivery is asked to stop, in milliseconds. */
 const DRAIN_MS = 4000;
 
+/** How many bytes of the log one batch refers to at most. @param bytes that the delivery may hold in flight */
+export function foldBytes(bytes: number): number {
+  return Math.min(FOLD_BYTES, bytes / 2);
+}
+
 export interface DeliveryParts {
   readonly sink: Sink;
   readonly log: SourceLog;
@@ -75,7 +80,7 @@ export class Delivery {
     const { limits = DEFAULT_LIMITS } = parts.sink;
     this.#budget = new Budget(parts.bytes);
     this.tables = new MirroredTables(parts.log.catalog(), start.after, parts.selects, parts.sink.handsNamesOn);
-    this.#fold = new Fold(this.tables, { ...limits, maxBytes: Math.min(FOLD_BYTES, parts.bytes / 2) }, start);
+    this.#fold = new Fold(this.tables, { ...limits, maxBytes: foldBytes(parts.bytes) }, start);
     this.#durable = this.#progress = start.after;
   }
 

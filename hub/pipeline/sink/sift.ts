@@ -4,16 +4,17 @@ import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { Flag, isRowOp, Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
-import { tableName, type TableSchema } from '../../../contracts/schema.ts';
-import { DEFAULT_LIMITS, type FoldedTable, type RecordRef, type Sink, type SinkBatch, type SinkStep, type TableSelector } from '../../../contracts/sink.ts';
+import { tableName } from '../../../contracts/schema.ts';
+import { DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStep, type TableSelector } from '../../../contracts/sink.ts';
 import type { Clock } from '../../../contracts/runtime.ts';
 import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts';
 import type { PrintPosition } from '../../print-position.ts';
 import { sinkStart } from './delivery-plan.ts';
 import { isDataError } from '../error-policy.ts';
-import { Fold, type FoldStart } from './fold.ts';
+import { Fold, type FoldLimits, type FoldStart } from './fold.ts';
 import { keyText } from './key-text.ts';
 import { MirroredTables } from './mirrored-tables.ts';
+import { hasChanges, idOf, offsetOf, onlyRow, type Piece, piecesOf, type Refused, stepsWith } from './pieces.ts';
 
 export interface SiftParts {
   readonly sink: Sink;
@@ -22,21 +23,12 @@ export interface SiftParts {
   readonly letters: DeadLetters;
   readonly clock: Clock;
   readonly printPosition: PrintPosition;
+  /** Bytes of the log in one piece; a transaction of more is applied in parts. */
+  readonly maxBytes: number;
   /** What is done with the rows that the sink refuses: set aside, or the first of them is named in an error. */
   readonly refused: 'set-aside' | 'name';
   /** The sink has applied everything up to there. */
   readonly onProgress: (at: FoldStart) => void;
-}
-
-/** One row of a folded batch. */
-interface Piece {
-  readonly schema: TableSchema;
-  readonly ref: RecordRef;
-}
-
-interface Refused {
-  readonly piece: Piece;
-  readonly error: TidemarkError;
 }
 
 const UNLIMITED = { wholeTransactions: true, maxKeys: Infinity, maxBytes: Infinity };
@@ -58,17 +50,40 @@ export class Sift {
   }
 
   /**
-   * From where the sink stands to `to`, which ends a transaction. The sink is open, and is so again afterwards.
-   * @throws TidemarkError `DEAD_LETTER_IMPOSSIBLE` where what is refused is no single row; the refusal itself with all
-   *   that is known of its place, where refused rows are to be named; what else the sink throws
+   * From where the sink stands to the end of the transaction that `to` is in. The sink is open, and is so again
+   * afterwards. @throws TidemarkError `DEAD_LETTER_IMPOSSIBLE` where what is refused is no single row; the refusal itself
+   *   with all that is known of its place, where refused rows are to be named; what else the sink throws
    */
   async over(start: FoldStart, to: Offset): Promise<void> {
-    const ends: Offset[] = [];
-    for await (const batch of this.#parts.log.read({ after: start.after, to, follow: false, signal: this.#signal })) {
-      for (const entry of batch.transactions) if (entry.commits) ends.push(batch.baseOffset + entry.first + entry.count - 1);
+    let at = start;
+    let ends: Offset[] = [];
+    for (const { end, bytes } of await this.#transactions(start.after, to)) {
+      ends.push(end);
+      if (!this.#keepsWhole || bytes <= this.#parts.maxBytes) continue;
+      at = await this.#overTransactions(at, ends.slice(0, -1));
+      at = await this.#overParts(at, end);
+      ends = [];
     }
-    if (ends.at(-1) !== to) ends.push(to);
-    await this.#overTransactions(start, [...new Set(ends)]);
+    await this.#overTransactions(at, ends);
+  }
+
+  /** Where transactions end, and about how large they are. A sink that may stop inside of one is led to `to` itself. */
+  async #transactions(after: Offset, to: Offset): Promise<{ readonly end: Offset; readonly bytes: number }[]> {
+    const { log } = this.#parts;
+    const found: { end: Offset; bytes: number }[] = [];
+    let bytes = 0;
+    for await (const batch of log.read({ after, to: this.#keepsWhole ? log.state().highWatermark : to, follow: false, signal: this.#signal })) {
+      bytes += batch.records.length;
+      for (const entry of batch.transactions) {
+        if (!entry.commits) continue;
+        const end = batch.baseOffset + entry.first + entry.count - 1;
+        if (end > after && end !== found.at(-1)?.end) found.push({ end, bytes });
+        bytes = batch.records.length;
+        if (end >= to) return found;
+      }
+    }
+    if (found.at(-1)?.end !== to) found.push({ end: this.#keepsWhole ? log.state().highWatermark : to, bytes });
+    return found;
   }
 
   async #overTransactions(start: FoldStart, ends: readonly Offset[]): Promise<FoldStart> {
@@ -89,14 +104,102 @@ export class Sift {
     // Rows that a sink commits one by one are not tried only to be named.
     const refused = names && !this.#keepsWhole ? [] : await this.#refusedOf(batch, piecesOf(batch));
     if (names) throw this.#named(batch, refused[0] ?? null, error);
+    const letters = await this.#without(batch, refused);
+    const start = this.#applied(batch);
+    await this.#tryAgain(start, letters);
+    return start;
+  }
+
+  /** Applies the batch without the rows that are refused, for which letters are durable before. */
+  async #without(batch: SinkBatch, refused: readonly Refused[]): Promise<readonly DeadLetter[]> {
     const letters = refused.map((one) => this.#letter(batch, one));
     await this.#parts.letters.write(letters);
     const bad = new Set(refused.map(({ piece }) => piece.ref));
     const left = await this.#refusal({ ...batch, steps: stepsWith(batch, (ref) => !bad.has(ref), true) });
     if (left !== null) throw this.#impossible(batch, left);
-    const start = this.#applied(batch);
-    await this.#tryAgain(start, letters);
-    return start;
+    return letters;
+  }
+
+  /**
+   * Applies a batch that leaves the checkpoint where it is: the past of a table that joins. Rows that the sink refuses
+   * are set aside. @throws TidemarkError as `over`
+   */
+  async still(batch: SinkBatch): Promise<void> {
+    const error = await this.#refusal(batch);
+    if (error === null) return;
+    const refused = await this.#refusedOf(batch, piecesOf(batch));
+    if (this.#parts.refused === 'name') throw this.#named(batch, refused[0] ?? null, error);
+    await this.#without(batch, refused);
+  }
+
+  /**
+   * One transaction that is larger than memory. It is applied part by part; where a part is refused the transaction
+   * begins again without the keys that were found to be the reason.
+   */
+  async #overParts(start: FoldStart, end: Offset): Promise<FoldStart> {
+    const letters = new Map<string, DeadLetter>();
+    for (;;) {
+      const { batch, error } = await this.#applyParts(start, end, letters);
+      if (error === null) {
+        const at = this.#applied(batch);
+        await this.#tryAgain(at, [...letters.values()]);
+        return at;
+      }
+      const refused = await this.#refusedOf(batch, piecesOf(batch));
+      if (this.#parts.refused === 'name') throw this.#named(batch, refused[0] ?? null, error);
+      if (refused.length === 0) throw this.#impossible(batch, error);
+      const found = refused.map((one) => this.#letter(batch, one));
+      await this.#parts.letters.write(found);
+      for (const letter of found) letters.set(idOf(letter), letter);
+    }
+  }
+
+  /**
+   * Applies the transaction without the keys that are left out. Answers its last batch; or the part that is refused, as
+   * one that follows the checkpoint, with the changes of schema that come before it.
+   */
+  async #applyParts(start: FoldStart, end: Offset, without: ReadonlyMap<string, unknown>): Promise<{ readonly batch: SinkBatch; readonly error: TidemarkError | null }> {
+    const { log, sink, maxBytes } = this.#parts;
+    const fold = this.#fold(start, { ...(sink.limits ?? DEFAULT_LIMITS), maxBytes });
+    const earlier: SinkStep[] = [];
+    const view = new RecordView();
+    const next = async (): Promise<{ readonly batch: SinkBatch; readonly error: TidemarkError | null }> => {
+      const taken = fold.take((offset) => log.epochAt(offset));
+      const kept = stepsWith(taken, ({ batch, at }) => !without.has(idOf({ tableId: view.seek(batch.records, at).tableId, key: view.key() })), true);
+      const batch = { ...taken, steps: kept };
+      const error = await this.#partRefusal(batch);
+      if (error !== null) return { batch: { ...batch, after: start.after, steps: [...earlier, ...kept] }, error };
+      earlier.push(...kept.filter(({ kind }) => kind !== 'rows'));
+      return { batch, error };
+    };
+    for await (const batch of log.read({ after: start.after, to: end, follow: false, signal: this.#signal })) {
+      fold.feed(batch);
+      fold.run();
+      if (!fold.isFull || fold.to >= end) continue;
+      const part = await next();
+      if (part.error !== null) return part;
+    }
+    fold.reached(end);
+    return next();
+  }
+
+  /** Applies a part, or what ends the transaction; why the sink refuses it, or null. After a refusal the sink is open again. */
+  async #partRefusal(batch: SinkBatch): Promise<TidemarkError | null> {
+    if (!batch.endsOpen) return this.#refusal(batch);
+    // What comes after a part is accepted once the part has been applied.
+    const nothing: SinkBatch = { ...batch, after: batch.to, steps: [], records: 0 };
+    const parts = [batch, nothing].map((part) => this.#parts.sink.apply(part, this.#signal));
+    for (const { durable } of parts) durable.catch(() => undefined);
+    const accepted = await Promise.allSettled(parts.map((part) => part.accepted));
+    const failure = accepted.find((each) => each.status === 'rejected');
+    return failure === undefined ? null : this.#reopenedAfter(failure.reason);
+  }
+
+  /** @throws what is no error of data */
+  async #reopenedAfter(failure: unknown): Promise<TidemarkError> {
+    if (!(failure instanceof TidemarkError) || !isDataError(failure)) throw failure;
+    await this.#parts.sink.open(sinkStart(this.#parts.log, this.#parts.selects), this.#signal);
+    return failure;
   }
 
   #applied({ to, position, commitTime }: SinkBatch): FoldStart {
@@ -212,12 +315,12 @@ export class Sift {
 
   /** A batch of that one record, as the table is where the sink stands. Null when it is not mirrored any more. */
   #single(start: FoldStart, record: Buffer): SinkBatch | null {
-    const { sink, log, selects } = this.#parts;
+    const { log } = this.#parts;
     const builder = new BatchBuilder(record.length);
     builder.begin('hub', 0, start.commitTime);
     builder.copy(record);
     builder.commit(start.position);
-    const fold = new Fold(new MirroredTables(log.catalog(), start.after, selects, sink.handsNamesOn), UNLIMITED, start);
+    const fold = this.#fold(start, UNLIMITED);
     fold.feed(builder.take().placedAt(start.after + 1));
     fold.run();
     const batch = fold.take(() => log.epochAt(start.after));
@@ -227,9 +330,14 @@ export class Sift {
     return { ...batch, to: batch.after, steps: [{ kind: 'rows', tables: existing }] };
   }
 
-  async #folded(start: FoldStart, to: Offset): Promise<SinkBatch> {
+  #fold(start: FoldStart, limits: FoldLimits): Fold {
     const { sink, log, selects } = this.#parts;
-    const fold = new Fold(new MirroredTables(log.catalog(), start.after, selects, sink.handsNamesOn), UNLIMITED, start);
+    return new Fold(new MirroredTables(log.catalog(), start.after, selects, sink.handsNamesOn), limits, start);
+  }
+
+  async #folded(start: FoldStart, to: Offset): Promise<SinkBatch> {
+    const { log } = this.#parts;
+    const fold = this.#fold(start, UNLIMITED);
     for await (const batch of log.read({ after: start.after, to, follow: false, signal: this.#signal })) {
       fold.feed(batch);
       fold.run();
@@ -239,14 +347,9 @@ export class Sift {
 
   /** Applies a batch; the data error with which the sink refuses it, or null. The sink is open again afterwards. */
   async #refusal(batch: SinkBatch): Promise<TidemarkError | null> {
-    const { sink, log, selects } = this.#parts;
-    const { accepted, durable } = sink.apply(batch, this.#signal);
+    const { accepted, durable } = this.#parts.sink.apply(batch, this.#signal);
     const [, settled] = await Promise.allSettled([accepted, durable]);
-    if (settled.status === 'fulfilled') return null;
-    const failure: unknown = settled.reason;
-    if (!(failure instanceof TidemarkError) || !isDataError(failure)) throw failure;
-    await sink.open(sinkStart(log, selects), this.#signal);
-    return failure;
+    return settled.status === 'fulfilled' ? null : this.#reopenedAfter(settled.reason);
   }
 
   #letter(batch: SinkBatch, { piece, error }: Refused): DeadLetter {
@@ -261,53 +364,4 @@ export class Sift {
       at: new Date(this.#parts.clock.now()).toISOString(),
     };
   }
-}
-
-const LISTS = ['deletes', 'upserts', 'inserts'] as const;
-
-/** The rows that can be set aside: those that have a key. */
-function piecesOf(batch: SinkBatch): Piece[] {
-  return batch.steps.flatMap((step) => (step.kind === 'rows' ? step.tables : [])).flatMap((folded) =>
-    folded.schema.keyKind === 'none' ? [] : LISTS.flatMap((list) => folded[list].map((ref) => ({ schema: folded.schema, ref }))),
-  );
-}
-
-/** The row that must be meant when the batch has no other of the table that the error names. */
-function onlyRow(batch: SinkBatch, error: TidemarkError): Refused | null {
-  const { table } = error.where;
-  const [piece, ...more] = piecesOf(batch).filter(({ schema }) => table === undefined || tableName(schema) === table);
-  return piece === undefined || more.length > 0 ? null : { piece, error };
-}
-
-/**
- * The steps of the batch with some of their rows only; other steps stay as they are.
- * @param keyless the rows of keyless tables stay too: they are counted, and so never tried but all at once
- */
-function stepsWith(batch: SinkBatch, keeps: (ref: RecordRef) => boolean, keyless: boolean): SinkStep[] {
-  return batch.steps.flatMap((step): SinkStep[] => {
-    if (step.kind !== 'rows') return [step];
-    const tables = step.tables.map((table) => only(table, keeps, keyless)).filter(hasChanges);
-    return tables.length === 0 ? [] : [{ kind: 'rows', tables }];
-  });
-}
-
-function only(table: FoldedTable, keeps: (ref: RecordRef) => boolean, keyless: boolean): FoldedTable {
-  if (table.schema.keyKind === 'none') return keyless ? table : { ...table, truncate: false, deletes: [], upserts: [], inserts: [] };
-  return { ...table, deletes: table.deletes.filter(keeps), upserts: table.upserts.filter(keeps), inserts: table.inserts.filter(keeps) };
-}
-
-function hasChanges(table: FoldedTable): boolean {
-  return table.truncate || table.deletes.length + table.upserts.length + table.inserts.length > 0;
-}
-
-function idOf({ tableId, key }: { readonly tableId: number; readonly key: Buffer }): string {
-  return `${tableId}/${key.toString('latin1')}`;
-}
-
-/** The offset of a record; null of one that was projected, and so has no place of its own. */
-function offsetOf({ batch, at }: RecordRef): Offset | null {
-  if (batch.baseOffset === 0) return null;
-  const view = new RecordView().reset(batch.records);
-  while (view.next()) if (view.at === at) return batch.baseOffset + view.index;
-  return null;
 }

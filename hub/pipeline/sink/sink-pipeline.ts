@@ -88,13 +88,11 @@ export class SinkPipeline implements Supervised {
     await this.sink[Symbol.asyncDispose]();
   }
 
-  /** Resolves with the sink's offset once it is at or beyond `offset`. @throws TidemarkError `ABORTED` */
-  reached(offset: Offset, signal: AbortSignal): Promise<Offset> {
-    return this.#deliver.reached(offset, signal);
-  }
-
-  /** As {@link reached}, but ends with the failure on which the sink stops meanwhile. */
-  async caughtUp(offset: Offset, signal: AbortSignal): Promise<Offset> {
+  /**
+   * Resolves with the sink's offset once it is at or beyond `offset`.
+   * @throws TidemarkError the failure on which the sink has stopped, or stops meanwhile; `ABORTED`
+   */
+  async reached(offset: Offset, signal: AbortSignal): Promise<Offset> {
     return this.#part.unlessFailed((either) => this.#deliver.reached(offset, either), signal);
   }
 

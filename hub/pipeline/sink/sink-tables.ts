@@ -44,22 +44,34 @@ export class SinkTables {
   }
 }
 
+export interface Joining {
+  readonly sink: Sink;
+  readonly log: SourceLog;
+  readonly joins: TableSelector;
+  /** Applies a batch that leaves the checkpoint where it is; resolves when it is durable. */
+  readonly apply: (batch: SinkBatch) => Promise<void>;
+}
+
 /**
  * Replays the tables that `joins` selects from the log's start to where the sink stands. Its checkpoint does not move.
- * @throws TidemarkError what the sink or the log throws
+ * @throws TidemarkError what `apply` or the log throws
  */
-export async function joinTables(sink: Sink, log: SourceLog, joins: TableSelector, at: FoldStart, signal: AbortSignal): Promise<void> {
+export async function joinTables({ sink, log, joins, apply }: Joining, at: FoldStart, signal: AbortSignal): Promise<void> {
   const beginning: FoldStart = { after: 0, position: new Uint8Array(0), commitTime: 0 };
   const maxKeys = sink.limits?.maxKeys ?? 50_000;
-  const fold = new Fold(new MirroredTables(log.catalog(), 0, joins, sink.handsNamesOn), { wholeTransactions: false, maxKeys, maxBytes: JOIN_BYTES }, beginning);
+  const tables = new MirroredTables(log.catalog(), 0, joins, sink.handsNamesOn);
+  const fold = new Fold(tables, { wholeTransactions: false, maxKeys, maxBytes: JOIN_BYTES }, beginning);
   const emptied = new Set<number>();
-  const apply = (): Promise<void> => applyAt(sink, emptiedFirst(fold.take((offset) => log.epochAt(offset)), emptied), at, log, signal);
+  const take = async (): Promise<void> => {
+    const batch = emptiedFirst(fold.take((offset) => log.epochAt(offset)), emptied);
+    if (batch.steps.length > 0) await apply(fixedAt(batch, at, log));
+  };
   if (at.after === 0) return;
   for await (const batch of log.read({ after: 0, to: at.after, follow: false, signal })) {
     fold.feed(batch);
-    while (!fold.run()) await apply();
+    while (!fold.run()) await take();
   }
-  await apply();
+  await take();
 }
 
 /** What an interrupted join may have left is removed with a table's first rows. */
@@ -76,13 +88,8 @@ function emptiedFirst(batch: SinkBatch, emptied: Set<number>): SinkBatch {
   return { ...batch, steps };
 }
 
-async function applyAt(sink: Sink, batch: SinkBatch, at: FoldStart, log: SourceLog, signal: AbortSignal): Promise<void> {
-  if (batch.steps.length === 0) return;
-  const { after, position, commitTime } = at;
-  const fixed: SinkBatch = { ...batch, after, to: after, endsOpen: false, position, commitTime, epoch: log.epochAt(after) };
-  const { accepted, durable } = sink.apply(fixed, signal);
-  const [, settled] = await Promise.allSettled([accepted, durable]);
-  if (settled.status === 'rejected') throw settled.reason;
+function fixedAt(batch: SinkBatch, { after, position, commitTime }: FoldStart, log: SourceLog): SinkBatch {
+  return { ...batch, after, to: after, endsOpen: false, position, commitTime, epoch: log.epochAt(after) };
 }
 
 function decode(bytes: Buffer, path: string): string[] {

@@ -100,8 +100,20 @@ export class SourcePipeline implements Supervised {
     await connector[Symbol.asyncDispose]();
   }
 
-  /** Resolves with the high watermark once everything up to that position is durable in the log. */
-  async passed(position: string, signal: AbortSignal): Promise<Offset> {
+  /**
+   * Resolves with the high watermark once everything up to that position is durable in the log.
+   * @throws TidemarkError the failure on which the source has stopped, or stops meanwhile; `ABORTED`
+   */
+  passed(position: string, signal: AbortSignal): Promise<Offset> {
+    return this.unlessFailed((either) => this.#passed(position, either), signal);
+  }
+
+  /** What `waiting` resolves with. @throws TidemarkError the failure on which the source has stopped, or stops meanwhile */
+  unlessFailed<T>(waiting: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+    return this.#part.unlessFailed(waiting, signal);
+  }
+
+  async #passed(position: string, signal: AbortSignal): Promise<Offset> {
     const like = await this.#capture.position(signal);
     return this.#capture.passed(this.connector.positions.parse(position, like), signal);
   }

@@ -228,7 +228,7 @@ describe('Fold', () => {
     expect(first.at(-1)).toMatchObject({ before: { tableId: 2, name: 't2' }, after: { name: 't1' } });
     // Who begins in between knows the same.
     const later = mirrored(offset + 1);
-    for (const known of [tables, later]) expect(known.schemas().map(({ tableId }) => tableId).toSorted()).toEqual(handsNamesOn ? [1, 2, 3] : [2, 3]);
+    for (const known of [tables, later]) expect(new Set(known.schemas().map(({ tableId }) => tableId))).toEqual(new Set(handsNamesOn ? [1, 2, 3] : [2, 3]));
     const second = fed(later, offset + 1, { ...schema(1, 2), name: 't2' });
     expect(second).toMatchObject([{ kind: 'schema', before: handsNamesOn ? { name: 't1' } : null, after: { tableId: 1, name: 't2' } }]);
     expect(later.takeJoined().map(({ tableId }) => tableId)).toEqual(handsNamesOn ? [] : [1]);
