@@ -20,6 +20,8 @@ export interface Column {
   readonly fill: string | null;
   readonly generated: 'no' | 'stored' | 'virtual';
   readonly identity: 'no' | 'always' | 'by-default';
+  /** Values are hashed: which key they are hashed with, itself not readable from this. Absent: they are not. */
+  readonly hashed?: string;
 }
 
 /** Where the key comes from: the primary key, the replica identity index, or nowhere (the table is a bag of rows). */
@@ -44,6 +46,13 @@ export interface TableSchema {
    * without row events (partitions attached, detached, truncated alone). Opaque; of no meaning to a sink.
    */
   readonly storage?: string;
+  /**
+   * The connector's own note on how the source sends the table, by which it finds, after a restart too, that somebody else
+   * changed that, so that changes may be missing. Opaque.
+   */
+  readonly published?: string;
+  /** Numbers of columns that the source has and the log has not: by a rule, or because they are not sent. Absent: none. */
+  readonly unseen?: readonly number[];
 }
 
 /** `public.orders`: how people, config and errors name a table. */

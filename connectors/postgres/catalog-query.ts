@@ -30,10 +30,10 @@ const CAPTURABLE = `c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpe
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'`;
 
 /** Tables by OID; those that do not exist (any more) are left out. */
-export async function readTables(session: Session, oids: readonly number[]): Promise<SourceTable[]> {
+export async function readTables(session: Session, oids: readonly number[], publication: string): Promise<SourceTable[]> {
   const tables: SourceTable[] = [];
   for (let at = 0; at < oids.length; at += TABLES_PER_QUERY) {
-    const rows = await session.prepared(TABLES_SQL, [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`]);
+    const rows = await session.prepared(tablesSql(session.version), [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`, publication]);
     for (const row of rows) tables.push(sourceTable(row));
   }
   return withDefaults(session, tables);
@@ -43,18 +43,23 @@ export async function readTables(session: Session, oids: readonly number[]): Pro
  * What tells that a table changed, per OID, without reading all of it: compare for equality with
  * `SourceTable.fingerprint`.
  */
-export async function readFingerprints(session: Session, oids: readonly number[]): Promise<Map<number, string>> {
+export async function readFingerprints(session: Session, oids: readonly number[], publication: string): Promise<Map<number, string>> {
   const found = new Map<number, string>();
+  const sql = `SELECT oid, fingerprint FROM (${tablesSql(session.version)}) AS t`;
   for (let at = 0; at < oids.length; at += TABLES_PER_QUERY) {
-    const rows = await session.prepared(FINGERPRINTS_SQL, [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`]);
+    const rows = await session.prepared(sql, [`{${oids.slice(at, at + TABLES_PER_QUERY).join(',')}}`, publication]);
     for (const row of rows) found.set(integer(row, 'oid'), text(row, 'fingerprint'));
   }
   return found;
 }
 
 // An anyarray's text is the literal of an array with one element, the value; read as text[] it gives the value's text.
-const TABLES_SQL = `
-    SELECT t.*, md5(concat_ws('|', t.nspname, t.relname, t.is_partition, t.identity, t.columns::text, t.primary_key, t.identity_index, t.storage, t.types)) AS fingerprint
+function tablesSql(version: number): string {
+  // A member's row is made anew whenever the member is; the publication's own whenever what it sends is changed.
+  const schemas = version < 150_000 ? '' : ` || coalesce((SELECT '.' || s.oid || '.' || s.xmin FROM pg_catalog.pg_publication_namespace s
+                          WHERE s.pnpubid = pub.oid AND s.pnnspid = c.relnamespace), '')`;
+  return `
+    SELECT t.*, md5(concat_ws('|', t.nspname, t.relname, t.is_partition, t.identity, t.columns::text, t.primary_key, t.identity_index, t.storage, t.types, t.published)) AS fingerprint
       FROM (
         SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' AS partitioned, c.relispartition AS is_partition, c.relreplident AS identity,
                columns.list AS columns, columns.types,
@@ -73,7 +78,14 @@ const TABLES_SQL = `
                CASE WHEN c.relkind = 'p'
                  THEN EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid
                                WHERE l.reltoastrelid <> 0)
-                 ELSE c.reltoastrelid <> 0 END AS toastable
+                 ELSE c.reltoastrelid <> 0 END AS toastable,
+               CASE WHEN c.relkind = 'p'
+                 THEN EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid
+                               WHERE l.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(l.reltoastrelid) IS DISTINCT FROM 0)
+                 ELSE c.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(c.reltoastrelid) IS DISTINCT FROM 0 END AS toasted,
+               (SELECT pub.oid || '.' || pub.xmin || coalesce('.' || m.oid || '.' || m.xmin, '')${schemas}
+                  FROM pg_catalog.pg_publication pub LEFT JOIN pg_catalog.pg_publication_rel m ON m.prpubid = pub.oid AND m.prrelid = c.oid
+                 WHERE pub.pubname = $2) AS published
           FROM pg_catalog.pg_class c
           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           CROSS JOIN LATERAL (
@@ -101,8 +113,7 @@ const TABLES_SQL = `
           ) AS columns
          WHERE c.oid = ANY ($1::oid[])
       ) AS t`;
-
-const FINGERPRINTS_SQL = `SELECT oid, fingerprint FROM (${TABLES_SQL}) AS t`;
+}
 
 function sourceTable(row: TextRow): SourceTable {
   const attributes = parseAttributes(text(row, 'columns'));
@@ -118,6 +129,8 @@ function sourceTable(row: TextRow): SourceTable {
     identityIndex: keyNumbers(row['identity_index'], row['identity_columns']),
     isPartition: row['is_partition'] === 't',
     toastable: row['toastable'] === 't',
+    toasted: row['toasted'] === 't',
+    published: row['published'] ?? null,
     storage: row['storage'] ?? '',
     fingerprint: text(row, 'fingerprint'),
   };

@@ -54,12 +54,11 @@ export class CatalogWatch {
   begin(): Promise<PollResult> {
     return this.#alone(async () => {
       const { oids, xmax } = await this.#present();
-      const reading = await this.#catalog.read(this.#session, [...new Set([...oids, ...this.#trackedOids()])]);
+      const reading = await this.#published([...new Set([...oids, ...this.#trackedOids()])]);
       const lsn = await this.#end();
       const readings = await this.#readings(reading, this.#trackedOids());
       const sequence = ++this.#sequence;
       for (const [oid, one] of readings) this.#known.set(oid, { reading: one, sequence });
-      await this.#addMissing(reading.tables);
       return { news: { lsn, changed: readings, sequence }, same: [], xmax };
     });
   }
@@ -100,7 +99,7 @@ export class CatalogWatch {
     return this.#alone(async () => {
       const { oids, xmax } = await this.#present();
       const tracked = this.#trackedOids();
-      const prints = await readFingerprints(this.#session, [...new Set([...oids, ...tracked])]);
+      const prints = await readFingerprints(this.#session, [...new Set([...oids, ...tracked])], this.#catalog.publication);
       const same: number[] = [];
       const changed = new Set<number>();
       for (const [oid, print] of prints) {
@@ -110,12 +109,11 @@ export class CatalogWatch {
       }
       const gone = tracked.filter((oid) => !prints.has(oid));
       if (changed.size === 0 && gone.length === 0) return { news: null, same, xmax };
-      const reading = await this.#catalog.read(this.#session, [...changed]);
+      const reading = await this.#published([...changed]);
       const lsn = await this.#end();
       const readings = await this.#readings(reading, gone);
       const sequence = ++this.#sequence;
       for (const [oid, one] of readings) this.#known.set(oid, { reading: one, sequence });
-      await this.#addMissing(reading.tables);
       return { news: { lsn, changed: readings, sequence }, same, xmax };
     });
   }
@@ -189,17 +187,25 @@ export class CatalogWatch {
     return { ...reading, types: new Map([...types, ...reading.types]) };
   }
 
-  /** Tables that the configuration selects and the publication lacks: created since it was made, or selected since. */
-  async #addMissing(tables: readonly SourceTable[]): Promise<void> {
+  /** The tables as they are once those that the configuration selects are in the publication. */
+  async #published(oids: readonly number[]): Promise<CatalogReading> {
+    const reading = await this.#catalog.read(this.#session, oids);
+    // What the publication has of a table is part of the reading.
+    return (await this.#addMissing(reading.tables)) ? this.#catalog.read(this.#session, oids) : reading;
+  }
+
+  /** Tables that the configuration selects and the publication lacks: created since it was made, or selected since. True: there were some. */
+  async #addMissing(tables: readonly SourceTable[]): Promise<boolean> {
     const selected = tables.filter((table) => this.#catalog.config.tables(table));
     for (const table of selected) {
-      if (isCapturable(table) || this.#refused.has(table.oid)) continue;
+      if (this.#catalog.isFollowed(table) || this.#refused.has(table.oid)) continue;
       this.#refused.add(table.oid);
-      this.#logger.log('warn', 'table.refused', { table: tableName(table), code: 'POSTGRES_IDENTITY' });
+      this.#logger.log('warn', 'table.refused', { table: tableName(table), code: isCapturable(table) ? 'POSTGRES_COLUMN_RULE' : 'POSTGRES_IDENTITY' });
     }
-    if (this.#session.inRecovery) return;
-    const added = await ensurePublication(this.#session, this.#catalog.publication, selected.filter(isCapturable));
+    if (this.#session.inRecovery) return false;
+    const added = await ensurePublication(this.#session, this.#catalog.publication, selected.filter((table) => this.#catalog.isFollowed(table)));
     for (const table of added) this.#logger.log('info', 'table.published', { table: tableName(table) });
+    return added.length > 0;
   }
 }
 

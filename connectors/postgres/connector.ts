@@ -4,7 +4,8 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Finding } from '../../contracts/finding.ts';
 import type { Position } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
-import type { TableSchema } from '../../contracts/schema.ts';
+import type { Catalog } from '../../contracts/catalog.ts';
+import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { HostAddress } from '../../contracts/types/postgres-address.ts';
 import { text } from './catalog-query.ts';
 import type { CopierDeps } from './copier-deps.ts';
@@ -18,7 +19,7 @@ import { readIdentity } from './server-identity.ts';
 import { Endpoint, type Session } from './session.ts';
 import { createSlot, dropSlot, readSlot, slotFault } from './slot.ts';
 import { isCapturable, SourceCatalog } from './source-catalog.ts';
-import { requireIdentity } from './source-table.ts';
+import { requireIdentity, type SourceTable } from './source-table.ts';
 import { PostgresStream } from './stream.ts';
 
 /** A Postgres database, 13 or newer. */
@@ -66,7 +67,7 @@ export class PostgresConnector implements SourceConnector {
       const known = start.catalog.bySourceId(String(table.oid)) !== undefined || start.position !== null;
       // At registration a table that cannot be captured is refused; later it is left out, and said so by the stream.
       if (!known) requireIdentity(table);
-      const fault = catalog.ruleError(table);
+      const fault = catalog.ruleError(table) ?? renamedFromRule(catalog, table, tables, start.catalog);
       if (fault !== null) throw fault;
     }
     const slot = await readSlot(session, options.slot);
@@ -117,7 +118,7 @@ export class PostgresConnector implements SourceConnector {
     const catalog = this.#catalog;
     await using session = await this.#openBeside(signal);
     const reading = await catalog.read(session, (await catalog.selected(session)).map((table) => table.oid));
-    return reading.tables.filter(isCapturable).map((table) => catalog.schema(table, reading));
+    return reading.tables.filter((table) => catalog.isFollowed(table)).map((table) => catalog.schema(table, reading));
   }
 
   copier(): TableCopier {
@@ -220,6 +221,17 @@ async function requireSystem(session: Session, position: Uint8Array): Promise<vo
   const server = await readIdentity(session);
   if (known.systemId === server.systemId) return;
   throw new TidemarkError('POSTGRES_SYSTEM_CHANGED', `the log was read from system ${known.systemId}, the server is ${server.systemId}`);
+}
+
+/** A table whose rules stand under a name that it had: without them its columns would be let out. */
+function renamedFromRule(catalog: SourceCatalog, table: SourceTable, present: readonly SourceTable[], log: Catalog): TidemarkError | null {
+  const now = tableName(table);
+  const named = log.bySourceId(String(table.oid))?.versions.map(({ schema }) => tableName(schema)) ?? [];
+  const rule = named.find((name) => name !== now && catalog.config.columns.has(name) && !present.some((other) => tableName(other) === name));
+  if (rule === undefined || catalog.config.columns.has(now)) return null;
+  return new TidemarkError('POSTGRES_COLUMN_RULE', `columns are ruled for ${rule}, which is called ${now} at the source`, {
+    where: { table: now }, remedy: `Write the rules of ${rule} under ${now}; an empty list takes them back.`,
+  });
 }
 
 async function databaseName(session: Session): Promise<string> {

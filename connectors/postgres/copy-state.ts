@@ -10,12 +10,12 @@ export interface CopyState extends WalIdentity {
   readonly mode: CopyMode;
   /** Changes when rows are rewritten or truncated, or partitions come and go. */
   readonly storage: string;
-  /** Names of hashed columns: rows of one copy are not hashed by different rules. */
+  /** Hashed columns, each with the name of its key: rows of one copy are not hashed by different rules. */
   readonly hashed: readonly string[];
 }
 
 export function copyStateOf(table: DescribedTable, identity: WalIdentity, mode: CopyMode): CopyState {
-  const hashed = table.schema.columns.filter((_, index) => table.actions[index] === 'hash').map((column) => column.name);
+  const hashed = table.schema.columns.flatMap((column) => (column.hashed === undefined ? [] : [`${column.name} ${column.hashed}`]));
   return { mode, storage: table.storage, hashed, systemId: identity.systemId, timeline: identity.timeline };
 }
 

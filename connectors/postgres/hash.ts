@@ -13,6 +13,11 @@ export class ColumnHash {
     return Buffer.from(createHmac('sha256', this.#key).update(value).digest('hex'), 'latin1');
   }
 
+  /** Tells this key from others, and nothing else of it. */
+  get keyName(): string {
+    return this.text('tidemark: the name of a key').slice(0, 16);
+  }
+
   text(value: string): string {
     return createHmac('sha256', this.#key).update(value, 'utf8').digest('hex');
   }

@@ -24,6 +24,9 @@ export function rewriteReason(witnesses: RewriteWitnesses): string | null {
     return 'partitions were attached, detached, dropped, truncated alone or rewritten';
   }
   if ((logged.storage === undefined) !== (next.storage === undefined)) return 'the table was made partitioned, or is no longer';
+  if (logged.published !== undefined && next.published !== undefined && logged.published !== next.published) {
+    return 'the publication was changed: it may have left out changes of the table';
+  }
   for (const column of next.columns) {
     const before = logged.columns.find((one) => one.number === column.number);
     const why = before === undefined ? addedReason(witnesses, column) : changedReason(witnesses, before, column);
@@ -33,6 +36,7 @@ export function rewriteReason(witnesses: RewriteWitnesses): string | null {
 }
 
 function changedReason({ table, last }: RewriteWitnesses, before: Column, column: Column): string | null {
+  if (before.hashed !== column.hashed) return `the values of column ${column.name} are hashed in another way`;
   if (!keepsForm(before, column)) return `column ${column.name} changed its type from ${before.nativeType} to ${column.nativeType}`;
   const now = table?.columns.find((one) => one.number === column.number);
   const then = last?.columns.find((one) => one.number === column.number);
@@ -47,6 +51,7 @@ function addedReason({ logged, next, table, last }: RewriteWitnesses, column: Co
   if (namesake !== undefined && !next.columns.some((one) => one.number === namesake.number)) {
     return `column ${column.name} was dropped and added again`;
   }
+  if (logged.unseen?.includes(column.number) === true) return `column ${column.name} was left out`;
   const now = table?.columns.find((one) => one.number === column.number);
   // Gone again: what rows had in it does not matter any more. A fill value is known to be what older rows have.
   if (now === undefined || now.hasMissing) return null;

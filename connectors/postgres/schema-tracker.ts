@@ -90,6 +90,8 @@ export class SchemaTracker {
     switch (shape.kind) {
       case 'no-identity':
         return { route: passedOver(relation), records: this.#stop(tracked, 'POSTGRES_IDENTITY', 'nothing identifies its rows any more', false) };
+      case 'ruled-key':
+        return { route: passedOver(relation), records: this.#stop(tracked, 'POSTGRES_COLUMN_RULE', `${shape.column}, which a column rule names, is a key column`, false) };
       case 'unclear':
         return { route: passedOver(relation), records: this.#stop(tracked, 'POSTGRES_TABLE_REWRITTEN', 'its columns cannot be told apart', true) };
       case 'rows': {
@@ -177,7 +179,10 @@ export class SchemaTracker {
 
   #remove(tracked: TrackedTable): PendingRecord[] {
     this.tables.removed(tracked.oid);
+    const ruled = this.memory.get(tracked.oid)?.ruled ?? NO_RULES;
     this.memory.delete(tracked.oid);
+    // Another generation has the columns of this one: a rule holds on to them.
+    if (ruled.size > 0) this.memory.set(tracked.oid, { goodUntil: null, table: null, schema: null, ruled });
     this.#logger.log('info', 'table.removed', { table: tableName(tracked.schema), tableId: tracked.schema.tableId });
     return [controlRecord(tracked.schema.tableId, { type: 'removed' })];
   }

@@ -11,7 +11,7 @@ import type { ColumnAction, DescribedTable } from './copier-deps.ts';
 import { ColumnHash } from './hash.ts';
 import { NARROW_BYTES, RowWidth } from './row-width.ts';
 import type { Session } from './session.ts';
-import { identityOf, isPublished, isStreamed, tableSchema, type SchemaRules, type SourceTable } from './source-table.ts';
+import { identityOf, isPublished, isStreamed, ruledKeyColumn, tableSchema, type SchemaRules, type SourceTable } from './source-table.ts';
 import type { NativeTypes } from './types.ts';
 
 export type GeneratedColumns = 'none' | 'stored';
@@ -40,7 +40,7 @@ export class SourceCatalog {
   }
 
   async read(session: Session, oids: readonly number[]): Promise<CatalogReading> {
-    const tables = await readTables(session, oids);
+    const tables = await readTables(session, oids, this.publication);
     const types = await readTypes(session, tables.flatMap((table) => table.columns.map((column) => column.typeOid)));
     return { tables, types, generated: await this.generated(session) };
   }
@@ -68,6 +68,7 @@ export class SourceCatalog {
       generated: reading.generated,
       rules: this.rulesOf(table),
       hash: hash === null ? null : (value) => hash.text(value),
+      hashKeyName: hash?.keyName ?? null,
     };
   }
 
@@ -82,11 +83,16 @@ export class SourceCatalog {
     const streamed = table.columns.filter((column) => isStreamed(column, by));
     const schema = tableSchema(table, by);
     const actions = schema.columns.map((column) => actionOf(column, by.rules?.hash.includes(column.name) === true));
-    // A column that a copy does not see may be of any size.
-    const unseen = table.columns.some((column) => !isStreamed(column, by) && column.generated !== 'virtual' && isVarying(column.typeOid, reading.types));
-    const hashed = actions.includes('hash');
-    const width = !needsWidth(table) ? null : new RowWidth(streamed.map((column) => column.typeOid), reading.types, unseen || hashed ? NARROW_BYTES + 1 : 0);
+    // A value that went out of line stays there when its row becomes shorter: the row's size says nothing. Where nothing
+    // stands out of line, nothing does in any row.
+    const width = !needsWidth(table) || !table.toasted ? null : new RowWidth(streamed.map((column) => column.typeOid), reading.types, NARROW_BYTES + 1);
     return { schema, actions, width, partitioned: table.partitioned, storage: table.storage };
+  }
+
+  /** True for a table that can be followed: something identifies its rows, and no rule takes that away. */
+  isFollowed(table: SourceTable): boolean {
+    const identity = identityOf(table);
+    return identity !== null && ruledKeyColumn(table, this.rulesOf(table), identity.numbers) === null;
   }
 
   /** What is wrong with the configured rules of a table; null when nothing is. */
@@ -103,7 +109,7 @@ export class SourceCatalog {
       return new TidemarkError('POSTGRES_COLUMN_RULE', `columns of ${tableName(table)} are to be hashed, and there is no key to hash with`, { where });
     }
     try {
-      tableSchema(table, { types: new Map(), generated: 'none', rules, hash: null });
+      tableSchema(table, { types: new Map(), generated: 'none', rules, hash: null, hashKeyName: null });
     } catch (error) {
       const known = asTidemarkError(error, 'INTERNAL');
       if (known.code === 'POSTGRES_COLUMN_RULE') return known;

@@ -42,10 +42,14 @@ export interface SourceTable {
   readonly primaryKey: readonly number[];
   /** attnums of the replica identity index in its order; empty: none. */
   readonly identityIndex: readonly number[];
-  /** Some of its storage can hold values out of line. */
-  readonly toastable: boolean;
   /** The files behind the table and its leaf partitions: changes when rows are rewritten, truncated, attached. */
   readonly storage: string;
+  /** Some of its storage can hold values out of line. */
+  readonly toastable: boolean;
+  /** Some of it does: where the tables for it are empty, no row has one. */
+  readonly toasted: boolean;
+  /** How the publication has the table: changes whenever somebody changes that, also there and back; null: it has it not. */
+  readonly published: string | null;
   /** All of the above in short, to be compared for equality. */
   readonly fingerprint: string;
 }
@@ -87,6 +91,8 @@ export interface SchemaRules {
   readonly generated: 'none' | 'stored';
   /** Text to its hash, for the fill value of a hashed column. */
   readonly hash: ((value: string) => string) | null;
+  /** Which key that is; null: there is none. */
+  readonly hashKeyName: string | null;
 }
 
 /**
@@ -108,7 +114,14 @@ export function tableSchema(table: SourceTable, by: SchemaRules): TableSchema {
     keyKind: identity.kind,
     key: identity.numbers.map((number) => columns.findIndex((column) => column.number === number)),
     ...(table.partitioned ? { storage: table.storage } : {}),
+    ...(table.published === null ? {} : { published: table.published }),
+    ...unseenColumns(table.columns.filter((column) => !isStreamed(column, by))),
   };
+}
+
+/** As a schema has them. */
+export function unseenColumns(columns: readonly Pick<SourceColumn, 'number'>[]): Pick<TableSchema, 'unseen'> {
+  return columns.length === 0 ? {} : { unseen: columns.map(({ number }) => number) };
 }
 
 /** True for a column of the table that has a place in the log. */
@@ -128,7 +141,7 @@ export function schemaColumn(column: SourceColumn, by: SchemaRules, hashed = by.
     const fill = column.missing === null || by.hash === null ? null : by.hash(column.missing);
     return {
       ...common, type: { kind: 'text', length: null, fixed: false }, nativeType: 'text', constantDefault: null, fill,
-      generated: 'no', identity: 'no',
+      generated: 'no', identity: 'no', ...hashedBy(by),
     };
   }
   return {
@@ -140,14 +153,22 @@ export function schemaColumn(column: SourceColumn, by: SchemaRules, hashed = by.
   };
 }
 
-/** A rule for a column that does not exist is no error here: the column may have been dropped since. */
+/** As a hashed column of a schema has it. */
+export function hashedBy({ hashKeyName }: SchemaRules): Pick<Column, 'hashed'> {
+  return hashKeyName === null ? {} : { hashed: hashKeyName };
+}
+
+/** The key column that a rule names; null: none does. A rule for a column that does not exist is no error here: it may have been dropped since. */
+export function ruledKeyColumn(table: SourceTable, rules: ColumnRules | null, key: readonly number[]): string | null {
+  if (rules === null) return null;
+  const ruled = table.columns.find(({ name, number }) => key.includes(number) && (rules.exclude.includes(name) || rules.hash.includes(name)));
+  return ruled?.name ?? null;
+}
+
 function checkRules(table: SourceTable, rules: ColumnRules | null, key: readonly number[]): void {
-  if (rules === null) return;
-  for (const name of [...rules.exclude, ...rules.hash]) {
-    const column = table.columns.find((one) => one.name === name);
-    if (column === undefined || !key.includes(column.number)) continue;
-    throw new TidemarkError('POSTGRES_COLUMN_RULE', `${name} is a key column of ${tableName(table)}`, { where: { table: tableName(table) } });
-  }
+  const name = ruledKeyColumn(table, rules, key);
+  if (name === null) return;
+  throw new TidemarkError('POSTGRES_COLUMN_RULE', `${name} is a key column of ${tableName(table)}`, { where: { table: tableName(table) } });
 }
 
 /** `"public"."orders"` */

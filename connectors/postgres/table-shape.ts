@@ -3,14 +3,13 @@
  * (before, or ahead where a copy has announced a newer one) and the catalog (now). The message says what tuples hold;
  * the log never goes back to an older shape: a tuple that is older than the log's schema is brought up to it.
  */
-import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName, type Column, type KeyKind, type TableSchema } from '../../contracts/schema.ts';
 import { alignColumns, type Candidate } from './align.ts';
 import type { Relation, RelationColumn } from './relation.ts';
 import { fillCell, NULL_CELL, RowPlan, type PlannedColumn } from './row-plan.ts';
 import type { ColumnHash } from './hash.ts';
 import { actionOf } from './source-catalog.ts';
-import { identityOf, isPublished, sameNumbers, schemaColumn, type SchemaRules, type SourceColumn, type SourceTable } from './source-table.ts';
+import { hashedBy, identityOf, isPublished, sameNumbers, schemaColumn, unseenColumns, type SchemaRules, type SourceColumn, type SourceTable } from './source-table.ts';
 import { logicalType } from './types.ts';
 
 export interface ShapeWitnesses {
@@ -37,6 +36,8 @@ export type Shape =
   | { readonly kind: 'rows'; readonly schema: TableSchema; readonly plan: RowPlan; readonly generation: boolean; readonly numbers: readonly number[]; readonly isSure: boolean }
   /** Nothing identifies the rows. */
   | { readonly kind: 'no-identity' }
+  /** A rule leaves out or hashes a column that identifies the rows. */
+  | { readonly kind: 'ruled-key'; readonly column: string }
   /** Neither the log nor the catalog knows as many columns. */
   | { readonly kind: 'unclear' };
 
@@ -51,11 +52,11 @@ export function shapeOf(witnesses: ShapeWitnesses): Shape {
   // Another key is another generation, also where the catalog has the log's key by now: it was changed and changed back.
   const sameKey = logged === null || sameSet(key.numbers, keyNumbers(logged));
   const keyIndexes = key.numbers.map((number) => columns.findIndex((column) => column.number === number));
-  if (keyIndexes.includes(-1)) {
-    throw new TidemarkError('POSTGRES_COLUMN_RULE', `a key column of ${tableName(relation)} is left out`, { where: { table: tableName(relation) } });
-  }
+  const ruled = key.numbers.find((_number, place) => columns[keyIndexes[place] as number]?.hashed !== undefined || keyIndexes[place] === -1);
+  if (ruled !== undefined) return { kind: 'ruled-key', column: relation.columns[numbers.indexOf(ruled)]?.name ?? `number ${ruled}` };
   const namedNow = logged !== null && table !== null && tableName(logged) === tableName(table) ? logged : relation;
   const storage = table === null ? logged?.storage : table.partitioned ? table.storage : undefined;
+  const published = table?.published ?? logged?.published;
   const schema: TableSchema = {
     tableId: sameKey ? (logged?.tableId ?? 0) : 0,
     version: sameKey ? (logged?.version ?? 0) : 0,
@@ -66,8 +67,19 @@ export function shapeOf(witnesses: ShapeWitnesses): Shape {
     keyKind: key.kind,
     key: keyIndexes,
     ...(storage === undefined ? {} : { storage }),
+    ...(published === undefined ? {} : { published }),
+    ...unseenColumns(unseenOf(witnesses, columns)),
   };
   return { kind: 'rows', schema, plan: planOf(witnesses, columns, numbers), generation: logged !== null && !sameKey, numbers, isSure };
+}
+
+/** Columns of the source that the log does not get. */
+function unseenOf(witnesses: ShapeWitnesses, columns: readonly Column[]): { readonly number: number }[] {
+  const { table, logged, by } = witnesses;
+  if (table === null) return (logged?.unseen ?? []).map((number) => ({ number }));
+  const isSeen = (number: number): boolean => columns.some((column) => column.number === number);
+  return table.columns.filter((column) => !isSeen(column.number) &&
+    (!isPublished(column, by.generated) || ruleOf(witnesses, column.number, column.name) === 'exclude'));
 }
 
 /** Equal but for table id and version. */
@@ -77,9 +89,9 @@ export function sameShape(a: TableSchema, b: TableSchema): boolean {
 
 function comparable(schema: TableSchema): readonly unknown[] {
   const columns = schema.columns.map((c) => [
-    c.number, c.name, c.nativeType, c.nullable, c.constantDefault, c.fill, c.generated, c.identity, JSON.stringify(c.type),
+    c.number, c.name, c.nativeType, c.nullable, c.constantDefault, c.fill, c.generated, c.identity, c.hashed ?? null, JSON.stringify(c.type),
   ]);
-  return [schema.sourceTableId, schema.namespace, schema.name, schema.keyKind, schema.key, schema.storage ?? null, columns];
+  return [schema.sourceTableId, schema.namespace, schema.name, schema.keyKind, schema.key, schema.storage ?? null, schema.published ?? null, schema.unseen ?? [], columns];
 }
 
 /** What the server would say of a table as the catalog has it now. */
@@ -138,7 +150,7 @@ function mergedColumns(witnesses: ShapeWitnesses, numbers: readonly number[]): C
     const number = numbers[index] as number;
     const before = logged?.columns.find((column) => column.number === number);
     // Dropped in the log already: the log is ahead.
-    if (before === undefined && everLogged.has(number)) return;
+    if (before === undefined && everLogged.has(number) && logged?.unseen?.includes(number) !== true) return;
     const now = table?.columns.find((column) => column.number === number);
     const rule = ruleOf(witnesses, number, now?.name ?? tuple.name);
     if (rule !== 'exclude') merged.set(number, mergedColumn(witnesses, tuple, before, now, number, rule === 'hash'));
@@ -155,7 +167,7 @@ function mergedColumn(
   // Once known, the fill value stays: the catalog forgets it when the table is rewritten.
   const fill = before === undefined ? (column?.fill ?? null) : before.fill;
   const rest = { ...constant, fill, generated: column?.generated ?? before?.generated ?? 'no', identity: column?.identity ?? before?.identity ?? 'no' };
-  if (hashed) return { ...rest, type: { kind: 'text', length: null, fixed: false }, nativeType: 'text' };
+  if (hashed) return { ...rest, type: { kind: 'text', length: null, fixed: false }, nativeType: 'text', ...hashedBy(by) };
   if (column !== undefined && now?.typeOid === tuple.typeOid && now.typmod === tuple.typmod) {
     return { ...rest, type: column.type, nativeType: column.nativeType };
   }

@@ -96,8 +96,8 @@ export const HUB_ERRORS = {
     retry: 'operator',
   },
   WHOLE_ROW_MISSING: {
-    means: 'The source left out a large column that did not change, and the log has no earlier image of that row to fill it in from. The table has stopped; its rows that cannot be made whole are not given to any sink.',
-    remedy: 'Copy the table again: `tidemark source recopy SOURCE TABLE`. REPLICA IDENTITY FULL on the table avoids the look-up altogether.',
+    means: 'The source left out a large column that did not change, and the log has no earlier image of that row to fill it in from. The table has stopped and is copied again; its rows that cannot be made whole are not given to any sink.',
+    remedy: 'Nothing to do: the table is copied again, once after REPLICA IDENTITY FULL was taken back, for instance. REPLICA IDENTITY FULL on the table avoids the look-up altogether.',
     retry: 'operator',
   },
   WHOLE_ROW_INDEX: {

@@ -28,8 +28,8 @@ afterAll(async () => {
 const TABLES = typeTables([...TYPE_CASES, ...ARRAY_CASES]);
 
 /** Rows by key: what the log holds of each, and its cells by column. */
-function byKey(records: readonly ReferenceRecord[]): Map<string, { cells: readonly CellValue[]; image: string; wide: number }> {
-  return new Map(records.map(({ key, after, flags }) => [key, { cells: readImage(Buffer.from(after, 'hex')), image: after, wide: flags & Flag.wide }]));
+function byKey(records: readonly ReferenceRecord[]): Map<string, { cells: readonly CellValue[]; image: string }> {
+  return new Map(records.map(({ key, after }) => [key, { cells: readImage(Buffer.from(after, 'hex')), image: after }]));
 }
 
 async function copied(it: Captured, schema: TableSchema): Promise<ReferenceRecord[]> {

@@ -39,13 +39,16 @@ export function isAnyCandidate(catalog: Catalog, requests: Requests, except: (ta
   return catalog.some((table) => reasonFor(table, requests) !== null && !except(table.tableId));
 }
 
-/** Tables of the log that the source does not have, or that are not selected, any more. */
+/**
+ * Tables of the log that the source does not have, or that are not selected, any more. One that was stopped may be there and
+ * not be followed: whether it is gone is for the stream to tell.
+ */
 export function departed(catalog: Catalog, present: readonly TableSchema[]): number[] {
   const known = new Set(present.map((table) => table.sourceTableId));
   const gone: number[] = [];
   for (const table of catalog.tables()) {
     const schema = table.versions.at(-1)?.schema;
-    if (schema !== undefined && table.state.state !== 'removed' && !known.has(schema.sourceTableId)) gone.push(table.tableId);
+    if (schema !== undefined && table.state.state !== 'removed' && table.state.state !== 'stopped' && !known.has(schema.sourceTableId)) gone.push(table.tableId);
   }
   return gone;
 }

@@ -15,7 +15,7 @@ export type Fit =
 
 /** A column's shape as far as a row image depends on it. */
 function sameColumn(a: Column, b: Column): boolean {
-  return a.number === b.number && a.name === b.name && JSON.stringify(a.type) === JSON.stringify(b.type);
+  return a.number === b.number && a.name === b.name && a.hashed === b.hashed && JSON.stringify(a.type) === JSON.stringify(b.type);
 }
 
 export function sameShape(a: TableSchema, b: TableSchema): boolean {

@@ -8,6 +8,11 @@ import type { RecordView } from '../../../../contracts/record.ts';
 
 const NONE = Buffer.alloc(0);
 
+/** True where a copy gives what was missing. Of an image that does not fit its record the cause is not known. */
+export function isMendedByCopy({ code }: TidemarkError): boolean {
+  return code === 'WHOLE_ROW_MISSING';
+}
+
 /** How far a log has come: its last offset, and the last one that ends a transaction. */
 export interface LogEnd {
   readonly last: Offset;
@@ -73,7 +78,7 @@ export class TableStops {
     const builder = new BatchBuilder(512);
     builder.begin('hub', 0, 0);
     builder.record(Op.control, 0, tableId, 0, NONE, NONE, encodeControl({
-      type: 'stopped', code: error.code, why: error.message, consistentUntil, recopy: false,
+      type: 'stopped', code: error.code, why: error.message, consistentUntil, recopy: isMendedByCopy(error),
     }));
     return builder.take().records;
   }

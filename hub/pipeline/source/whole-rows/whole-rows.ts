@@ -24,6 +24,7 @@ import { IndexStore, writeEntry } from './index-store.ts';
 import { LoggedImages, type Wanted } from './logged-images.ts';
 import { keyOf, rowIdOfName, rowName, tableOf, type RowId } from './row-id.ts';
 import { Spill } from './spill.ts';
+import { isMendedByCopy } from './table-stops.ts';
 import { SpilledImages } from './spilled-images.ts';
 
 /** Generations are written to the index once they hold this much, as far as they are durable. */
@@ -91,9 +92,9 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     await this.#makeRoom();
     const complete = await this.#completion.complete(batch, catalog);
     this.#measure(complete.records.length - batch.records.length, this.#completion.completedAt.size);
-    for (const [tableId, { code, message }] of this.#completion.stopped) {
+    for (const [tableId, error] of this.#completion.stopped) {
       const schema = catalog.schema(tableId);
-      this.#logger.log('error', 'table.stopped', { table: schema === undefined ? `id ${tableId}` : tableName(schema), code, why: message, recopy: false });
+      this.#logger.log('error', 'table.stopped', { table: schema === undefined ? `id ${tableId}` : tableName(schema), code: error.code, why: error.message, recopy: isMendedByCopy(error) });
     }
     return complete;
   }

@@ -219,7 +219,7 @@ describe('whole rows', () => {
     ]);
     expect(batch.count).toBe(6);
     const table = rig.catalog.table(1);
-    expect(table?.state).toMatchObject({ state: 'stopped', code: 'WHOLE_ROW_MISSING', at: before + 3, consistentUntil: before + 1, recopy: false });
+    expect(table?.state).toMatchObject({ state: 'stopped', code: 'WHOLE_ROW_MISSING', at: before + 3, consistentUntil: before + 1, recopy: true });
     expect(table?.consistent.at(-1)).toEqual({ from: expect.any(Number) as number, to: before + 1 });
     // What follows is completed where it can be; nothing stops twice.
     expect(shapeOf(await rig.append((next) => partial(next, 9, 'b')))).toEqual(['source 1: u not-applied incomplete']);
