@@ -1,4 +1,5 @@
 import '../hub/runtime/young-generation.ts';
+import '../hub/runtime/old-generation.ts';
 import { once } from 'node:events';
 import { describeError } from '../contracts/errors/error.ts';
 import type { HubConfig } from '../contracts/config.ts';

@@ -10,6 +10,7 @@ const found = process.versions.node;
 
 if (Number.parseInt(found, 10) >= NEEDED) {
   await import('../runtime/young-generation.ts');
+  await import('../runtime/old-generation.ts');
   await import('./process.ts');
 } else {
   process.stderr.write(

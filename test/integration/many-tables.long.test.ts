@@ -23,7 +23,7 @@ async function timed(what: string, work: () => Promise<unknown>): Promise<void> 
 }
 
 test('10,000 tables are copied, followed and found again after a restart in bounded memory', async () => {
-  await using stand = await openHubStand({ purpose: 'tables', settings: { max_locks_per_transaction: 512 } });
+  await using stand = await openHubStand({ purpose: 'tables' });
   await timed('tables made', () =>
     forEachTable(stand, (table, index) => `CREATE TABLE ${table} (id int PRIMARY KEY, v text, at timestamptz); INSERT INTO ${table} SELECT i, 'v' || i, now() FROM generate_series(1, ${1 + (index % 5)}) AS i`));
   await timed('started', () => stand.start());

@@ -275,6 +275,28 @@ describe('Fold', () => {
     expect(take(fold)).toMatchObject({ after: offset + 11, to: offset + 12, endsOpen: false, commitTime: 4 });
   });
 
+  it('ends a batch of very many tables with a transaction, and never within one for their number', () => {
+    const { builder, catalog, offset } = begun();
+    const ids = Array.from({ length: 2000 }, (_, index) => 10 + index);
+    for (let from = 0; from < 1000; from += 100) {
+      builder.begin('hub', 0, 1);
+      for (const id of ids.slice(from, from + 100)) addSchema(builder, schema(id));
+      builder.commit(POSITION);
+    }
+    builder.begin('source', 1, 2);
+    for (const id of ids.slice(0, 1000)) addChange(builder, { op: 'c', table: id, key: 1, value: 1 });
+    builder.commit(POSITION);
+    builder.begin('source', 2, 3);
+    addChange(builder, { op: 'c', table: 1, key: 1, value: 1 });
+    builder.commit(POSITION);
+    const fold = foldOf(catalog, offset, { ...WIDE, maxKeys: 50_000 }, [1, ...ids]);
+    fold.feed(builder.take().placedAt(offset + 1));
+    const batches: SinkBatch[] = [];
+    while (!fold.run()) batches.push(take(fold));
+    batches.push(take(fold));
+    expect(batches.map(({ to, after, endsOpen }) => [to - after, endsOpen])).toEqual([[400, false], [400, false], [1200, false], [1, false]]);
+  });
+
   it('ends a transaction for the sink although its end holds no record, or is not seen at all', () => {
     const limits = { wholeTransactions: true, maxKeys: 1, maxBytes: 1 << 30 };
     for (const end of ['entry', 'next begins', 'high watermark'] as const) {
