@@ -162,6 +162,8 @@ class LiveStream implements IntakeHost {
   #replyAt: Lsn | null = null;
   #progressAt = Number.NEGATIVE_INFINITY;
   #progressWanted = false;
+  /** The server has told a place at or behind the one that the stream began at: it streams, though there may be no change. */
+  #answered = false;
   #quiet: Lsn | null = null;
   #news: CatalogNews | null = null;
   #polling = false;
@@ -258,6 +260,7 @@ class LiveStream implements IntakeHost {
   }
 
   boundary(end: Lsn, commitTime: number, records: boolean): void {
+    this.#answered = true;
     this.#at = end;
     this.#quiet = null;
     if (records) {
@@ -276,7 +279,8 @@ class LiveStream implements IntakeHost {
     }
     if (this.intake.decoder.inTransaction || end < this.#at) return;
     // The answer to a request may repeat a place that the server has told by itself, and that is not handed on yet.
-    if (end > this.#at) {
+    if (end > this.#at || !this.#answered) {
+      this.#answered = true;
       this.#at = end;
       this.#useNews();
       this.#quiet = end;
@@ -383,6 +387,7 @@ class LiveStream implements IntakeHost {
     if (action === 'give-up') this.intake.fail(new TidemarkError('POSTGRES_UNREACHABLE', 'the server has been silent for too long'));
     else if (action !== 'nothing') this.#sendStatus(action === 'status-and-reply');
     if (this.#quiet !== null && now - this.#progressAt >= QUIET_PROGRESS_MS) this.intake.between(() => this.#handOnProgress(now));
+    if (!this.#answered && now - this.#lastStatusAt >= ASK_AGAIN_MS) this.requestProgress();
     if (this.#news !== null) this.#awaitNews(now);
     else if (!this.#polling && now >= this.#nextPollAt) this.#poll(now);
     if (now >= this.#nextHeartbeatAt) this.#heartbeat(now);

@@ -70,6 +70,19 @@ describe('acknowledgement', () => {
     expect(performance.now() - started).toBeLessThan(3_000);
   });
 
+  it('begins with a batch where nothing has happened since the last stream', async () => {
+    await using it = await Captured.begin(server, TABLE);
+    await it.run('INSERT INTO t VALUES (1)');
+    await it.test.stop();
+    const abort = new AbortController();
+    const started = performance.now();
+    await using stream = it.test.connector.stream(it.test.start, abort.signal);
+    const { value } = await stream[Symbol.asyncIterator]().next();
+    expect(value?.progress).not.toBeNull();
+    expect(performance.now() - started).toBeLessThan(5_000);
+    abort.abort();
+  });
+
   it('goes on while nobody reads: the server does not end the connection', async () => {
     await using it = await TestSource.make(server);
     await it.query(TABLE);
