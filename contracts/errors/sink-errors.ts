@@ -90,6 +90,13 @@ export const SINK_ERRORS = {
     remedy: 'Grant what the message names; `tidemark check` prints the statements.',
     retry: 'operator',
   },
+  REPLICA_POOLED: {
+    means:
+      'The address is that of a connection pooler that takes a process of the server for each transaction (PgBouncer with `pool_mode = transaction` or `statement`). ' +
+      'What the sink sets for its session (no triggers, canonical text, the lock that marks it) would be lost, and reach other clients.',
+    remedy: 'Give the sink the address of the server itself, or of a database of the pooler that has `pool_mode = session`.',
+    retry: 'operator',
+  },
   REPLICA_SHAPE: {
     means: 'A table at the replica does not have the shape that the log says: a column is missing or cannot take the values.',
     remedy: 'Make the table fit with the statements that `tidemark check` prints, or drop it to have it made anew.',

@@ -61,6 +61,7 @@ export interface CheckpointMove {
   readonly sink: string;
   readonly logId: string;
   readonly fence: number;
+  readonly owner: string;
   readonly fromEpoch: string;
   readonly from: number;
   readonly epoch: string;
@@ -77,6 +78,7 @@ WITH moved AS (
      SET epoch = $1::text, "offset" = $2::text::bigint, "position" = pg_catalog.decode($3::text, 'hex'),
          commit_time = pg_catalog.to_timestamp($4::text::numeric / 1000000), applied_at = pg_catalog.clock_timestamp()
    WHERE sink = $5::text AND log_id = $6::text AND fence = $7::text::bigint AND epoch = $8::text AND "offset" = $9::text::bigint
+     AND owner = $10::text
   RETURNING 1)
 SELECT 1 / pg_catalog.count(*) FROM moved`;
 
@@ -84,7 +86,7 @@ SELECT 1 / pg_catalog.count(*) FROM moved`;
 export function addCheckpointMove(pipeline: Pipeline, move: CheckpointMove): number {
   const values = [
     move.epoch, String(move.to), Buffer.from(move.position).toString('hex'), String(move.commitTime),
-    move.sink, move.logId, String(move.fence), move.fromEpoch, String(move.from),
+    move.sink, move.logId, String(move.fence), move.fromEpoch, String(move.from), move.owner,
   ];
   return pipeline.prepared(MOVE_SQL, values.map(textParameter));
 }

@@ -6,6 +6,7 @@ import { connectClient, type ConnectSettings } from './connect.ts';
 import { sinkError } from './errors.ts';
 import type { SynchronousCommit } from './options.ts';
 import { Pipeline, StatementCache } from './pipeline.ts';
+import { backendOf, isDirect, refusePooler } from './pooler.ts';
 import { literal } from './sql.ts';
 
 /** How long a server may take to close its side before the connection is broken. */
@@ -52,7 +53,7 @@ export class Session implements AsyncDisposable {
 
   /**
    * Connects and sets what makes values canonical.
-   * @throws TidemarkError `SINK_UNREACHABLE`, `REPLICA_DENIED`, `POSTGRES_URL`, `POSTGRES_TLS`, `ABORTED`
+   * @throws TidemarkError `SINK_UNREACHABLE`, `REPLICA_DENIED`, `REPLICA_POOLED`, `POSTGRES_URL`, `POSTGRES_TLS`, `ABORTED`
    */
   static async open(settings: SessionSettings, ports: SessionPorts, signal: AbortSignal): Promise<Session> {
     let session: Session | null = null;
@@ -62,7 +63,7 @@ export class Session implements AsyncDisposable {
       attempt.on('end', () => lose(new TidemarkError('SINK_UNREACHABLE', 'the replica closed the connection')));
     });
     session = new Session(client, ports.clock);
-    return session.#begin(settings, signal);
+    return session.#begin(settings, ports, signal);
   }
 
   pipeline(): Pipeline {
@@ -109,12 +110,15 @@ export class Session implements AsyncDisposable {
     await this.#clock.sleep(END_LIMIT_MS, ended.signal).then(() => stream.destroy(), () => undefined);
   }
 
-  async #begin(settings: SessionSettings, signal: AbortSignal): Promise<this> {
+  async #begin(settings: SessionSettings, { files }: SessionPorts, signal: AbortSignal): Promise<this> {
     try {
       await this.within(signal, async () => {
+        this.#backend = await backendOf(this.client);
+        // Before anything is set: it would reach other clients of a pooler.
+        if (!isDirect(this.client, this.#backend)) {
+          await refusePooler(this.client, () => connectClient(settings, files, signal, (second) => second.on('error', () => undefined)));
+        }
         await this.client.query(`${SESSION_SQL}; SET synchronous_commit = ${literal(settings.synchronousCommit)}`);
-        const { rows } = await this.client.query<{ pid: number }>('SELECT pg_catalog.pg_backend_pid() AS pid');
-        this.#backend = rows[0]?.pid ?? 0;
       });
       return this;
     } catch (error) {

@@ -35,10 +35,11 @@ export function isFresh(stored: Pick<StoredCheckpoint, 'offset' | 'epoch'>): boo
 
 export type Refusal = 'fenced' | 'foreign' | 'moved';
 
-/** Why a compare-and-set of the checkpoint found nothing to set, though log and fence should have been `expected`. */
-export function explainRefusal(stored: StoredCheckpoint | null, expected: Pick<StoredCheckpoint, 'logId' | 'fence'>): Refusal {
+/** Why a compare-and-set of the checkpoint found nothing to set, though log, fence and owner should have been `expected`. */
+export function explainRefusal(stored: StoredCheckpoint | null, expected: Pick<StoredCheckpoint, 'logId' | 'fence' | 'owner'>): Refusal {
   if (stored === null) return 'moved';
   if (stored.logId !== expected.logId) return 'foreign';
-  if (stored.fence !== expected.fence) return 'fenced';
+  // Two hubs that make the checkpoint at once, or on both sides of a failover, may have been given the same fence.
+  if (stored.fence !== expected.fence || stored.owner !== expected.owner) return 'fenced';
   return 'moved';
 }

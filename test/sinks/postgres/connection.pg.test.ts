@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SinkModel } from '../../../contracts/kit/sink-model.ts';
 import { PostgresSink } from '../../../sinks/postgres/sink.ts';
@@ -9,6 +10,7 @@ import { type PostgresServer, startPostgres } from '../../fixtures/embedded-post
 import { createTestRuntime, SimulatedClock } from '../../fixtures/runtime.ts';
 import { startTcpProxy } from '../../fixtures/tcp-proxy.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../../fixtures/temp.ts';
+import { startTransactionPooler } from '../../fixtures/transaction-pooler.ts';
 import { replicaPlace, sinkConfig } from './replica-place.ts';
 import { columnsOf } from './replica-stand.ts';
 
@@ -49,6 +51,19 @@ test('TLS: asked for, checked, and done without only where that is allowed', asy
   await open(server.url('postgres'));
   await expect(open(`${server.url('postgres')}?sslmode=require`)).rejects.toMatchObject({ code: 'POSTGRES_TLS', retry: 'operator' });
   await expect(open(`${server.url('postgres')}?ssl=true`)).rejects.toMatchObject({ code: 'POSTGRES_URL' });
+});
+
+test('a pooler in transaction mode is refused before anything is set in it; check says so', async () => {
+  await using pooler = await startTransactionPooler(server.port);
+  const url = `postgres://postgres@127.0.0.1:${pooler.port}/postgres?sslmode=disable`;
+  await expect(open(url)).rejects.toMatchObject({ code: 'REPLICA_POOLED', retry: 'operator', remedy: expect.stringContaining('pool_mode = session') as string });
+  await using sink = new PostgresSink(sinkConfig(url), createTestRuntime());
+  expect(await sink.check([], signal)).toMatchObject([{ severity: 'error', remedy: expect.stringContaining('pool_mode = session') as string }]);
+  await using client = new AsyncDisposableStack();
+  const other = new pg.Client(url);
+  client.defer(() => other.end());
+  await other.connect();
+  expect((await other.query<Record<string, string>>('SHOW search_path')).rows).toEqual([{ search_path: '"$user", public' }]);
 });
 
 test('the first of several hosts that answers is taken', async () => {

@@ -66,6 +66,16 @@ test('the server restarts between two batches', async () => {
   expect(await own.query('SELECT count(*)::int AS n FROM seats', [], stand.place.database)).toEqual([{ n: 6 }]);
 });
 
+test('two hubs that were given the same fence, by a failover that went back, are told apart by their owner', async () => {
+  await using stand = await ReplicaStand.open(server);
+  const table = stand.model.createTable('public', 'things', columnsOf({ id: 'integer' }), ['id']);
+  await stand.apply();
+  await stand.sql("UPDATE tidemark.checkpoint SET owner = 'the other hub'");
+  stand.model.insert(table, ['1']);
+  await expect(stand.apply()).rejects.toMatchObject({ code: 'SINK_FENCED', retry: 'operator' });
+  expect(await stand.sql('SELECT * FROM things')).toEqual([]);
+});
+
 test('an older session that holds the checkpoint is ended, and learns at its next opening that it is fenced', async () => {
   await using stand = await ReplicaStand.open(server);
   const table = await seats(stand);

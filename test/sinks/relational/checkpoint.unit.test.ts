@@ -21,10 +21,11 @@ test.each<[StoredCheckpoint | null, ReturnType<typeof explainRefusal>]>([
   [null, 'moved'],
   [{ ...STORED, logId: 'other', fence: 9 }, 'foreign'],
   [{ ...STORED, fence: 4 }, 'fenced'],
+  [{ ...STORED, owner: 'other' }, 'fenced'],
   [{ ...STORED, offset: 3 }, 'moved'],
   [{ ...STORED, epoch: 'other' }, 'moved'],
 ])('nothing to set at %o: %s', (stored, expected) => {
-  expect(explainRefusal(stored, { logId: 'log', fence: 3 })).toBe(expected);
+  expect(explainRefusal(stored, { logId: 'log', fence: 3, owner: 'me' })).toBe(expected);
 });
 
 test('a checkpoint is fresh only before its first move', () => {
