@@ -20,7 +20,7 @@ const AREAS: readonly (readonly [string, string, Readonly<Record<string, Catalog
 
 const RETRIES: Readonly<Record<CatalogueEntry['retry'], string>> = {
   auto: 'The hub tries again by itself, with growing delays.',
-  operator: 'The part stops until somebody has changed something.',
+  operator: 'Nothing is tried again until somebody has changed something.',
   never: 'The same input fails for ever.',
 };
 

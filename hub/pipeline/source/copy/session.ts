@@ -30,7 +30,7 @@ export interface CopySession {
 }
 
 export interface CopySettings {
-  /** Chunks, and tables that are not small, that are copied side by side. Each may hold a spool of 64 MiB. */
+  /** Chunks, and tables that are not small, that are copied side by side. Each may hold a spool of 24 MiB. */
   readonly parallel: number;
   /** Tables that are under way at most: nearly all of a small table's time is waiting. */
   readonly tables: number;
