@@ -136,7 +136,7 @@ export const HUB_ERRORS = {
     retry: 'operator',
   },
   DEAD_LETTER_IMPOSSIBLE: {
-    means: 'A sink refuses data that cannot be put aside as single rows: of a table without a key, a change of schema, or in a transaction larger than memory.',
+    means: 'A sink refuses data that cannot be put aside as single rows: of a table without a key, a change of schema, or rows that it takes one by one and refuses together.',
     remedy: 'Mend what the message names at the source or at the sink, then `tidemark sink retry NAME`.',
     retry: 'operator',
   },

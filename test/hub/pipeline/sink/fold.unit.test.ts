@@ -446,6 +446,4 @@ function applyKeyed(rowsOf: Map<string, string>, truncate: boolean, deletes: str
   }
 }
 
-function keyOf(row: string): string {
-  return row.split('=')[0] as string;
-}
+const keyOf = (row: string): string => row.split('=')[0] as string;
