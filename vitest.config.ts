@@ -6,7 +6,7 @@ const MINUTE = 60 * SECOND;
 /**
  * One project per suffix, in this order, one after the other. The suffix names what a test needs: nothing (unit), an
  * embedded Postgres (pg), a redis-server on the PATH (redis), a Docker engine and the test images (docker), the packed and
- * installed package (package). `fault` tests kill, cut and fill up for minutes. `long` ones search for longer: `npm run test:long`
+ * installed package (package). `fault` tests kill, cut and fill up for minutes. `long` ones take many minutes: `npm run test:long`
  * alone runs them.
  */
 export default defineConfig({
