@@ -26,7 +26,7 @@ export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenera
   const { after, follow, signal } = options;
   const to = options.to ?? MAX_OFFSET;
   assertAboveHorizon(core, after);
-  const walk = new LogWalk(core, await placeOf(core, after));
+  const walk = new LogWalk(core, recentPlace(core, after) ?? (await placeOf(core, after)));
   try {
     for (;;) {
       if (signal.aborted) throw aborted(signal);
@@ -53,6 +53,16 @@ function assertAboveHorizon(core: LogCore, after: Offset): void {
   throw new TidemarkError('LOG_BELOW_HORIZON', `reading after offset ${after}; the horizon is ${horizon}`, {
     where: { source: core.source, offset: after },
   });
+}
+
+/**
+ * Where the batch begins that `after` leads into, when it is in memory: a short range at the log's end is then read
+ * without what stands before it. The index knows places that are far apart.
+ */
+function recentPlace(core: LogCore, after: Offset): Place | null {
+  // What is not durable yet may be cut, and another batch be written in its place.
+  if (after >= core.view.end.offset) return null;
+  return core.recent.firstAfter(after) ?? null;
 }
 
 /** A batch boundary before which no record behind `after` stands, nor what belongs to the record at `after`. */

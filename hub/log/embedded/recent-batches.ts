@@ -1,4 +1,5 @@
 import type { ChangeBatch } from '../../../contracts/change-batch.ts';
+import type { Offset } from '../../../contracts/offset.ts';
 
 /** A batch with its place in the files. */
 export interface PlacedBatch {
@@ -47,6 +48,25 @@ export class RecentBatches {
     }
     const found = this.#batches[low];
     return found?.segment === segment && found.position === position ? found : undefined;
+  }
+
+  /** The first batch that ends behind `offset`, or that begins behind it; undefined where one before it may be missing here. */
+  firstAfter(offset: Offset): PlacedBatch | undefined {
+    let low = this.#first;
+    let high = this.#batches.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const batch = this.#batches[middle]?.batch;
+      if (batch === undefined) break;
+      if (Math.max(batch.lastOffset, batch.baseOffset) <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const found = this.#batches[low];
+    if (found === undefined) return undefined;
+    const { baseOffset } = found.batch;
+    // Batches without a record begin where the next one does: some may have been dropped already.
+    const isSure = baseOffset <= offset || (low > this.#first && baseOffset === offset + 1);
+    return isSure ? found : undefined;
   }
 
   clear(): void {
