@@ -71,6 +71,15 @@ export class PackedTransactions {
     return joined;
   }
 
+  /** All but the last entry, and the last one by itself. Shares the bytes. */
+  splitAtLast(): readonly [PackedTransactions, PackedTransactions] {
+    const cut = Math.max(this.#last.at, 0);
+    const parts = [PackedTransactions.over(this.bytes.subarray(0, cut)), PackedTransactions.over(this.bytes.subarray(cut))] as const;
+    const [before, last] = parts;
+    if (before === null || last === null) throw new TidemarkError('INTERNAL', 'transactions that are divided are not whole');
+    return [before, last];
+  }
+
   /** True when the last entry does not commit. */
   get endsOpen(): boolean {
     return this.length > 0 && this.#last.at !== this.#lastCommit.at;

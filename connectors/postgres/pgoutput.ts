@@ -29,6 +29,10 @@ export interface DecoderHost {
 const EPOCH_2000 = 946_684_800_000_000;
 const TWO_32 = 0x1_0000_0000;
 const EMPTY = Buffer.alloc(0);
+/** Final LSN, commit time, xid. */
+const BEGIN_BYTES = 20;
+/** Flags, commit LSN, end LSN, commit time. */
+const COMMIT_BYTES = 25;
 const Kind = {
   begin: 0x42, commit: 0x43, origin: 0x4f, relation: 0x52, type: 0x59, truncate: 0x54, message: 0x4d,
 } as const;
@@ -99,10 +103,10 @@ export class PgoutputDecoder {
       case RowMessage.insert: case RowMessage.update: case RowMessage.delete:
         return this.#row(kind, bytes, at, end);
       case Kind.begin:
-        this.#begin(new FieldReader(bytes, at, end));
+        this.#begin(bytes, at, end);
         return null;
       case Kind.commit:
-        this.#commit(new FieldReader(bytes, at, end));
+        this.#commit(bytes, at, end);
         return null;
       case Kind.relation:
         return decodeRelation(bytes, at, end);
@@ -140,12 +144,12 @@ export class PgoutputDecoder {
     this.#builder.record(record.op, 0, record.tableId, record.version, EMPTY, EMPTY, record.payload);
   }
 
-  #begin(reader: FieldReader): void {
+  #begin(bytes: Buffer, at: number, end: number): void {
     if (this.#inTransaction) throw protocolError('a transaction begins inside another');
-    this.#finalLsn = lsn(reader);
-    this.#commitTime = time(reader);
-    this.#xid = reader.u32();
-    reader.finish();
+    if (end - at !== BEGIN_BYTES) throw protocolError('a begin has another length');
+    this.#finalLsn = lsnAt(bytes, at);
+    this.#commitTime = timeAt(bytes, at + 8);
+    this.#xid = readU32(bytes, at + 16);
     this.#inTransaction = true;
     this.#begun = false;
     this.#origin = '';
@@ -159,13 +163,12 @@ export class PgoutputDecoder {
     this.#begun = true;
   }
 
-  #commit(reader: FieldReader): void {
+  #commit(bytes: Buffer, at: number, messageEnd: number): void {
     this.#requireTransaction('a commit');
-    if (reader.u8() !== 0) throw protocolError('a commit has flags that are not known');
-    const commitLsn = lsn(reader);
-    const end = lsn(reader);
-    time(reader);
-    reader.finish();
+    if (messageEnd - at !== COMMIT_BYTES) throw protocolError('a commit has another length');
+    if (bytes[at] !== 0) throw protocolError('a commit has flags that are not known');
+    const commitLsn = lsnAt(bytes, at + 1);
+    const end = lsnAt(bytes, at + 9);
     if (commitLsn !== this.#finalLsn) throw protocolError('a commit does not belong to its begin');
     if (end <= commitLsn) throw protocolError('a commit ends before it begins');
     const records = this.#begun;
@@ -278,12 +281,6 @@ function lsn(reader: FieldReader): Lsn {
 }
 
 /** Microseconds since 1970 of a time that is sent as microseconds since 2000. */
-function time(reader: FieldReader): number {
-  const high = reader.u32() | 0;
-  return high * TWO_32 + reader.u32() + EPOCH_2000;
-}
-
-/** The same for a time that lies in the bytes. */
 export function timeAt(bytes: Buffer, at: number): number {
   return (readU32(bytes, at) | 0) * TWO_32 + readU32(bytes, at + 4) + EPOCH_2000;
 }

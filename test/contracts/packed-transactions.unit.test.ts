@@ -75,6 +75,16 @@ describe('packed transactions', () => {
     );
   });
 
+  it('are divided before the last', () => {
+    fc.assert(
+      fc.property(list, (entries) => {
+        const [before, last] = PackedTransactions.of(entries).splitAtLast();
+        expect(before.entries()).toEqual(entries.slice(0, -1));
+        expect(last.entries()).toEqual(entries.slice(-1).map((entry) => ({ ...entry, first: 0 })));
+      }),
+    );
+  });
+
   it('are refused where bytes are missing', () => {
     fc.assert(
       fc.property(list.filter((entries) => entries.length > 0), fc.nat(), (entries, cut) => {

@@ -96,22 +96,20 @@ export function splitIndex(batch: ChangeBatch): number | null {
 
 /** The two parts of a placed batch around an open tail that begins at record `index`, byte `at`. Shares the bytes. */
 export function splitBatch(batch: ChangeBatch, index: number, at: number): [ChangeBatch, ChangeBatch] {
-  const committed = batch.transactions.slice(0, -1);
-  const tail = batch.transactions.at(-1);
-  if (tail === undefined) throw new TidemarkError('INTERNAL', 'a batch without transactions is split');
+  const [committed, tail] = batch.packed.splitAtLast();
   return [
     new ChangeBatch({
       baseOffset: batch.baseOffset,
       count: index,
       records: batch.records.subarray(0, at),
       transactions: committed,
-      progress: lastSourcePosition(committed),
+      progress: committed.lastSourceCommit?.position ?? null,
     }),
     new ChangeBatch({
       baseOffset: batch.baseOffset + index,
       count: batch.count - index,
       records: batch.records.subarray(at),
-      transactions: [{ ...tail, first: 0 }],
+      transactions: tail,
       progress: null,
     }),
   ];

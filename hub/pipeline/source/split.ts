@@ -8,22 +8,22 @@ import type { TransactionEntry } from '../../../contracts/transaction.ts';
  * when nothing in it commits before that. Both share the bytes.
  */
 export function splitAtLastCommit(batch: ChangeBatch): readonly [ChangeBatch, ChangeBatch] | null {
-  const open = batch.transactions.at(-1);
-  const last = batch.transactions.at(-2);
-  if (open === undefined || open.commits || last === undefined) return null;
+  const { last: open, lastCommit } = batch.packed;
+  if (open === null || open.commits || lastCommit === null) return null;
+  const [committed, tailTransactions] = batch.packed.splitAtLast();
   const cut = byteOf(batch, open.first);
   const head = new ChangeBatch({
     baseOffset: batch.baseOffset,
     count: open.first,
     records: batch.records.subarray(0, cut),
-    transactions: batch.transactions.slice(0, -1),
-    progress: last.position.length > 0 ? last.position : null,
+    transactions: committed,
+    progress: lastCommit.position.length > 0 ? lastCommit.position : null,
   });
   const tail = new ChangeBatch({
     baseOffset: batch.baseOffset === 0 ? 0 : batch.baseOffset + open.first,
     count: batch.count - open.first,
     records: batch.records.subarray(cut),
-    transactions: [{ ...open, first: 0 }],
+    transactions: tailTransactions,
     progress: null,
   });
   return [head, tail];
