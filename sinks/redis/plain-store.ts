@@ -12,7 +12,7 @@ import { parseMark, printMark } from './mark.ts';
 import type { Partition } from './partition.ts';
 import { CommandBuffer } from './resp/command-buffer.ts';
 import type { Failure } from './resp/connection.ts';
-import type { Reply } from './resp/reply-reader.ts';
+import { ReplyError, type Reply } from './resp/reply-reader.ts';
 import { slotOf, tagOf } from './resp/slot.ts';
 import { reachOf, type RowTarget, type Span } from './row-target.ts';
 import { accepted, arrayOf, bytesOf, serverError } from './server-error.ts';
@@ -173,7 +173,7 @@ export class PlainStore implements Store, LaneHost {
 
   async endBatch(progress: Progress): Promise<{ durable: Promise<void> }> {
     await this.settle();
-    await this.#markAll(progress);
+    await this.#remark(progress);
     return { durable: this.control.confirm(progress) };
   }
 
@@ -272,14 +272,14 @@ export class PlainStore implements Store, LaneHost {
     await Promise.all(connections.map((connection) => connection[Symbol.asyncDispose]()));
   }
 
-  /** Writes every mark, the ones of new primaries among them, and notes those in the checkpoint. */
-  async #markAll(progress: Progress): Promise<void> {
+  /** Writes every mark, the ones of new primaries among them (or those alone), and notes the new ones in the checkpoint. */
+  async #markAll(progress: Progress, onlyNew = false): Promise<void> {
     this.#marked = progress;
     const unmarked = new Set(this.#ownerOf);
     for (const slot of this.#marks) unmarked.delete(this.#ownerOf[slot] ?? NO_OWNER);
     const fresh = [...unmarked].map((owner) => this.#ownerOf.indexOf(owner));
     this.#marks.push(...fresh);
-    await this.#execute(this.#marks.map((slot) => {
+    await this.#execute((onlyNew ? fresh : this.#marks).map((slot) => {
       const key = this.#markKey(slot);
       return this.#command(key, 'SET', key, printMark({ progress, shape: this.#shape }));
     }));
@@ -287,6 +287,34 @@ export class PlainStore implements Store, LaneHost {
       await this.control.commit({ marks: this.#marks.join(',') });
       await this.control.settle();
     }
+  }
+
+  /**
+   * As #markAll, after rows: a mark that is gone meanwhile stays so. Its primary was emptied, and the next opening shall
+   * see it. @throws TidemarkError `SINK_CHECKPOINT_MOVED`
+   */
+  async #remark(progress: Progress): Promise<void> {
+    const value = printMark({ progress, shape: this.#shape });
+    const sent = this.#marks.map((slot) => {
+      const key = this.#markKey(slot);
+      const { command } = this.#command(key, 'SET', key, value, 'XX');
+      const { connection } = this.#laneOf(slot);
+      connection.send({ bytes: command, commands: 1, starts: [], release: () => undefined });
+      return { routed: { command, slot }, address: connection.address, reply: connection.value() };
+    });
+    const refused: Refused[] = [];
+    const moved: Routed[] = [];
+    const replies = await Promise.all(sent.map(({ reply }) => reply));
+    for (const [index, reply] of replies.entries()) {
+      const one = sent[index];
+      if (one === undefined) continue;
+      if (reply === null) throw new TidemarkError('SINK_CHECKPOINT_MOVED', `the mark at ${one.address} is gone: it was emptied`);
+      if (!(reply instanceof ReplyError)) continue;
+      refused.push({ command: one.routed.command, text: reply.text });
+      moved.push(one.routed);
+    }
+    await this.#execute(moved, refused);
+    await this.#markAll(progress, true);
   }
 
   #markKey(slot: number): string {

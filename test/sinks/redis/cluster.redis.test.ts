@@ -118,6 +118,19 @@ describe.each(MODES)('a cluster, %s', (mode) => {
     await replay.compare();
   });
 
+  test.each([0, 1, 2])('node %i is emptied while the sink is at work: the next batch says so, and the sink has no checkpoint', async (node) => {
+    await using cache = await CacheStand.at(settings(mode), ports());
+    await cache.open();
+    const things = cache.table();
+    for (let id = 1; id <= 300; id++) things.insert(id, 'one');
+    await cache.apply();
+    await using client = cluster.nodes[node]?.client();
+    await client?.flushall();
+    things.insert(301, 'two');
+    await expect(cache.apply()).rejects.toMatchObject({ code: 'SINK_CHECKPOINT_MOVED', retry: 'auto' });
+    expect(await cache.open()).toBeNull();
+  });
+
   test('a table changes its shape, and is emptied', async () => {
     await using cache = await CacheStand.at(settings(mode, { value: 'json' }), ports());
     const next = randomNumbers(7);
