@@ -9,6 +9,7 @@ import { MAX_BATCH_RECORDS_BYTES, MAX_ENTRIES } from './batch-codec.ts';
 import { checkTransactions, hasContent, progressOf, splitBatch, splitIndex, surveyRecords, type RecordSurvey } from './batch-rules.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { CatalogChange, LogCore } from './log-core.ts';
+import { SmallMemory } from './small-memory.ts';
 import { cutLog } from './sealing.ts';
 
 type Place = { baseOffset: Offset; lastOffset: Offset };
@@ -37,6 +38,7 @@ export class EmbeddedLogWriter implements LogWriter {
   #commit: GroupCommit;
   /** As of the last accepted record; `core.catalog` follows it at the high watermark. */
   #tail: Catalog;
+  readonly #small = new SmallMemory();
   #lastOffset: Offset;
   #open = false;
   #waiting: WaitingAppend[] = [];
@@ -181,13 +183,24 @@ export class EmbeddedLogWriter implements LogWriter {
     if (this.#refused !== null) throw this.#refused;
     const baseOffset = this.#lastOffset + 1;
     try {
-      const batch = unpinned(given).placedAt(baseOffset);
+      const batch = this.#unpinned(given).placedAt(baseOffset);
       if (hasContent(batch) || batch.progress !== null) this.#take(batch);
     } catch (error) {
       this.#refused = asTidemarkError(error, 'LOG_BATCH_INVALID', { source: this.#core.source, offset: baseOffset });
       throw this.#refused;
     }
     return { baseOffset, lastOffset: this.#lastOffset };
+  }
+
+  /**
+   * A batch whose records use little of the memory behind them gets other memory: batches are kept until they are
+   * durable, and the newest for readers, counted by their own length.
+   */
+  #unpinned(batch: ChangeBatch): ChangeBatch {
+    const { count, packed, progress, records } = batch;
+    const isSmall = this.#small.takes(records.length);
+    if (!isSmall && records.length * 2 >= records.buffer.byteLength) return batch;
+    return new ChangeBatch({ count, records: isSmall ? this.#small.keep(records) : Buffer.from(records), transactions: packed, progress });
   }
 
   #take(batch: ChangeBatch): void {
@@ -259,17 +272,6 @@ export class EmbeddedLogWriter implements LogWriter {
     const batch = new ChangeBatch({ baseOffset: this.#lastOffset + 1, count: 0, records: EMPTY, transactions: [], progress: null });
     this.#commit.enqueue({ batch, openAfter: this.#open, progress: null, commitTime: null, tables: [], changes: [] });
   }
-}
-
-/**
- * A batch whose records use little of the memory behind them gets memory of its own: batches are kept until they are
- * durable, and the newest for readers, counted by their own length.
- */
-function unpinned(batch: ChangeBatch): ChangeBatch {
-  const { records } = batch;
-  if (records.length * 2 >= records.buffer.byteLength) return batch;
-  const { count, packed, progress } = batch;
-  return new ChangeBatch({ count, records: Buffer.from(records), transactions: packed, progress });
 }
 
 function withProgress(batch: ChangeBatch, progress: Position | null): ChangeBatch {
