@@ -159,7 +159,7 @@ export class Deliver implements Work {
   /** Gives the sink the tables that its configuration has come to select. */
   async #join(start: DeliveryStart, signal: AbortSignal): Promise<void> {
     const { sink, log, tables, runtime } = this.#parts;
-    const change = await tables.change();
+    const change = await tables.change(start);
     if (change === null) return;
     if (change.joins !== null) {
       runtime.logger.log('info', 'sink.tables-joining', { offset: start.after });
@@ -167,7 +167,7 @@ export class Deliver implements Work {
       await joinTables({ sink, log, joins: change.joins, apply: (batch) => sift.still(batch) }, start, signal);
       await sift.retry(start);
     }
-    await tables.settled();
+    await tables.settled(start);
   }
 
   #newDelivery(start: DeliveryStart, healthy: () => void): Delivery {

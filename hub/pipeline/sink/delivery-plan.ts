@@ -10,6 +10,8 @@ import type { FoldStart } from './fold.ts';
 export interface DeliveryStart extends FoldStart {
   /** The offset at which a rebuild in place is complete and is swept; null: none is under way. */
   readonly sweepAt: Offset | null;
+  /** Of this opening; 0: the sink had no checkpoint. */
+  readonly fence: number;
 }
 
 /** What must happen before records can be applied. A pure decision. */
@@ -63,6 +65,6 @@ export async function openSink(sink: Sink, log: SourceLog, selects: TableSelecto
   return { ...placeOf(checkpoint), sweepAt: opening.kind === 'resume-rebuild' ? target : null };
 }
 
-function placeOf(checkpoint: Checkpoint | null): FoldStart {
-  return { after: checkpoint?.offset ?? 0, position: checkpoint?.position ?? new Uint8Array(0), commitTime: 0 };
+function placeOf(checkpoint: Checkpoint | null): Omit<DeliveryStart, 'sweepAt'> {
+  return { after: checkpoint?.offset ?? 0, position: checkpoint?.position ?? new Uint8Array(0), commitTime: 0, fence: checkpoint?.fence ?? 0 };
 }

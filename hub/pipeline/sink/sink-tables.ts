@@ -3,17 +3,34 @@ import type { FileSystem } from '../../../contracts/runtime.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { SinkConfig } from '../../../contracts/config.ts';
 import type { Sink, SinkBatch, TableSelector } from '../../../contracts/sink.ts';
+import type { Offset } from '../../../contracts/offset.ts';
 import { selectTables } from '../../config/table-patterns.ts';
+import type { DeliveryStart } from './delivery-plan.ts';
 import { Fold, type FoldStart } from './fold.ts';
 import { MirroredTables } from './mirrored-tables.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const JOIN_BYTES = 8 << 20;
+
+/** Selections that are remembered: as far back as a sink is expected to go. */
+const MOST_SELECTIONS = 16;
+
+/** Where a sink stands as it is opened. */
+type Place = Pick<DeliveryStart, 'after' | 'fence'>;
+
+/** What a sink was given from an offset of its checkpoint on. */
+interface Selection {
+  readonly since: Offset;
+  /** Of the opening that gave it: a sink at the same offset with a lower one is from before. */
+  readonly fence: number;
+  readonly patterns: readonly string[];
+}
 
 /**
  * Which tables a sink has been given, kept in the hub as the patterns in force. When the configuration selects more
  * tables than before, the new ones join at the sink's own checkpoint: their history up to there is replayed while the
- * checkpoint stands still. Interrupted, a join begins again from nothing.
+ * checkpoint stands still. Interrupted, a join begins again from nothing. A sink that went back to before a join (a backup,
+ * a failover) has not got it: what counts is the selection that was in force at its checkpoint.
  */
 export class SinkTables {
   readonly #files: FileSystem;
@@ -27,20 +44,34 @@ export class SinkTables {
     this.#config = config;
   }
 
-  /** Null when the selection is the one that was last settled; else `joins` selects the tables that the sink lacks. */
-  async change(): Promise<{ readonly joins: TableSelector | null } | null> {
-    if (!(await this.#files.exists(this.#path))) return { joins: null };
-    const patterns = decode(await this.#files.readFile(this.#path), this.#path);
+  /**
+   * Null when the sink has been given what the configuration selects; else `joins` selects the tables that it lacks.
+   */
+  async change({ after, fence }: Place): Promise<{ readonly joins: TableSelector | null } | null> {
+    const selections = await this.#read();
+    const last = selections.at(-1);
+    if (last === undefined) return { joins: null };
+    const inForce = selections.findLast((one) => one.since < after || (one.since === after && one.fence < fence)) ?? selections[0] ?? last;
     const { tables, tablePatterns } = this.#config;
-    if (JSON.stringify(patterns) === JSON.stringify(tablePatterns)) return null;
-    const before = selectTables(patterns);
+    const isSame = JSON.stringify(inForce.patterns) === JSON.stringify(tablePatterns);
+    if (isSame) return inForce === last ? null : { joins: null };
+    const before = selectTables(inForce.patterns);
     return { joins: (table) => tables(table) && !before(table) };
   }
 
   /** The sink has been given everything that the configuration selects. Durable when it resolves. */
-  async settled(): Promise<void> {
-    const content = JSON.stringify({ version: VERSION, patterns: this.#config.tablePatterns });
+  async settled({ after, fence }: Place): Promise<void> {
+    const selections = await this.#read();
+    const kept = selections.filter(({ since }) => since < after).slice(1 - MOST_SELECTIONS);
+    const isFirst = selections.length === 0;
+    const now: Selection = { since: isFirst ? 0 : after, fence: isFirst ? 0 : fence, patterns: this.#config.tablePatterns };
+    const content = JSON.stringify({ version: VERSION, selections: [...kept, now] });
     await this.#files.replace(this.#path, Buffer.from(content, 'utf8'));
+  }
+
+  /** In the order of their offsets; none when the sink was never given any. */
+  async #read(): Promise<Selection[]> {
+    return (await this.#files.exists(this.#path)) ? decode(await this.#files.readFile(this.#path), this.#path) : [];
   }
 }
 
@@ -92,16 +123,23 @@ function fixedAt(batch: SinkBatch, { after, position, commitTime }: FoldStart, l
   return { ...batch, after, to: after, endsOpen: false, position, commitTime, epoch: log.epochAt(after) };
 }
 
-function decode(bytes: Buffer, path: string): string[] {
+function decode(bytes: Buffer, path: string): Selection[] {
   let value: unknown;
   try {
     value = JSON.parse(bytes.toString('utf8'));
   } catch (cause) {
     throw new TidemarkError('SINK_TABLES_FILE', 'the file is not JSON', { where: { file: path }, cause });
   }
-  if (typeof value !== 'object' || value === null || !('version' in value) || value.version !== VERSION || !('patterns' in value) || !Array.isArray(value.patterns)) {
+  if (typeof value !== 'object' || value === null || !('version' in value) || value.version !== VERSION || !('selections' in value) || !Array.isArray(value.selections)) {
     throw new TidemarkError('SINK_TABLES_FILE', 'the file is not of this version', { where: { file: path } });
   }
-  return value.patterns.map(String);
+  const selections: readonly unknown[] = value.selections;
+  if (!selections.every(isSelection)) throw new TidemarkError('SINK_TABLES_FILE', 'a selection lacks a field', { where: { file: path } });
+  return [...selections];
 }
 
+function isSelection(value: unknown): value is Selection {
+  if (typeof value !== 'object' || value === null) return false;
+  const { since, fence, patterns } = value as Partial<Record<keyof Selection, unknown>>;
+  return typeof since === 'number' && typeof fence === 'number' && Array.isArray(patterns) && patterns.every((pattern) => typeof pattern === 'string');
+}

@@ -97,7 +97,7 @@ describe('Deliver', () => {
     const offset = await test.source.commit(changes, 1000);
     const durable: { endsOpen: boolean; steps: number; records: number }[] = [];
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null };
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock: test.runtime.clock, bytes: 1 << 20 }, start, {
       onHanded: () => undefined,
       onDurable: ({ endsOpen, steps, records }) => void durable.push({ endsOpen, steps: steps.length, records }),
@@ -127,7 +127,7 @@ describe('Deliver', () => {
     await using test = await delivering(sink);
     for (let key = 0; key < 10; key++) await test.source.commit([{ table: 1, key, value: key }]);
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null };
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
     const clock = { ...test.runtime.clock, sleep: () => Promise.resolve() };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock, bytes: 1 << 20 }, start, {
       onHanded: () => undefined, onDurable: () => undefined, onProgress: () => undefined, onFailed: () => undefined,
@@ -214,6 +214,30 @@ describe('Deliver', () => {
     await wider.deliver.reached(offset, patience());
     await wider.part.stop();
     expect(sink.rows).toEqual(test.source.rows);
+  });
+
+  it('gives a sink that went back to before a table joined that table again', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink, { patterns: ['public.t1'] });
+    test.part.start();
+    let offset = 0;
+    for (let n = 0; n < 5; n++) offset = await test.source.commit([{ table: 1, key: n, value: n }, { table: 2, key: n, value: n }]);
+    await test.deliver.reached(offset, patience());
+    await test.part.stop();
+    const backup = { rows: new Map(sink.rows), checkpoint: sink.checkpoint };
+    for (const change of [() => undefined, () => Object.assign(sink, { checkpoint: backup.checkpoint })]) {
+      change();
+      if (sink.checkpoint === backup.checkpoint) {
+        sink.rows.clear();
+        for (const [key, row] of backup.rows) sink.rows.set(key, row);
+      }
+      const wider = test.pipeline(['public.*']);
+      wider.part.start();
+      offset = await test.source.commit([{ table: 2, key: 1, value: offset }]);
+      await wider.deliver.reached(offset, patience());
+      await wider.part.stop();
+      expect(sink.rows).toEqual(test.source.rows);
+    }
   });
 
   it('refuses a checkpoint that the log never had', async () => {
