@@ -23,6 +23,8 @@ const OF_HUB = 4;
 const MAX_ORIGIN = 0xffff;
 const TWO_32 = 0x1_0000_0000;
 const INITIAL_BYTES = 4096;
+/** For the one entry that nearly every batch has that is not made of a stream. */
+const FEW_BYTES = 128;
 const KEPT_BYTES = 1 << 20;
 
 /** Entries in order. Immutable, as the batch is. */
@@ -50,7 +52,7 @@ export class PackedTransactions {
 
   /** @throws TidemarkError `LOG_BATCH_INVALID` for an origin that is too long */
   static of(entries: readonly TransactionEntry[]): PackedTransactions {
-    const packer = new TransactionPacker();
+    const packer = new TransactionPacker(FEW_BYTES);
     for (const entry of entries) packer.add(entry, entry.count, entry.commits, entry.position);
     return packer.take();
   }
@@ -175,8 +177,13 @@ export type PackedHead = Pick<TransactionEntry, 'kind' | 'begins' | 'xid' | 'com
 
 /** Gathers entries as bytes. Owned by one producer. */
 export class TransactionPacker {
+  readonly #initial: number;
   #bytes: Buffer = Buffer.alloc(0);
   #length = 0;
+
+  constructor(initialBytes: number = INITIAL_BYTES) {
+    this.#initial = initialBytes;
+  }
 
   get isEmpty(): boolean {
     return this.#length === 0;
@@ -213,7 +220,7 @@ export class TransactionPacker {
   }
 
   #grow(needed: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(INITIAL_BYTES, needed, this.#bytes.length * 2));
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.#initial, needed, this.#bytes.length * 2));
     this.#bytes.copy(larger, 0, 0, this.#length);
     this.#bytes = larger;
   }

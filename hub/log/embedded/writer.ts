@@ -3,6 +3,7 @@ import { ChangeBatch } from '../../../contracts/change-batch.ts';
 import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
 import type { DurableProgress, LogWriter, WriterStart } from '../../../contracts/log-engine.ts';
 import { MAX_OFFSET, type Offset } from '../../../contracts/offset.ts';
+import { PackedTransactions } from '../../../contracts/packed-transactions.ts';
 import type { Position } from '../../../contracts/position.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import { MAX_BATCH_RECORDS_BYTES, MAX_ENTRIES } from './batch-codec.ts';
@@ -198,9 +199,13 @@ export class EmbeddedLogWriter implements LogWriter {
    */
   #unpinned(batch: ChangeBatch): ChangeBatch {
     const { count, packed, progress, records } = batch;
-    const isSmall = this.#small.takes(records.length);
-    if (!isSmall && records.length * 2 >= records.buffer.byteLength) return batch;
-    return new ChangeBatch({ count, records: isSmall ? this.#small.keep(records) : Buffer.from(records), transactions: packed, progress });
+    const small = this.#small;
+    if (small.takes(records.length) && small.takes(packed.bytes.length)) {
+      const transactions = PackedTransactions.over(small.keep(packed.bytes)) ?? packed;
+      return new ChangeBatch({ count, records: small.keep(records), transactions, progress });
+    }
+    if (records.length * 2 >= records.buffer.byteLength) return batch;
+    return new ChangeBatch({ count, records: Buffer.from(records), transactions: packed, progress });
   }
 
   #take(batch: ChangeBatch): void {

@@ -8,7 +8,7 @@ import type { TransactionEntry } from '../../../../contracts/transaction.ts';
 import type { WriterTurn } from '../writer-turn.ts';
 
 const NONE = new Uint8Array(0);
-const SMALL_BUFFER = 8 << 10;
+const SMALL_BUFFER = 1 << 10;
 
 /**
  * One hub transaction, written within one turn in batches of bounded size. It carries the position and commit time of
