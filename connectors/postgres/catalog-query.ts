@@ -40,6 +40,23 @@ export async function readTables(session: Session, oids: readonly number[], publ
 }
 
 /**
+ * Which of the tables have values out of line in any row, of before now. Waits for whoever rewrites one of them, unless the
+ * caller has locked it.
+ */
+export async function readToasted(session: Session, oids: readonly number[]): Promise<Set<number>> {
+  if (oids.length === 0) return new Set();
+  const rows = await session.prepared(
+    `SELECT c.oid FROM pg_catalog.pg_class c
+      WHERE c.oid = ANY ($1::oid[]) AND EXISTS (
+        SELECT 1 FROM pg_catalog.pg_class l
+         WHERE (l.oid = c.oid OR c.relkind = 'p' AND l.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p))
+           AND l.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(l.reltoastrelid) IS DISTINCT FROM 0)`,
+    [`{${oids.join(',')}}`],
+  );
+  return new Set(rows.map((row) => integer(row, 'oid')));
+}
+
+/**
  * What tells that a table changed, per OID, without reading all of it: compare for equality with
  * `SourceTable.fingerprint`.
  */
@@ -79,10 +96,6 @@ function tablesSql(version: number): string {
                  THEN EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid
                                WHERE l.reltoastrelid <> 0)
                  ELSE c.reltoastrelid <> 0 END AS toastable,
-               CASE WHEN c.relkind = 'p'
-                 THEN EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid
-                               WHERE l.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(l.reltoastrelid) IS DISTINCT FROM 0)
-                 ELSE c.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(c.reltoastrelid) IS DISTINCT FROM 0 END AS toasted,
                (SELECT pub.oid || '.' || pub.xmin || coalesce('.' || m.oid || '.' || m.xmin, '')${schemas}
                   FROM pg_catalog.pg_publication pub LEFT JOIN pg_catalog.pg_publication_rel m ON m.prpubid = pub.oid AND m.prrelid = c.oid
                  WHERE pub.pubname = $2) AS published
@@ -129,7 +142,6 @@ function sourceTable(row: TextRow): SourceTable {
     identityIndex: keyNumbers(row['identity_index'], row['identity_columns']),
     isPartition: row['is_partition'] === 't',
     toastable: row['toastable'] === 't',
-    toasted: row['toasted'] === 't',
     published: row['published'] ?? null,
     storage: row['storage'] ?? '',
     fingerprint: text(row, 'fingerprint'),

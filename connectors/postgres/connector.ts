@@ -7,7 +7,7 @@ import type { Runtime } from '../../contracts/runtime.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { HostAddress } from '../../contracts/types/postgres-address.ts';
-import { text } from './catalog-query.ts';
+import { readToasted, text } from './catalog-query.ts';
 import type { CopierDeps } from './copier-deps.ts';
 import { PostgresCopier } from './copy.ts';
 import { resolveOptions, type PostgresOptions } from './options.ts';
@@ -18,7 +18,7 @@ import type { TableMemory } from './schema-tracker.ts';
 import { readIdentity } from './server-identity.ts';
 import { Endpoint, type Session } from './session.ts';
 import { createSlot, dropSlot, readSlot, slotFault } from './slot.ts';
-import { isCapturable, SourceCatalog } from './source-catalog.ts';
+import { isCapturable, needsWidth, SourceCatalog } from './source-catalog.ts';
 import { requireIdentity, type SourceTable } from './source-table.ts';
 import { PostgresStream } from './stream.ts';
 
@@ -197,7 +197,8 @@ export class PostgresConnector implements SourceConnector {
       wire: (host) => endpoint.wire(host),
       describe: async (session, ids) => {
         const reading = await catalog.read(session, ids.map(Number));
-        return reading.tables.map((table) => catalog.describe(table, reading));
+        const toasted = await readToasted(session, reading.tables.filter(needsWidth).map((table) => table.oid));
+        return reading.tables.map((table) => catalog.describe(table, reading, toasted.has(table.oid)));
       },
       identity: (session) => readIdentity(session),
       hash: (value) => this.#hash(value),

@@ -5,7 +5,7 @@ import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { CopierDeps, DescribedTable } from './copier-deps.ts';
 import { formatKeyRange, formatTidRange, parseKeyRange, tidRanges, WHOLE_RANGE } from './copy-ranges.ts';
 import { copyStateOf, formatCopyState, parseCopyState, whyVoid, type CopyMode } from './copy-state.ts';
-import { gone } from './copy-transaction.ts';
+import { gone, LOCK_TIMEOUT_MS, lockedError, lockRefusal, presentNames } from './copy-transaction.ts';
 import type { WalIdentity } from './position.ts';
 import type { Session } from './session.ts';
 import { leavesOfAll, type LeafSize } from './table-size.ts';
@@ -29,24 +29,33 @@ export function modeOf(table: TableSchema, session: Session): CopyMode {
  */
 export async function planTables(deps: CopierDeps, session: Session, asked: readonly PlanRequest[], rangeBytes: number): Promise<(CopyPlan | TidemarkError)[]> {
   let described: Map<string, DescribedTable>;
+  let leaves: Map<string, LeafSize[]>;
   try {
+    await session.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
     const tables = await deps.describe(session, asked.map(({ table }) => table.sourceTableId));
     described = new Map(tables.map((table) => [table.schema.sourceTableId, table]));
+    // Sizes are not told of a table that is locked.
+    leaves = await leavesOfAll(session, tables);
   } catch (error) {
-    if (!(error instanceof TidemarkError) || error.retry === 'auto') throw error;
-    if (asked.length === 1) return [error];
+    const isHeld = lockRefusal(error) === 'held';
+    if (!(error instanceof TidemarkError) || (error.retry === 'auto' && !isHeld)) throw error;
+    const [only] = asked;
+    if (only !== undefined && asked.length === 1) return [isHeld ? await lockedError(session, [await nameOf(session, only.table)], only.table, error) : error];
     // One of them cannot be described: each by itself finds out whether it is the one.
     const plans: (CopyPlan | TidemarkError)[] = [];
     for (const one of asked) plans.push(...(await planTables(deps, session, [one], rangeBytes)));
     return plans;
   }
   const identity = await deps.identity(session);
-  const leaves = await leavesOfAll(session, [...described.values()]);
   return asked.map((request) => {
     const table = described.get(request.table.sourceTableId);
     if (table === undefined) return gone(request.table, 'the table is not there any more');
     return planOf(request, table, identity, leaves.get(request.table.sourceTableId) ?? [], { mode: modeOf(request.table, session), rangeBytes });
   });
+}
+
+async function nameOf(session: Session, { sourceTableId }: TableSchema): Promise<string> {
+  return (await presentNames(session, [sourceTableId])).get(sourceTableId) ?? '';
 }
 
 function planOf(

@@ -21,10 +21,47 @@ export async function settle(session: Session, clock: Clock, waiting: (what: str
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
     const { xmin } = await currentSnapshot(session);
     if (xmin >= until) break;
-    waiting(await blocker(session, until));
+    if (!session.inRecovery) {
+      const [oldest] = (await runningHere(session)).filter(({ xid }) => xid < until).toSorted((a, b) => a.xid - b.xid);
+      if (oldest === undefined) break;
+      waiting(await blocker(session, oldest));
+    } else waiting(`a transaction before ${until} to end`);
     await clock.sleep(wait, signal);
   }
   waiting('');
+}
+
+interface RunningTransaction {
+  readonly xid: number;
+  /** Of the backend; null: it is prepared. */
+  readonly pid: string | null;
+}
+
+/**
+ * The transactions that have begun to write, without those that are certainly of another database: they cannot have
+ * written to this one's tables, and the stream has nothing of theirs. A backend stays in its database for life, so one
+ * that is in another now, and was there before the locks were read, is the one that held the lock. What is not known to be
+ * of another database counts.
+ */
+async function runningHere(session: Session): Promise<RunningTransaction[]> {
+  const locks = await session.query(
+    `SELECT transactionid::text AS xid, pid::text AS pid, statement_timestamp()::text AS at FROM pg_locks
+      WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted`,
+  );
+  if (locks.length === 0) return [];
+  const others = await session.query(
+    `SELECT pid::text AS pid, NULL AS xid FROM pg_stat_activity
+      WHERE datid <> (SELECT oid FROM pg_database WHERE datname = current_database()) AND backend_start < $1::timestamptz
+     UNION ALL SELECT NULL, transaction::text FROM pg_prepared_xacts WHERE database <> current_database()`,
+    [locks[0]?.['at']],
+  );
+  const pids = new Set(others.flatMap((row) => row['pid'] ?? []));
+  const prepared = new Set(others.flatMap((row) => row['xid'] ?? []));
+  const { xmax } = await currentSnapshot(session);
+  return locks
+    .map((row) => ({ xid: row['xid'] ?? '', pid: row['pid'] ?? null }))
+    .filter(({ xid, pid }) => !(pid === null ? prepared.has(xid) : pids.has(pid)))
+    .map(({ xid, pid }) => ({ xid: widened(Number(xid), xmax), pid }));
 }
 
 /** Above every transaction that has begun to write. */
@@ -43,19 +80,20 @@ async function currentSnapshot(session: Session): Promise<Snapshot> {
   return new Snapshot(text);
 }
 
-/** The oldest transaction that is waited for, as people look for it. */
-async function blocker(session: Session, until: number): Promise<string> {
-  const [row] = await session.query(
-    `SELECT who, seconds FROM (
-       SELECT 'pid ' || pid || coalesce(' (' || nullif(application_name, '') || ')', '') AS who,
-              floor(extract(epoch FROM clock_timestamp() - xact_start))::text AS seconds, age(backend_xid) AS age
-         FROM pg_stat_activity WHERE backend_xid IS NOT NULL
-       UNION ALL
-       SELECT 'prepared transaction ' || quote_literal(gid), floor(extract(epoch FROM clock_timestamp() - prepared))::text, age(transaction)
-         FROM pg_prepared_xacts
-     ) AS running ORDER BY age DESC LIMIT 1`,
-  );
+/** A transaction that is waited for, as people look for it. */
+async function blocker(session: Session, { xid, pid }: RunningTransaction): Promise<string> {
+  const [row] = pid === null
+    ? await session.query(
+      `SELECT 'prepared transaction ' || quote_literal(gid) AS who, floor(extract(epoch FROM clock_timestamp() - prepared))::text AS seconds
+         FROM pg_prepared_xacts WHERE transaction::text = $1`,
+      [String(xid % 2 ** 32)],
+    )
+    : await session.query(
+      `SELECT 'pid ' || pid || coalesce(' (' || nullif(application_name, '') || ')', '') AS who,
+              floor(extract(epoch FROM clock_timestamp() - xact_start))::text AS seconds FROM pg_stat_activity WHERE pid::text = $1`,
+      [pid],
+    );
   const who = row?.['who'];
-  if (who === undefined || who === null) return `a transaction before ${until} to end`;
+  if (who === undefined || who === null) return `transaction ${xid} to end`;
   return `the transaction of ${who} to end, open for ${row?.['seconds'] ?? '?'} s`;
 }

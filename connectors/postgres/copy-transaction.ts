@@ -106,11 +106,33 @@ export async function lock(session: Session, names: readonly string[], table: Ta
     const refusal = lockRefusal(error);
     if (refusal === 'gone') throw gone(table, 'the table or one of its partitions is not there any more');
     if (refusal === null) throw error;
-    throw new TidemarkError('POSTGRES_COPY_LOCKED', `the table could not be locked within ${LOCK_TIMEOUT_MS} ms`, {
-      where: { table: `${table.namespace}.${table.name}` },
-      cause: error,
-    });
+    throw await lockedError(session, names, table, error);
   }
+}
+
+/** That a lock was not given, and who holds it. Ends the transaction, which has failed. */
+export async function lockedError(session: Session, names: readonly string[], table: TableSchema, cause: unknown): Promise<TidemarkError> {
+  const holder = await lockHolder(session, names);
+  return new TidemarkError('POSTGRES_COPY_LOCKED', `the table could not be locked within ${LOCK_TIMEOUT_MS} ms${holder === null ? '' : `: ${holder}`}`, {
+    where: { table: `${table.namespace}.${table.name}` },
+    cause,
+  });
+}
+
+/** Who holds the lock that was not given, or waits for it in front; null: nobody any more. */
+async function lockHolder(session: Session, names: readonly string[]): Promise<string | null> {
+  await session.query('ROLLBACK');
+  const [row] = await session.query(
+    `SELECT CASE WHEN l.granted THEN 'held' ELSE 'awaited' END || ' by ' ||
+            coalesce('pid ' || l.pid || coalesce(' (' || nullif(a.application_name, '') || ')', ''), 'a prepared transaction') ||
+            coalesce(', open for ' || floor(extract(epoch FROM clock_timestamp() - a.xact_start)) || ' s', '') AS holder
+       FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+      WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.relation IN (SELECT to_regclass(n) FROM unnest($1::text[]) AS n)
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      ORDER BY l.granted DESC, a.xact_start LIMIT 1`,
+    [names],
+  );
+  return row?.['holder'] ?? null;
 }
 
 /** The names that were locked may have been given to other tables just before. */

@@ -47,12 +47,22 @@ export function parseLsn(text: string): Lsn {
 
 /** Writes positions of one WAL; the fixed part is made once. */
 export class PositionWriter {
-  readonly identity: WalIdentity;
+  #identity: WalIdentity;
   readonly #head: Buffer;
 
   constructor(identity: WalIdentity) {
-    this.identity = identity;
+    this.#identity = identity;
     this.#head = Buffer.alloc(POSITION_BYTES);
+    this.follow(identity);
+  }
+
+  get identity(): WalIdentity {
+    return this.#identity;
+  }
+
+  /** Positions from here on are of that WAL. */
+  follow(identity: WalIdentity): void {
+    this.#identity = identity;
     this.#head.writeBigUInt64BE(BigInt(identity.systemId), 0);
     this.#head.writeUInt32BE(identity.timeline, 8);
   }

@@ -21,6 +21,8 @@ export interface SlotState {
   /** Why it was invalidated (PostgreSQL 16 and newer say so). */
   readonly invalidation: string | null;
   readonly failover: boolean;
+  /** It decodes transactions when they are prepared, which cannot be taken back. */
+  readonly twoPhase: boolean;
   /** WAL that the server keeps for it, in bytes. */
   readonly retained: number | null;
 }
@@ -31,7 +33,7 @@ export async function readSlot(session: Session, name: string): Promise<SlotStat
   const [row] = await session.query(
     `SELECT slot_type, plugin, database, temporary, active, active_pid, confirmed_flush_lsn, restart_lsn, wal_status,
             ${version >= 170_000 ? 'invalidation_reason' : version >= 160_000 ? "CASE WHEN conflicting THEN 'conflict with recovery' END" : 'NULL'} AS invalidation,
-            ${version >= 170_000 ? 'failover' : 'false'} AS failover,
+            ${version >= 170_000 ? 'failover' : 'false'} AS failover, ${version >= 140_000 ? 'two_phase' : 'false'} AS two_phase,
             pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn) AS retained
        FROM pg_replication_slots WHERE slot_name = $1`,
     [name],
@@ -52,6 +54,7 @@ export async function readSlot(session: Session, name: string): Promise<SlotStat
     walStatus: row['wal_status'] ?? null,
     invalidation: row['invalidation'] ?? null,
     failover: row['failover'] === 't',
+    twoPhase: row['two_phase'] === 't',
     retained: retained === null ? null : Math.max(0, retained),
   };
 }
@@ -67,8 +70,8 @@ function numberOf(value: string | null | undefined): number | null {
 export function slotFault(slot: SlotState, database: string, position: Lsn | null): TidemarkError | null {
   const { name } = slot;
   const drop = `SELECT pg_drop_replication_slot(${quoteLiteral(name)})`;
-  if (slot.type !== 'logical' || slot.plugin !== 'pgoutput' || slot.database !== database || slot.temporary) {
-    const is = slot.type !== 'logical' ? slot.type : slot.temporary ? 'temporary' : `for plugin ${slot.plugin ?? '?'} in database ${slot.database ?? '?'}`;
+  if (slot.type !== 'logical' || slot.plugin !== 'pgoutput' || slot.database !== database || slot.temporary || slot.twoPhase) {
+    const is = slot.twoPhase ? 'one that decodes prepared transactions' : slot.type !== 'logical' ? slot.type : slot.temporary ? 'temporary' : `for plugin ${slot.plugin ?? '?'} in database ${slot.database ?? '?'}`;
     return new TidemarkError('POSTGRES_SLOT_FOREIGN', `the slot ${name} is ${is}`, {
       remedy: `Choose another name with \`slot\`, or, if nobody uses it: ${drop}`,
     });

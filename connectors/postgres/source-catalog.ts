@@ -77,15 +77,18 @@ export class SourceCatalog {
     return tableSchema(table, this.schemaRules(table, reading));
   }
 
-  /** @throws TidemarkError `POSTGRES_IDENTITY`, `POSTGRES_COLUMN_RULE` */
-  describe(table: SourceTable, reading: CatalogReading): DescribedTable {
+  /**
+   * @param toasted some row has a value out of line (readToasted)
+   * @throws TidemarkError `POSTGRES_IDENTITY`, `POSTGRES_COLUMN_RULE`
+   */
+  describe(table: SourceTable, reading: CatalogReading, toasted: boolean): DescribedTable {
     const by = this.schemaRules(table, reading);
     const streamed = table.columns.filter((column) => isStreamed(column, by));
     const schema = tableSchema(table, by);
     const actions = schema.columns.map((column) => actionOf(column, by.rules?.hash.includes(column.name) === true));
     // A value that went out of line stays there when its row becomes shorter: the row's size says nothing. Where nothing
     // stands out of line, nothing does in any row.
-    const width = !needsWidth(table) || !table.toasted ? null : new RowWidth(streamed.map((column) => column.typeOid), reading.types, NARROW_BYTES + 1);
+    const width = !needsWidth(table) || !toasted ? null : new RowWidth(streamed.map((column) => column.typeOid), reading.types, NARROW_BYTES + 1);
     return { schema, actions, width, partitioned: table.partitioned, storage: table.storage };
   }
 

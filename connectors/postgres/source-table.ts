@@ -46,8 +46,6 @@ export interface SourceTable {
   readonly storage: string;
   /** Some of its storage can hold values out of line. */
   readonly toastable: boolean;
-  /** Some of it does: where the tables for it are empty, no row has one. */
-  readonly toasted: boolean;
   /** How the publication has the table: changes whenever somebody changes that, also there and back; null: it has it not. */
   readonly published: string | null;
   /** All of the above in short, to be compared for equality. */

@@ -204,11 +204,18 @@ class LiveStream implements IntakeHost {
       start: this.#from.from,
       version: session.version,
       identified: async (server, history) => {
+        const { positions } = this.#from;
+        if (server.systemId !== positions.identity.systemId) throw new TidemarkError('POSTGRES_UNREACHABLE', 'two connections have led to two servers');
+        // A standby's own catalog is behind in this, and names the timeline of its last restart point.
+        positions.follow(server);
         if (this.#start.position !== null) await checkPosition(server, this.#start.position, history);
       },
       onBytes: (chunk) => this.intake.take(chunk),
       onEnd: (error) => this.intake.fail(error),
     });
+    // Whoever moved the slot before it was ours has lost what the server skips now.
+    const fault = await this.#slotMoved();
+    if (fault !== null) throw fault;
     report({ connected: true, waitingFor: '', head: null });
     this.#lastStatusAt = runtime.clock.monotonic();
     this.#nextPollAt = runtime.clock.monotonic() + options.pollMs;
@@ -216,6 +223,12 @@ class LiveStream implements IntakeHost {
     // A new log has no position yet, and an idle source would not give it one.
     if (this.#start.position === null) this.intake.between(() => this.intake.progress(this.#at));
     this.requestProgress();
+  }
+
+  async #slotMoved(): Promise<TidemarkError | null> {
+    if (!this.#from.hasPosition) return null;
+    const slot = await readSlot(this.#session, this.#parts.options.slot);
+    return slot === null ? new TidemarkError('POSTGRES_SLOT_MISSING', 'the slot is gone') : slotFault(slot, slot.database ?? '', this.#from.from);
   }
 
   acknowledge({ highWatermark, position }: DurableProgress): void {

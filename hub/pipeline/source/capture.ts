@@ -1,12 +1,13 @@
 import { BatchBuilder, type ChangeBatch } from '../../../contracts/change-batch.ts';
 import type { SourceConfig } from '../../../contracts/config.ts';
 import type { ChangeStream, SourceConnector } from '../../../contracts/connector.ts';
-import { encodeControl } from '../../../contracts/control.ts';
+import { decodeControl, encodeControl } from '../../../contracts/control.ts';
 import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
 import type { DurableProgress, LogWriter, SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { Op } from '../../../contracts/op.ts';
 import type { Position } from '../../../contracts/position.ts';
+import { RecordView } from '../../../contracts/record.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import { Acker } from './acker.ts';
 import { sourceFailure, type FailureAction } from '../error-policy.ts';
@@ -63,6 +64,8 @@ export class Capture implements Work {
   #gap: string | null = null;
   /** The log's position from before the gap, until the stream has given a new one. */
   #voided: Position | null = null;
+  /** What the source holds back for the time before the gap is to be given up before the next stream. */
+  #releases = false;
   #failLife: (failure: unknown) => void = () => undefined;
 
   constructor(parts: CaptureParts) {
@@ -85,8 +88,15 @@ export class Capture implements Work {
     const both = AbortSignal.any([signal, life.signal]);
     this.#failLife = (failure) => life.abort(failure);
     try {
+      const isFirst = this.#writer === null;
       const writer = await this.#openedWriter();
       if (this.#gap !== null) await this.#recordGap(writer, this.#gap, both);
+      else if (isFirst && (await endsWithGap(log, both))) {
+        this.#voided = log.state().position;
+        this.#releases = true;
+      }
+      if (this.#releases) await connector.release?.(both);
+      this.#releases = false;
       const progress = await writer.flush();
       if (!samePosition(progress.position, this.#voided)) this.#voided = null;
       this.#acker = new Acker(connector.positions, progress, this.#voided);
@@ -174,16 +184,16 @@ export class Capture implements Work {
 
   async #recordGap(writer: LogWriter, why: string, signal: AbortSignal): Promise<void> {
     const { connector, completer, log, runtime } = this.#parts;
-    await connector.release?.(signal);
     const { position, commitTime } = log.state();
     const isOther = position !== null && (await connector.isSameSystem?.(position, signal)) === false;
     const builder = new BatchBuilder(1024);
     builder.begin('hub', 0, commitTime);
-    builder.record(Op.control, 0, 0, 0, NO_BYTES, NO_BYTES, encodeControl({ type: 'gap', why }));
     // Tables of another system are other tables, also where their identities are the same by chance.
     for (const { tableId, state } of isOther ? log.catalog().tables() : []) {
       if (state.state !== 'removed') builder.record(Op.control, 0, tableId, 0, NO_BYTES, NO_BYTES, encodeControl({ type: 'removed' }));
     }
+    // Last: a log that ends with it has no position of after the gap (see endsWithGap).
+    builder.record(Op.control, 0, 0, 0, NO_BYTES, NO_BYTES, encodeControl({ type: 'gap', why }));
     builder.commit(position ?? NO_BYTES);
     const batch = builder.take();
     const { baseOffset } = await writer.append(batch);
@@ -192,6 +202,7 @@ export class Capture implements Work {
     runtime.logger.log('warn', 'source.gap', { offset: baseOffset, why });
     this.#gap = null;
     this.#voided = position;
+    this.#releases = true;
   }
 
   #newFeed(writer: LogWriter, start: DurableProgress): StreamFeed {
@@ -259,6 +270,24 @@ export class Capture implements Work {
       this.#failLife(failure);
     }
   }
+}
+
+/**
+ * True when the process ended between a gap and the first position after it: the log's position is of before the gap. All
+ * that comes after a gap brings a position of its own.
+ */
+async function endsWithGap(log: SourceLog, signal: AbortSignal): Promise<boolean> {
+  const { highWatermark, position } = log.state();
+  if (highWatermark === 0) return false;
+  const view = new RecordView();
+  let ends = false;
+  for await (const batch of log.read({ after: highWatermark - 1, to: highWatermark, follow: false, signal })) {
+    const named = batch.transactions.at(-1)?.position ?? null;
+    for (view.reset(batch.records); view.next(); ) {
+      ends = view.op === Op.control && decodeControl(view.after()).type === 'gap' && samePosition(named, position);
+    }
+  }
+  return ends;
 }
 
 function positionText({ positions }: SourceConnector, position: Position | null): string | null {

@@ -57,7 +57,7 @@ class Group implements AsyncDisposable {
       describe: async (session, ids) => {
         this.readings.push(ids.length);
         const reading = await catalog.read(session, ids.map(Number));
-        return reading.tables.map((table) => catalog.describe(table, reading));
+        return reading.tables.map((table) => catalog.describe(table, reading, true));
       },
     };
     this.copier = new PostgresCopier(this.deps);

@@ -42,7 +42,7 @@ function depsOf(server: PostgresServer): CopierDeps {
     hash: (value) => hash.bytes(value),
     async describe(session, ids) {
       const reading = await catalog.read(session, ids.map(Number));
-      return reading.tables.map((table) => catalog.describe(table, reading));
+      return reading.tables.map((table) => catalog.describe(table, reading, true));
     },
   };
 }

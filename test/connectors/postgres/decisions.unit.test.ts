@@ -66,7 +66,7 @@ describe('transaction ids', () => {
 describe('a slot', () => {
   const good: SlotState = {
     name: 's', type: 'logical', plugin: 'pgoutput', database: 'shop', temporary: false, active: false, activePid: null, confirmed: 500, restart: 400,
-    walStatus: 'reserved', invalidation: null, failover: false, retained: 0,
+    walStatus: 'reserved', invalidation: null, failover: false, twoPhase: false, retained: 0,
   };
 
   it.each<[string, Partial<SlotState>, number | null, string | null]>([
@@ -78,6 +78,7 @@ describe('a slot', () => {
     ['of another database', { database: 'other' }, 500, 'POSTGRES_SLOT_FOREIGN'],
     ['physical', { type: 'physical', plugin: null, database: null }, 500, 'POSTGRES_SLOT_FOREIGN'],
     ['temporary', { temporary: true }, 500, 'POSTGRES_SLOT_FOREIGN'],
+    ['for prepared transactions', { twoPhase: true }, 500, 'POSTGRES_SLOT_FOREIGN'],
     ['lost', { walStatus: 'lost' }, 500, 'POSTGRES_SLOT_LOST'],
     ['invalidated', { invalidation: 'wal_removed' }, 500, 'POSTGRES_SLOT_LOST'],
     ['ahead of the log', {}, 499, 'POSTGRES_SLOT_AHEAD'],

@@ -153,7 +153,7 @@ describe('a change of a table', () => {
     tableId: 1, version: 1, sourceTableId: '16384', namespace: 'public', name: 't', columns: [id, ...columns], keyKind: 'primary', key: [0],
   });
   const source = (columns: readonly Partial<SourceColumn>[], change: Partial<SourceTable> = {}): SourceTable => ({
-    oid: 16384, namespace: 'public', name: 't', partitioned: false, isPartition: false, identity: 'd', dropped: [], primaryKey: [1], identityIndex: [], toastable: true, toasted: true, published: null,
+    oid: 16384, namespace: 'public', name: 't', partitioned: false, isPartition: false, identity: 'd', dropped: [], primaryKey: [1], identityIndex: [], toastable: true, published: null,
     storage: '16384', fingerprint: '', ...change,
     columns: [{ number: 1, name: 'id' }, ...columns].map((one) => ({
       typeOid: 23, typmod: -1, nativeType: 'integer', notNull: false, generated: 'no', expression: null, identity: 'no', hasDefault: false,

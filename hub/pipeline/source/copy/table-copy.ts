@@ -50,6 +50,8 @@ export class TableCopy {
   #rowsAtStart = 0;
   #startedAt: number;
   #phase = 'planning';
+  /** Why chunks are tried again; '' while they are not. */
+  #retrying = '';
 
   /**
    * @param reason for the `copying` record; a copy that is under way in the log is resumed instead
@@ -67,7 +69,7 @@ export class TableCopy {
     const copied = this.#rows - this.#rowsAtStart;
     const seconds = (this.#session.runtime.clock.monotonic() - this.#startedAt) / 1000;
     const etaSeconds = copied > 0 && seconds > 0 ? Math.round(((estimatedRows - this.#rows) * seconds) / copied) : null;
-    const waitingFor = this.#phase === 'planning' ? (this.#session.copier.waitingFor ?? '') : '';
+    const waitingFor = this.#phase === 'planning' ? (this.#session.copier.waitingFor ?? '') : this.#retrying;
     return { tableId: this.tableId, table: this.#name, rows: this.#rows, estimatedRows, etaSeconds, waitingFor };
   }
 
@@ -217,10 +219,13 @@ export class TableCopy {
     const delay = new RetryDelay(this.#session.runtime);
     for (;;) {
       try {
-        return await this.#session.copier.chunk(plan, range, signal);
+        const chunk = await this.#session.copier.chunk(plan, range, signal);
+        this.#retrying = '';
+        return chunk;
       } catch (error) {
         throwIfAborted(signal);
         if (!(error instanceof TidemarkError) || error.retry !== 'auto' || error.code === 'COPY_VOID' || error.code === 'ABORTED') throw error;
+        this.#retrying = error.message;
         this.#session.runtime.logger.log('warn', 'copy.chunk-retried', { table: this.#name, code: error.code, what: error.message });
         await delay.wait(signal);
       }

@@ -57,10 +57,13 @@ async function capturing(source: ScriptedSource, companion = announcer) {
   const engine = await EmbeddedLogEngine.create(directory.path, runtime);
   const log = await engine.open('shop', { create: true });
   const config = { name: 'shop', type: 'scripted', tables: () => true, tablePatterns: ['*'], columns: new Map(), hashKey: null, options: {} };
-  const capture = new Capture({ config, connector: source, log, completer: rowsAsTheyAre, companion, runtime, onAppended: () => undefined });
-  const part = new Part('source shop', capture, { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } });
+  const another = () => {
+    const capture = new Capture({ config, connector: source, log, completer: rowsAsTheyAre, companion, runtime, onAppended: () => undefined });
+    return { capture, part: new Part('source shop', capture, { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } }) };
+  };
+  const { capture, part } = another();
   return {
-    log, capture, part, runtime,
+    log, capture, part, runtime, another,
     async [Symbol.asyncDispose]() {
       await part.stop();
       await capture.close();
@@ -227,6 +230,41 @@ describe('Capture', () => {
     const table = test.log.catalog().table(1);
     expect(table?.consistent).toHaveLength(2);
     expect(table?.consistent[0]?.to).not.toBeNull();
+  });
+
+  it('goes on after a gap although the process ends before the first position after it', async () => {
+    const source = new ScriptedSource();
+    await using test = await capturing(source);
+    test.part.start();
+    source.commit([{ table: 1, key: 1, value: 10 }]);
+    await test.capture.passed(positionOf(1), AbortSignal.timeout(5000));
+    await consistent(await test.capture.streaming(AbortSignal.timeout(5000)));
+    await test.part.stop();
+    source.commit([{ table: 1, key: 2, value: 20 }]);
+    test.capture.beginAfterGap('the slot was lost');
+    source.beforeBatch = () => {
+      throw new TidemarkError('POSTGRES_SLOT_LIMIT', 'scripted');
+    };
+    test.part.start();
+    await expect(test.part.unlessFailed((signal) => aborted(signal), AbortSignal.timeout(5000))).rejects.toMatchObject({ code: 'POSTGRES_SLOT_LIMIT' });
+    await test.capture.close();
+    source.beforeBatch = () => undefined;
+    const again = test.another();
+    again.part.start();
+    await again.capture.streaming(AbortSignal.timeout(5000));
+    source.commit([{ table: 1, key: 3, value: 30 }]);
+    await again.capture.passed(positionOf(3), AbortSignal.timeout(5000));
+    await consistent(await again.capture.streaming(AbortSignal.timeout(5000)));
+    expect(await sourceRecords(test.log)).toEqual(['1:1/1=10', '3:1/3=30']);
+    await again.part.stop();
+    await again.capture.close();
+    const last = test.another();
+    last.part.start();
+    await consistent(await last.capture.streaming(AbortSignal.timeout(5000)));
+    await last.part.stop();
+    await last.capture.close();
+    expect(source.released).toBe(2);
+    expect(test.log.catalog().table(1)?.consistent).toHaveLength(2);
   });
 
   it('ends with a failure of what runs beside the stream, and begins again', async () => {
