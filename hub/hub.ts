@@ -9,6 +9,7 @@ import type { Sink } from '../contracts/sink.ts';
 import { DeadLetters } from './dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from './log/embedded/engine.ts';
 import { Copies } from './pipeline/source/copy/copies.ts';
+import { shareOf } from './pipeline/sink/budget.ts';
 import { SinkPipeline } from './pipeline/sink/sink-pipeline.ts';
 import { SinkTables } from './pipeline/sink/sink-tables.ts';
 import { SourcePipeline } from './pipeline/source/source-pipeline.ts';
@@ -252,7 +253,7 @@ export class Hub implements HubService, AsyncDisposable {
       tables: new SinkTables(runtime.files, join(directory, 'tables.json'), config),
       sink: module.create(config, runtime),
       log: await this.engine.open(config.from, { create: true }),
-      bytes: this.#config.limits.pipelineBytes,
+      bytes: shareOf(this.#config.limits.pipelineBytes, this.#config.sinks.size),
       printPosition: positionPrinter(this.#registry.connectors),
       recopy: (tableIds) => this.#sources.get(config.from)?.recopyIds(tableIds),
     });

@@ -47,3 +47,13 @@ export class Budget {
     this.#taken -= bytes;
   }
 }
+
+/** Pipelines up to this number have the whole of their limit; more of them share what these would hold. */
+const WHOLE_LIMITS = 4;
+/** A pipeline works with less, but slowly. */
+const LEAST_BYTES = 2 << 20;
+
+/** Bytes that one of `pipelines` may hold, so that many sinks do not take as many times the memory of one. */
+export function shareOf(limit: number, pipelines: number): number {
+  return Math.min(limit, Math.max(LEAST_BYTES, Math.floor((limit * WHOLE_LIMITS) / Math.max(1, pipelines))));
+}

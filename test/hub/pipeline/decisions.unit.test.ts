@@ -4,13 +4,21 @@ import { BatchBuilder } from '../../../contracts/change-batch.ts';
 import type { Checkpoint } from '../../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { Op } from '../../../contracts/op.ts';
-import { Budget, isReady } from '../../../hub/pipeline/sink/budget.ts';
+import { Budget, isReady, shareOf } from '../../../hub/pipeline/sink/budget.ts';
 import { openingOf } from '../../../hub/pipeline/sink/delivery-plan.ts';
 import { backOff, sinkFailure, sourceFailure } from '../../../hub/pipeline/error-policy.ts';
 import { Rate } from '../../../hub/pipeline/rate.ts';
 import { isAlmostFull, retainedWalAction } from '../../../hub/pipeline/source/source-watch.ts';
 import { splitAtLastCommit } from '../../../hub/pipeline/source/split.ts';
 import { SimulatedClock } from '../../fixtures/runtime.ts';
+
+describe('the memory of sinks', () => {
+  it('is shared from the fifth on, and never too little to work with', () => {
+    const mib = 2 ** 20;
+    expect([0, 1, 4, 5, 16, 64, 1000].map((sinks) => shareOf(32 * mib, sinks) / mib)).toEqual([32, 32, 32, 25.6, 8, 2, 2].map((each) => Math.floor(each * mib) / mib));
+    expect(shareOf(mib, 100)).toBe(mib);
+  });
+});
 
 describe('what follows a failure', () => {
   const data = new TidemarkError('SINK_DATA', 'x');
