@@ -72,7 +72,7 @@ export interface ChangeStream extends AsyncIterable<ChangeBatch>, AsyncDisposabl
   requestProgress(): void;
   /**
    * Tables as the catalog of the source shows them now (added ones, or newer than the log's). Between two transactions
-   * the stream emits, as a hub transaction, an `s` for each that differs from what it has emitted last. Only the
+   * the stream emits, in hub transactions, an `s` for each that differs from what it has emitted last. Only the
    * stream gives table ids and versions, so that none is given twice.
    */
   announce(tables: readonly TableSchema[]): void;
