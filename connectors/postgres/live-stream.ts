@@ -11,7 +11,7 @@ import { Intake, type IntakeHost } from './intake.ts';
 import { livenessAction } from './liveness.ts';
 import type { PostgresOptions } from './options.ts';
 import type { PendingRecord, Route } from './route.ts';
-import { formatLsn, lsnOfPosition, PositionWriter, type Lsn } from './position.ts';
+import { formatLsn, lsnOfPosition, type Lsn, type PositionWriter } from './position.ts';
 import type { Relation } from './relation.ts';
 import type { ReplicationConnection } from './replication.ts';
 import { SchemaTracker, type TableMemory } from './schema-tracker.ts';
