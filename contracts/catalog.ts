@@ -35,10 +35,12 @@ export interface CatalogTable {
  */
 export class Catalog {
   readonly #tables = new Map<number, CatalogTable>();
+  /** Table ids, in order, by the source's own identity: there may be thousands of tables. */
+  readonly #ids = new Map<string, number[]>();
 
   static from(tables: Iterable<CatalogTable>): Catalog {
     const catalog = new Catalog();
-    for (const table of tables) catalog.#tables.set(table.tableId, table);
+    for (const table of tables) catalog.put(table);
     return catalog;
   }
 
@@ -63,6 +65,12 @@ export class Catalog {
 
   /** Takes a table as it stands in another catalog of the same log. */
   put(table: CatalogTable): void {
+    const sourceTableId = table.versions.at(-1)?.schema.sourceTableId;
+    if (sourceTableId !== undefined && !this.#tables.has(table.tableId)) {
+      const ids = this.#ids.get(sourceTableId);
+      if (ids === undefined) this.#ids.set(sourceTableId, [table.tableId]);
+      else ids.push(table.tableId);
+    }
     this.#tables.set(table.tableId, table);
   }
 
@@ -82,12 +90,19 @@ export class Catalog {
 
   /** The table's newest generation by the source's own identity; removed tables are not found. */
   bySourceId(sourceTableId: string): CatalogTable | undefined {
-    return this.#newest((schema) => schema.sourceTableId === sourceTableId);
+    const present = (this.#ids.get(sourceTableId) ?? []).filter((id) => this.#tables.get(id)?.state.state !== 'removed');
+    return present.length === 0 ? undefined : this.#tables.get(Math.max(...present));
   }
 
   /** The newest generation with that name (`public.orders`); removed tables are not found. */
   byName(name: string): CatalogTable | undefined {
-    return this.#newest((schema) => tableName(schema) === name);
+    let found: CatalogTable | undefined;
+    for (const table of this.#tables.values()) {
+      const schema = table.versions.at(-1)?.schema;
+      if (schema === undefined || tableName(schema) !== name || table.state.state === 'removed') continue;
+      if (found === undefined || table.tableId > found.tableId) found = table;
+    }
+    return found;
   }
 
   /** The id that the next new table gets: ids are never given twice. */
@@ -105,16 +120,6 @@ export class Catalog {
     return true;
   }
 
-  #newest(matches: (schema: TableSchema) => boolean): CatalogTable | undefined {
-    let found: CatalogTable | undefined;
-    for (const table of this.#tables.values()) {
-      const schema = table.versions.at(-1)?.schema;
-      if (schema === undefined || !matches(schema) || table.state.state === 'removed') continue;
-      if (found === undefined || table.tableId > found.tableId) found = table;
-    }
-    return found;
-  }
-
   #applySchema(schema: TableSchema, offset: Offset): void {
     const known = this.#tables.get(schema.tableId);
     if (schema.version !== (known?.versions.length ?? 0) + 1) {
@@ -122,7 +127,7 @@ export class Catalog {
         where: { table: tableName(schema), offset },
       });
     }
-    this.#tables.set(schema.tableId, {
+    this.put({
       tableId: schema.tableId,
       versions: [...(known?.versions ?? []), { offset, schema }],
       state: known?.state ?? { state: 'new' },
@@ -146,7 +151,7 @@ export class Catalog {
   }
 
   #set(table: CatalogTable, state: TableState, consistent = table.consistent): void {
-    this.#tables.set(table.tableId, { ...table, state, consistent });
+    this.put({ ...table, state, consistent });
   }
 }
 

@@ -64,7 +64,7 @@ export class PostgresConnector implements SourceConnector {
     const catalog = this.#catalog;
     const { tables } = await catalog.read(session, (await catalog.selected(session)).map((table) => table.oid));
     for (const table of tables) {
-      const known = start.catalog.bySourceId(String(table.oid)) !== undefined || start.position !== null;
+      const known = start.position !== null || start.catalog.bySourceId(String(table.oid)) !== undefined;
       // At registration a table that cannot be captured is refused; later it is left out, and said so by the stream.
       if (!known) requireIdentity(table);
       const fault = catalog.ruleError(table) ?? renamedFromRule(catalog, table, tables, start.catalog);
@@ -226,6 +226,7 @@ async function requireSystem(session: Session, position: Uint8Array): Promise<vo
 
 /** A table whose rules stand under a name that it had: without them its columns would be let out. */
 function renamedFromRule(catalog: SourceCatalog, table: SourceTable, present: readonly SourceTable[], log: Catalog): TidemarkError | null {
+  if (catalog.config.columns.size === 0) return null;
   const now = tableName(table);
   const named = log.bySourceId(String(table.oid))?.versions.map(({ schema }) => tableName(schema)) ?? [];
   const rule = named.find((name) => name !== now && catalog.config.columns.has(name) && !present.some((other) => tableName(other) === name));

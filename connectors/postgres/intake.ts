@@ -280,7 +280,7 @@ export class Intake {
     const due = (): void => {
       if (this.#flush !== 'armed') return;
       this.#flush = 'due';
-      if (this.#waiter !== null) this.#close();
+      if (this.#waiter !== null) this.#guard(() => this.#close());
     };
     const linger = lingerMs(this.#rate);
     if (linger === 0) setImmediate(due);

@@ -282,7 +282,9 @@ function lsn(reader: FieldReader): Lsn {
 
 /** Microseconds since 1970 of a time that is sent as microseconds since 2000. */
 export function timeAt(bytes: Buffer, at: number): number {
-  return (readU32(bytes, at) | 0) * TWO_32 + readU32(bytes, at + 4) + EPOCH_2000;
+  const time = (readU32(bytes, at) | 0) * TWO_32 + readU32(bytes, at + 4) + EPOCH_2000;
+  if (!Number.isSafeInteger(time)) throw protocolError('a time is beyond every calendar');
+  return time;
 }
 
 export function lsnAt(bytes: Buffer, at: number): Lsn {

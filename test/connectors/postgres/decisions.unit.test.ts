@@ -7,6 +7,7 @@ import { branchingPoint, checkPosition } from '../../../connectors/postgres/serv
 import { PositionWriter } from '../../../connectors/postgres/position.ts';
 import { slotFault, type SlotState } from '../../../connectors/postgres/slot.ts';
 import { XidWidener } from '../../../connectors/postgres/xid.ts';
+import { timeAt } from '../../../connectors/postgres/pgoutput.ts';
 
 describe('liveness', () => {
   const state = (change: Partial<LivenessState>): LivenessState => ({
@@ -131,5 +132,16 @@ describe('status messages', () => {
     for (const at of [6, 14, 22]) expect(message.readBigUInt64BE(at)).toBe(0x16_b374_8000n);
     expect(message.readBigUInt64BE(30)).toBe(BigInt(Date.UTC(2026, 0, 1) - Date.UTC(2000, 0, 1)) * 1000n);
     expect(message[38]).toBe(1);
+  });
+});
+
+describe('a time on the wire', () => {
+  it('is microseconds since 1970', () => {
+    expect(timeAt(Buffer.from('0000000000000001', 'hex'), 0)).toBe(Date.UTC(2000, 0, 1) * 1000 + 1);
+    expect(timeAt(Buffer.from('ffffffffffffffff', 'hex'), 0)).toBe(Date.UTC(2000, 0, 1) * 1000 - 1);
+  });
+
+  it.each(['7fffffffffffffff', '8000000000000000'])('%s is refused', (hex) => {
+    expect(() => timeAt(Buffer.from(hex, 'hex'), 0)).toThrow('beyond every calendar');
   });
 });

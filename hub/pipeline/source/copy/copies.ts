@@ -4,7 +4,7 @@ import type { EventName } from '../../../../contracts/events.ts';
 import { tableName } from '../../../../contracts/schema.ts';
 import { RetryDelay } from './retry-delay.ts';
 import { FirstRows } from './first-rows.ts';
-import { candidates, departed, isAnyCandidate, reasonFor } from './schedule.ts';
+import { candidates, departed, unlogged, isAnyCandidate, reasonFor } from './schedule.ts';
 import { appendControl } from './hub-transaction.ts';
 import { DEFAULT_COPY_SETTINGS, type CopyProgress, type CopySession, type CopySettings } from './session.ts';
 import { Slots } from './slots.ts';
@@ -98,16 +98,17 @@ export class Copies {
     }
   }
 
-  /** Announces the tables that the source has, and notes those that it has not any more. */
+  /** Announces the tables that the source has and the log has not, or not so, and notes those that it has not any more. */
   async #look(session: CopySession, signal: AbortSignal): Promise<void> {
     this.#refresh = false;
     const present = await session.tables(signal);
     // A hub transaction carries a position: the stream must have said where it stands.
     await session.turns.waitPassed(() => true, signal);
-    await session.turns.turn(async (turn) => {
+    const news = await session.turns.turn(async (turn) => {
       for (const tableId of departed(turn.catalog, present)) await appendControl(turn, tableId, { type: 'removed' });
+      return unlogged(turn.catalog, present);
     });
-    session.announce(present);
+    session.announce(news);
   }
 
   async #todo(session: CopySession, free: number): Promise<Todo[]> {

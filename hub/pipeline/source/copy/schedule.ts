@@ -1,5 +1,5 @@
 import type { Catalog, CatalogTable } from '../../../../contracts/catalog.ts';
-import type { TableSchema } from '../../../../contracts/schema.ts';
+import { encodeSchema, type TableSchema } from '../../../../contracts/schema.ts';
 import type { CopyReason } from './table-copy.ts';
 
 /** Tables that somebody asked to have copied again, by table id. */
@@ -51,4 +51,17 @@ export function departed(catalog: Catalog, present: readonly TableSchema[]): num
     if (schema !== undefined && table.state.state !== 'removed' && table.state.state !== 'stopped' && !known.has(schema.sourceTableId)) gone.push(table.tableId);
   }
   return gone;
+}
+
+/** Those that the log does not have, or not as they are: the others need not be looked at again, and they may be thousands. */
+export function unlogged(catalog: Catalog, present: readonly TableSchema[]): TableSchema[] {
+  const logged = new Map<string, TableSchema>();
+  for (const table of catalog.tables()) {
+    const schema = table.versions.at(-1)?.schema;
+    if (schema !== undefined && table.state.state !== 'removed') logged.set(schema.sourceTableId, schema);
+  }
+  return present.filter((table) => {
+    const known = logged.get(table.sourceTableId);
+    return known === undefined || !encodeSchema({ ...known, tableId: 0, version: 0 }).equals(encodeSchema({ ...table, tableId: 0, version: 0 }));
+  });
 }
