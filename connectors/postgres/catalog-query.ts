@@ -46,11 +46,15 @@ export async function readTables(session: Session, oids: readonly number[], publ
 export async function readToasted(session: Session, oids: readonly number[]): Promise<Set<number>> {
   if (oids.length === 0) return new Set();
   const rows = await session.prepared(
-    `SELECT c.oid FROM pg_catalog.pg_class c
-      WHERE c.oid = ANY ($1::oid[]) AND EXISTS (
-        SELECT 1 FROM pg_catalog.pg_class l
-         WHERE (l.oid = c.oid OR c.relkind = 'p' AND l.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p))
-           AND l.reltoastrelid <> 0 AND pg_catalog.pg_relation_size(l.reltoastrelid) IS DISTINCT FROM 0)`,
+    // Materialized: the size of each table's file is looked at once it is known to be asked for, not for every table.
+    `WITH leaf AS (
+       SELECT t.oid AS root, t.oid AS oid FROM unnest($1::oid[]) AS t(oid)
+        UNION ALL
+       SELECT t.oid, p.relid FROM unnest($1::oid[]) AS t(oid), pg_catalog.pg_partition_tree(t.oid) AS p
+     ), toast AS MATERIALIZED (
+       SELECT l.root, c.reltoastrelid AS oid FROM leaf l JOIN pg_catalog.pg_class c ON c.oid = l.oid WHERE c.reltoastrelid <> 0
+     )
+     SELECT DISTINCT root AS oid FROM toast WHERE pg_catalog.pg_relation_size(oid) IS DISTINCT FROM 0`,
     [`{${oids.join(',')}}`],
   );
   return new Set(rows.map((row) => integer(row, 'oid')));
