@@ -1,26 +1,47 @@
 /**
  * Imported for its effect, as early as possible. Between two full collections V8 lets its old generation become several
- * times as large as what lives in it: with thousands of tables that is more than all else of the hub. Above a size that
- * a hub of few tables does not have, it grows by half only; the price is a collection more, most of it on other threads.
+ * times as large as what lives in it, and before the first one as large as it began with: with thousands of tables that is
+ * more than all else of the hub. Above a size that a hub of few tables does not have, the first full collection is asked
+ * for, and from then on it grows by half only; the price is a collection more, most of it on other threads.
  */
-import { PerformanceObserver } from 'node:perf_hooks';
+import { constants, PerformanceObserver, type PerformanceEntry } from 'node:perf_hooks';
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 /** Bytes in the old generation, garbage included, above which its growth is bounded. */
 export const OLD_BYTES = 64 << 20;
 /** Growth from what lives to the next full collection, in percent. */
 export const GROWTH_PERCENT = 50;
+/** Bytes in it at which the first full collection is asked for. */
+export const FIRST_BYTES = OLD_BYTES + OLD_BYTES / 2;
 
 const AS_V8_LIKES = 0;
 let growth = AS_V8_LIKES;
+let isFirst = true;
 
-/** V8 asks for it at the end of each full collection, so that it must be known before. */
-function adjust(): void {
+/** V8 asks for the growth at the end of each full collection, so that it must be known before. */
+function adjust(entries: readonly PerformanceEntry[]): void {
   const used = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ?? 0;
   const wanted = used > OLD_BYTES ? GROWTH_PERCENT : AS_V8_LIKES;
-  if (wanted === growth) return;
-  growth = wanted;
-  setFlagsFromString(`--heap-growing-percent=${growth}`);
+  if (wanted !== growth) {
+    growth = wanted;
+    setFlagsFromString(`--heap-growing-percent=${growth}`);
+  }
+  if (entries.some(isFull)) isFirst = false;
+  if (!isFirst || used < FIRST_BYTES) return;
+  isFirst = false;
+  collect();
 }
 
-new PerformanceObserver(adjust).observe({ entryTypes: ['gc'] });
+function isFull(entry: PerformanceEntry): boolean {
+  const detail: unknown = 'detail' in entry ? entry.detail : null;
+  return typeof detail === 'object' && detail !== null && 'kind' in detail && detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR;
+}
+
+/** A full collection, in a task of its own. */
+function collect(): void {
+  setFlagsFromString('--expose-gc');
+  runInNewContext(`gc({ type: 'major', execution: 'async' })`);
+}
+
+new PerformanceObserver((list) => adjust(list.getEntries())).observe({ entryTypes: ['gc'] });

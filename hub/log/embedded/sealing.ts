@@ -9,6 +9,9 @@ import { SegmentCursor } from './segment-cursor.ts';
 import type { ControlRecord } from './segment-index.ts';
 import { SEGMENT_HEADER } from './segment.ts';
 
+/** Batches less than this apart are read on from one to the next, bytes. */
+const NEAR_BYTES = 128 << 10;
+
 /**
  * Writes the index of every closed segment, in order, and seals those that the high watermark has passed: says so in
  * the manifest. So a log that is opened in the middle of a large transaction reads its indexes, not its segments. Calls
@@ -98,14 +101,21 @@ export async function readControls(core: LogCore, segment: ClosedSegment | Seale
   const path = core.segmentPath(segment.number);
   const file = await core.files.open(path, 'read');
   try {
+    let cursor = new SegmentCursor(file, positions[0] ?? SEGMENT_HEADER);
     for (const position of positions) {
-      const stored = await new SegmentCursor(file, position).next(segment.bytes);
-      if (stored?.kind !== 'batch') {
-        throw new TidemarkError('LOG_CORRUPT', `a batch cannot be read back: ${stored?.why ?? 'it is not there'}`, {
-          where: { source: core.source, file: path },
-        });
+      // There may be tens of thousands of small ones: what stands near is in memory already.
+      if (position < cursor.position || position - cursor.position > NEAR_BYTES) cursor = new SegmentCursor(file, position);
+      for (;;) {
+        const stored = await cursor.next(segment.bytes);
+        if (stored?.kind !== 'batch') {
+          throw new TidemarkError('LOG_CORRUPT', `a batch cannot be read back: ${stored?.why ?? 'it is not there'}`, {
+            where: { source: core.source, file: path },
+          });
+        }
+        if (stored.position < position) continue;
+        controls.push(...controlRecords(stored.batch.records, stored.batch.baseOffset));
+        break;
       }
-      controls.push(...controlRecords(stored.batch.records, stored.batch.baseOffset));
     }
   } finally {
     await file.close();
