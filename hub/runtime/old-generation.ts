@@ -12,24 +12,25 @@ import { runInNewContext } from 'node:vm';
 export const OLD_BYTES = 64 << 20;
 /** Growth from what lives to the next full collection, in percent. */
 export const GROWTH_PERCENT = 50;
-/** Bytes in it at which the first full collection is asked for. */
+/** Bytes in it at which a full collection is asked for, where there was none since it came above. */
 export const FIRST_BYTES = OLD_BYTES + OLD_BYTES / 2;
 
 const AS_V8_LIKES = 0;
 let growth = AS_V8_LIKES;
-let isFirst = true;
+/** A full collection has ended under the bound, or has been asked for. */
+let isBounded = false;
 
 /** V8 asks for the growth at the end of each full collection, so that it must be known before. */
 function adjust(entries: readonly PerformanceEntry[]): void {
   const used = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ?? 0;
+  if (growth === GROWTH_PERCENT && entries.some(isFull)) isBounded = true;
   const wanted = used > OLD_BYTES ? GROWTH_PERCENT : AS_V8_LIKES;
   if (wanted !== growth) {
     growth = wanted;
     setFlagsFromString(`--heap-growing-percent=${growth}`);
   }
-  if (entries.some(isFull)) isFirst = false;
-  if (!isFirst || used < FIRST_BYTES) return;
-  isFirst = false;
+  if (isBounded || used < FIRST_BYTES) return;
+  isBounded = true;
   collect();
 }
 

@@ -29,29 +29,3 @@ test('an old generation that is large grows less between two collections', async
   const [bounded, free] = [await mostOf('--import', bound), await mostOf()];
   expect(bounded).toBeLessThan(free * 0.85);
 });
-
-/** Some 120 MB live that are made slowly enough for the collections between. */
-const GROWING = `
-  const { constants, PerformanceObserver } = await import('node:perf_hooks');
-  const { getHeapSpaceStatistics } = await import('node:v8');
-  let first = 0;
-  const old = () => getHeapSpaceStatistics().find((space) => space.space_name === 'old_space').space_used_size;
-  let before = 0;
-  new PerformanceObserver((list) => {
-    if (first === 0 && list.getEntries().some(({ detail }) => detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR)) first = before;
-    before = Math.max(before, old());
-  }).observe({ entryTypes: ['gc'] });
-  const kept = [];
-  for (let round = 0; round < 120; round++) {
-    for (let i = 0; i < 4_000; i++) kept.push(new Array(32).fill(round));
-    await new Promise((done) => setImmediate(done));
-  }
-  await new Promise((done) => setTimeout(done, 50));
-  console.log(first);`;
-
-test('the first full collection does not wait until the old generation is as large as V8 lets it begin', async () => {
-  const { stdout } = await run(process.execPath, ['--import', bound, '--input-type=module', '--eval', GROWING]);
-  const megabytes = Number(stdout) / 1e6;
-  expect(megabytes).toBeGreaterThan(60);
-  expect(megabytes).toBeLessThan(140);
-});
