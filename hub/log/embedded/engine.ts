@@ -7,7 +7,7 @@ import { diskError, readError } from './disk-error.ts';
 import { levelLock, type DirectoryLock } from './lock.ts';
 import { DEFAULT_OPTIONS, LogCore, type EmbeddedLogOptions } from './log-core.ts';
 import { encodeManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
-import { recoverLog } from './recovery.ts';
+import { recoverLog, type Recovered } from './recovery.ts';
 import { repairLog } from './repair.ts';
 import { segmentsUpTo, endWithin } from './sealing.ts';
 import { fileNumber, ID_BYTES } from './segment.ts';
@@ -95,7 +95,7 @@ export class EmbeddedLogEngine implements LogEngine {
       await this.#assertNew(source, directory);
       await this.#make(source, directory);
     }
-    const recovered = await recoverLog(files, directory, source);
+    const recovered = readOnly ? await recoverBeside(files, directory, source) : await recoverLog(files, directory, source);
     const { catalog, openSegments } = recovered;
     const segments = readOnly ? segmentsUpTo(recovered, recovered.manifest.segments, recovered.end) : recovered.manifest.segments;
     const core = new LogCore(
@@ -163,6 +163,21 @@ export class EmbeddedLogEngine implements LogEngine {
     }
     await this.#lock?.[Symbol.asyncDispose]();
     if (failures.length > 0) throw failures[0];
+  }
+}
+
+/**
+ * For who reads the folder of a hub that may run: what is read before it is written, and a header behind it read after
+ * that, look like damage. Damage is what stands at the same place when all is read again.
+ */
+async function recoverBeside(files: FileSystem, directory: string, source: string): Promise<Recovered> {
+  for (let before = ''; ; ) {
+    try {
+      return await recoverLog(files, directory, source);
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'LOG_CORRUPT' || error.message === before) throw error;
+      before = error.message;
+    }
   }
 }
 

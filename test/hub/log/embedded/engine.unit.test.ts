@@ -10,6 +10,7 @@ import { LogWorkload, positionAt, seededUnit, transactionBatch } from '../../../
 import { ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
 import { Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
+import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
 import { findNewest } from '../../../../hub/log/embedded/find-newest.ts';
 import { SEGMENT_HEADER } from '../../../../hub/log/embedded/segment.ts';
@@ -130,6 +131,49 @@ describe('the data folder', () => {
     await expectCode(next.open('shop', { create: false }), 'LOG_FORMAT');
   });
 });
+
+describe('the folder of a hub that runs', () => {
+  it('is read as it stood at some moment, although it is written meanwhile', async () => {
+    const files = new FaultyFiles(seededRandom(1));
+    await using engine = await EmbeddedLogEngine.create('/data', createTestRuntime({ files }), { lock: noLock });
+    const writer = await (await engine.open('shop', { create: true })).openWriter(() => undefined);
+    for (let position = 1; position <= 20; position++) {
+      await writer.append(transactionBatch({ rows: 2, position, schema: position === 1 }));
+      await writer.flush();
+    }
+    let early = 3;
+    // The first readings find zeros where batches are written a moment later.
+    const racing: FileSystem = {
+      open: async (path, mode) => {
+        const file = await files.open(path, mode);
+        if (!path.endsWith('.segment') || early-- <= 0) return file;
+        let reads = 0;
+        const zeroed = 2000 + 700 * early;
+        return {
+          ...delegating(file),
+          read: async (into, position) => {
+            const read = await file.read(into, position);
+            if (reads++ < 2 && position + read > zeroed) into.fill(0, Math.max(zeroed - position, 0), read);
+            return read;
+          },
+        };
+      },
+      readFile: (path) => files.readFile(path), replace: (path, bytes) => files.replace(path, bytes), list: (path) => files.list(path),
+      makeDirectory: (path) => files.makeDirectory(path), remove: (path) => files.remove(path), rename: (from, to) => files.rename(from, to),
+      syncDirectory: (path) => files.syncDirectory(path), exists: (path) => files.exists(path),
+    };
+    await using beside = await EmbeddedLogEngine.openReadOnly('/data', createTestRuntime({ files: racing }));
+    expect((await beside.open('shop', { create: false })).state().highWatermark).toBe(41);
+    expect(early).toBeLessThan(0);
+  });
+});
+
+function delegating(file: LogFile): LogFile {
+  return {
+    read: (into, position) => file.read(into, position), write: (bytes, position) => file.write(bytes, position), sync: () => file.sync(),
+    truncate: (length) => file.truncate(length), size: () => file.size(), close: () => file.close(),
+  };
+}
 
 describe('bounds', () => {
   it('lets append wait while too much is not durable, and takes the rest in order', async () => {
