@@ -41,6 +41,8 @@ const TABLES_PER_TRANSACTION = 100;
 const QUIET_PROGRESS_MS = 1_000;
 /** While the catalog's news wait for the stream to come to their place. */
 const ASK_AGAIN_MS = 200;
+/** The stream stands still for so long, although somebody waits for it, before the server is made to flush its WAL. */
+const UNFLUSHED_MS = 700;
 
 export interface LiveStart {
   readonly positions: PositionWriter;
@@ -80,6 +82,8 @@ export class LiveStream implements IntakeHost {
   #progressWanted = false;
   /** The server has told a place at or behind the one that the stream began at: it streams, though there may be no change. */
   #answered = false;
+  /** Where the stream stands while somebody asks for progress, and since when, or since it was last helped on. */
+  #stands: { readonly at: Lsn; readonly since: number } = { at: -1, since: 0 };
   #quiet: Lsn | null = null;
   #news: CatalogNews | null = null;
   #polling = false;
@@ -162,6 +166,18 @@ export class LiveStream implements IntakeHost {
   requestProgress(): void {
     this.#progressWanted = true;
     this.#sendStatus(true);
+    const now = this.#parts.runtime.clock.monotonic();
+    if (this.#stands.at !== this.#at) this.#stands = { at: this.#at, since: now };
+    else if (now - this.#stands.since >= UNFLUSHED_MS) this.#haveFlushed(now);
+  }
+
+  /**
+   * What an aborted statement, or one that nobody waits for, has written to the WAL is flushed when the server comes to it,
+   * which may be many seconds later, and the stream cannot pass it before. A commit, of nothing, has it flushed soon.
+   */
+  #haveFlushed(now: number): void {
+    this.#stands = { at: this.#at, since: now };
+    if (!this.#session.inRecovery) this.#watch.run('SELECT pg_catalog.pg_current_xact_id()').catch((error: unknown) => this.intake.fail(error));
   }
 
   announce(oids: Set<number>): void {
