@@ -15,6 +15,8 @@ export interface Candidate {
   readonly nameBefore: string | null;
   readonly typeOid: number;
   readonly typmod: number;
+  /** It came and went since the log's newest schema: tuples of the time between have it, and may name it as they name another. */
+  readonly cameAndWent: boolean;
 }
 
 /**
@@ -58,7 +60,19 @@ export function alignColumns(columns: readonly RelationColumn[], candidates: rea
       (before[i * width + j] as number) + taken(column, candidate) + (after[rest - j] as number) <= most);
     return ways.length === 1 || !ways.some(isKnown);
   });
-  return { numbers: cheapest(columns, candidates, before), isSure };
+  const numbers = cheapest(columns, candidates, before);
+  return { numbers, isSure: isSure && !mayBeAnother(numbers, candidates) };
+}
+
+/** A column that is new to the log, and in the place of which one that came and went would do as well, whatever it was called. */
+function mayBeAnother(numbers: readonly number[], candidates: readonly Candidate[]): boolean {
+  const gone = candidates.filter(({ cameAndWent }) => cameAndWent);
+  if (gone.length === 0) return false;
+  const isNew = new Set(candidates.flatMap(({ number, nameNow, nameBefore }) => (nameNow !== null && nameBefore === null ? number : [])));
+  return numbers.some((number, index) => {
+    const [from, to] = [numbers[index - 1] ?? 0, numbers[index + 1] ?? Number.POSITIVE_INFINITY];
+    return isNew.has(number) && gone.some((one) => one.number > from && one.number < to);
+  });
 }
 
 /** One of the ways of least cost; among equals the one with the youngest columns. */

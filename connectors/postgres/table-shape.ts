@@ -122,17 +122,18 @@ export function agrees(relation: Relation, table: SourceTable, generated: 'none'
   );
 }
 
-function candidatesOf({ table, logged, by }: ShapeWitnesses): Candidate[] {
+function candidatesOf({ table, logged, everLogged, by }: ShapeWitnesses): Candidate[] {
+  const newest = Math.max(0, ...everLogged, ...(logged?.unseen ?? []));
   const before = new Map(logged?.columns.map((column) => [column.number, column.name]));
   const candidates = new Map<number, Candidate>();
   for (const number of [...before.keys(), ...(table?.dropped ?? [])]) {
-    candidates.set(number, { number, nameNow: null, nameBefore: before.get(number) ?? null, typeOid: 0, typmod: -1 });
+    candidates.set(number, { number, nameNow: null, nameBefore: before.get(number) ?? null, typeOid: 0, typmod: -1, cameAndWent: number > newest });
   }
   for (const column of table?.columns ?? []) {
     const { number, name, typeOid, typmod } = column;
     // A generated column that is not published may have been when the message was made.
     const nameNow = isPublished(column, by.generated) ? name : null;
-    candidates.set(number, { number, nameNow, nameBefore: before.get(number) ?? null, typeOid, typmod });
+    candidates.set(number, { number, nameNow, nameBefore: before.get(number) ?? null, typeOid, typmod, cameAndWent: false });
   }
   return [...candidates.values()].toSorted((a, b) => a.number - b.number);
 }

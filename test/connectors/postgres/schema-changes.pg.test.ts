@@ -349,3 +349,15 @@ describe('a change that was seen and did not enter the log', () => {
     expect(it.controls()).toMatchObject([{ type: 'stopped', code: 'POSTGRES_TABLE_REWRITTEN', recopy: true }]);
   });
 });
+
+describe('a column that came, was written, went and came again, at once', () => {
+  it.each([
+    ['unknown to the log before', ''],
+    ['known to the log before', 'ALTER TABLE t ADD again text; '],
+  ])('%s: the table is copied again, since its tuples do not tell which of the two they mean', async (_name, before) => {
+    await using it = await Captured.begin(server, 'CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)');
+    if (before !== '') await it.run(`${before}INSERT INTO t VALUES (2, 2, 'known')`);
+    await it.run(`BEGIN; ALTER TABLE t ADD COLUMN IF NOT EXISTS again text; UPDATE t SET again = 'of the first'; ALTER TABLE t DROP COLUMN again; ALTER TABLE t ADD COLUMN again text; COMMIT`);
+    expect(it.controls()).toMatchObject([{ type: 'stopped', code: 'POSTGRES_TABLE_REWRITTEN', recopy: true }]);
+  });
+});
