@@ -1,3 +1,4 @@
+import type { BaseReader } from './base.ts';
 import type { Catalog } from './catalog.ts';
 import type { ChangeBatch } from './change-batch.ts';
 import type { Checkpoint, Epoch, EpochId, LogId } from './checkpoint.ts';
@@ -27,12 +28,44 @@ export interface DurableProgress {
 export interface LogState extends DurableProgress {
   readonly logId: LogId;
   readonly epochs: readonly Epoch[];
-  /** Every state at an offset >= horizon can be rebuilt exactly. */
+  /** Every state at an offset >= horizon can be rebuilt exactly. 0: the history holds everything. */
   readonly horizon: Offset;
+  /** Commit time of the last transaction up to the horizon, microseconds since 1970; 0 when that is 0. */
+  readonly horizonTime: number;
   /** Commit time of the last transaction, microseconds since 1970; 0 when there is none. */
   readonly commitTime: number;
   /** Bytes on disk. */
   readonly bytes: number;
+  /** Those of them that are history. */
+  readonly historyBytes: number;
+}
+
+/** The end of a source transaction. */
+export interface CommitPoint {
+  readonly offset: Offset;
+  /** Null: not known (the horizon of a log that has no position there). */
+  readonly position: Position | null;
+  /** Microseconds since 1970, by the source's clock, which may go back. */
+  readonly commitTime: number;
+  /** The greatest commit time up to here: never goes back. */
+  readonly maxCommitTime: number;
+}
+
+/** A place where the horizon may come to stand, about: near the end of a sealed part of the history. */
+export interface HistoryMark {
+  readonly offset: Offset;
+  /** The greatest commit time up to there, microseconds since 1970. */
+  readonly maxCommitTime: number;
+  /** Bytes of the history from the mark before to this one. */
+  readonly bytes: number;
+}
+
+/** What compaction may take. */
+export interface CompactionBudget {
+  /** Bytes of records that are sorted in memory. */
+  readonly memoryBytes: number;
+  /** Share of the time that the work may take: above 0, at most 1. */
+  readonly share: number;
 }
 
 /** How a reader with this checkpoint goes on. */
@@ -62,6 +95,34 @@ export interface SourceLog {
   catalog(): Catalog;
   /** The epoch whose record stands at `offset`, which is at or below the high watermark; of 0: the first epoch. */
   epochAt(offset: Offset): EpochId;
+  /**
+   * The catalog as of an offset from the horizon to the high watermark; the caller owns it.
+   * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
+   */
+  catalogAt(offset: Offset, signal: AbortSignal): Promise<Catalog>;
+  /**
+   * The last end of a source transaction, from the horizon to the high watermark, that `accepts` is true of; the horizon
+   * itself counts as one. `accepts` must stay false behind the first place of which it is. Null: it is true of none.
+   * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
+   */
+  lastCommit(accepts: (point: CommitPoint) => boolean, signal: AbortSignal): Promise<CommitPoint | null>;
+  /** The base as it is now; null while the horizon is 0. @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT`, `LOG_READ_FAILED` */
+  openBase(): Promise<BaseReader | null>;
+  /** Where the horizon may move to, oldest first. */
+  marks(): readonly HistoryMark[];
+  /**
+   * Folds the oldest history into the base: moves the horizon as far as it may towards `to`, which is not past a reader
+   * in the middle, nor past a lease. Answers the horizon as it is then.
+   * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT`, `ABORTED`: the log is as it was before
+   */
+  compact(to: Offset, budget: CompactionBudget, signal: AbortSignal): Promise<Offset>;
+  /**
+   * Keeps the horizon from passing `offset` until the lease is released, also over a restart; again with a greater
+   * offset: moves it on. @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_WRITE_FAILED`
+   */
+  lease(name: string, offset: Offset): Promise<void>;
+  /** Ends a lease; one that is not there is no error. @throws TidemarkError `LOG_WRITE_FAILED` */
+  release(name: string): Promise<void>;
   plan(checkpoint: Checkpoint | null): ReadPlan;
   /**
    * Batches in offset order. Back-pressure: nothing is read ahead beyond one batch. A reader of a range that is being

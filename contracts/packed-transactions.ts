@@ -33,7 +33,7 @@ export class PackedTransactions {
   readonly length: number;
   /** Of all entries. */
   readonly records: number;
-  /** The last of their commit times; 0 when none commits. */
+  /** The last of the commit times of those of the source; 0 when none commits. */
   readonly maxCommitTime: number;
   /** Byte and first record of an entry; -1: there is none. */
   readonly #last: Spot;
@@ -255,7 +255,7 @@ function scanned(bytes: Buffer): Scan | null {
     const commitTime = readTime(bytes, at + 14);
     if ((flags & COMMITS) !== 0) {
       [commitAt, commitFirst] = [at, records];
-      if (commitTime > maxCommitTime) maxCommitTime = commitTime;
+      if ((flags & OF_HUB) === 0 && commitTime > maxCommitTime) maxCommitTime = commitTime;
       if ((flags & OF_HUB) === 0 && readU32(bytes, at + 22) > 0) [sourceAt, sourceFirst] = [at, records];
     }
     records += readU32(bytes, at + 2);

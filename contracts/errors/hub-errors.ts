@@ -65,6 +65,11 @@ export const HUB_ERRORS = {
     remedy: '`tidemark status` lists the sinks.',
     retry: 'operator',
   },
+  MOMENT_SYNTAX: {
+    means: 'A place in the log was named in a way that is not known.',
+    remedy: 'Name an offset, a time (2026-11-01T12:00Z, or -2h), a position of the source (lsn:0/16B3748), begin, horizon or end.',
+    retry: 'never',
+  },
   TABLE_UNKNOWN: {
     means: 'The source has no table of that name, or the configuration does not select it.',
     remedy: '`tidemark tables` lists the tables; names are written `schema.table`.',

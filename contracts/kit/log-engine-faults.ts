@@ -128,6 +128,13 @@ class FaultyLog implements SourceLog {
   state: SourceLog['state'] = () => this.#log.state();
   catalog: SourceLog['catalog'] = () => this.#log.catalog();
   epochAt: SourceLog['epochAt'] = (offset) => this.#log.epochAt(offset);
+  catalogAt: SourceLog['catalogAt'] = (offset, signal) => this.#log.catalogAt(offset, signal);
+  lastCommit: SourceLog['lastCommit'] = (accepts, signal) => this.#log.lastCommit(accepts, signal);
+  openBase: SourceLog['openBase'] = () => this.#log.openBase();
+  marks: SourceLog['marks'] = () => this.#log.marks();
+  compact: SourceLog['compact'] = (to, budget, signal) => this.#log.compact(to, budget, signal);
+  lease: SourceLog['lease'] = (name, offset) => this.#log.lease(name, offset);
+  release: SourceLog['release'] = (name) => this.#log.release(name);
   plan: SourceLog['plan'] = (checkpoint) => this.#log.plan(checkpoint);
   reached: SourceLog['reached'] = (offset, signal) => this.#log.reached(offset, signal);
 

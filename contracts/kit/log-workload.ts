@@ -28,11 +28,11 @@ export function seededUnit(seed: number): () => number {
 }
 
 /** The schema of a table with a key and a value. */
-export function workloadSchema(tableId: number, version = 1): TableSchema {
+export function workloadSchema(tableId: number, version = 1, keyless = false): TableSchema {
   const text = { kind: 'text', length: null, fixed: false } as const;
   const column = { nullable: true, constantDefault: null, fill: null, generated: 'no', identity: 'no', nativeType: 'text' } as const;
   const columns = [{ ...column, number: 1, name: 'id', type: text }, { ...column, number: 2, name: `value_${version}`, type: text }];
-  return { tableId, version, sourceTableId: String(1000 + tableId), namespace: 'public', name: `table_${tableId}`, columns, keyKind: 'primary', key: [0] };
+  return { tableId, version, sourceTableId: String(1000 + tableId), namespace: 'public', name: `table_${tableId}`, columns, keyKind: keyless ? 'none' : 'primary', key: keyless ? [] : [0] };
 }
 
 /** What draws the workload. */
@@ -42,6 +42,8 @@ export interface WorkloadOptions {
   readonly tables: number;
   /** Bytes of the largest value. */
   readonly valueBytes: number;
+  /** Tables without a key, beside the others: their ids follow. Default 0. */
+  readonly keyless?: number;
 }
 
 /**
@@ -52,6 +54,8 @@ export class LogWorkload {
   readonly #options: WorkloadOptions;
   #builder = new BatchBuilder(1024);
   #versions = new Map<number, number>();
+  /** Rows of keyless tables that are there: what is not there cannot be deleted. */
+  readonly #rows = new Map<number, Buffer[]>();
   #kind: 'source' | 'hub' = 'source';
   #xid = 700;
   #position = 0;
@@ -78,6 +82,7 @@ export class LogWorkload {
   /** The log has lost what was not committed: go on from its catalog. */
   resumeAt(catalog: Catalog): void {
     this.#builder = new BatchBuilder(1024);
+    this.#rows.clear();
     this.#versions = new Map(catalog.tables().map((table) => [table.tableId, table.versions.length]));
   }
 
@@ -101,7 +106,8 @@ export class LogWorkload {
   }
 
   #record(): void {
-    const tableId = 1 + this.#draw(this.#options.tables);
+    const { tables, keyless = 0 } = this.#options;
+    const tableId = 1 + this.#draw(tables + keyless);
     const version = this.#versions.get(tableId);
     if (version === undefined || this.#options.unit() < 0.05) {
       this.#schema(tableId, (version ?? 0) + 1);
@@ -112,17 +118,35 @@ export class LogWorkload {
       return;
     }
     const id = `row ${this.#draw(12)}`;
-    const key = buildKey([id]);
     const image = buildImage([id, 'x'.repeat(this.#draw(this.#options.valueBytes))]);
     const kind = this.#draw(8);
+    if (tableId > tables) {
+      this.#keylessRecord(kind, tableId, version, image);
+      return;
+    }
+    const key = buildKey([id]);
     if (kind === 0) this.#builder.record(Op.truncate, 0, tableId, version, NONE, NONE, NONE);
     else if (kind === 1) this.#builder.record(Op.delete, 0, tableId, version, key, image, NONE);
     else this.#builder.record(kind === 2 ? Op.update : Op.create, 0, tableId, version, key, kind === 2 ? image : NONE, image);
   }
 
+  #keylessRecord(kind: number, tableId: number, version: number, image: Buffer): void {
+    const rows = this.#rows.get(tableId) ?? [];
+    const [before] = kind === 1 || kind === 2 ? rows.splice(this.#draw(rows.length), 1) : [];
+    if (kind === 0) {
+      this.#builder.record(Op.truncate, 0, tableId, version, NONE, NONE, NONE);
+      rows.length = 0;
+    } else if (kind === 1 && before !== undefined) this.#builder.record(Op.delete, 0, tableId, version, NONE, before, NONE);
+    else {
+      this.#builder.record(before === undefined ? Op.create : Op.update, 0, tableId, version, NONE, before ?? NONE, image);
+      rows.push(image);
+    }
+    this.#rows.set(tableId, rows);
+  }
+
   #schema(tableId: number, version: number): void {
     this.#versions.set(tableId, version);
-    this.#builder.record(Op.schema, 0, tableId, version, NONE, NONE, encodeSchema(workloadSchema(tableId, version)));
+    this.#builder.record(Op.schema, 0, tableId, version, NONE, NONE, encodeSchema(workloadSchema(tableId, version, tableId > this.#options.tables)));
   }
 
   #control(tableId: number): void {

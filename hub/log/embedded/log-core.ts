@@ -6,8 +6,10 @@ import type { Offset } from '../../../contracts/offset.ts';
 import type { Position } from '../../../contracts/position.ts';
 import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
 import { join } from 'node:path';
+import { catalogFile, runFile } from './base/base-files.ts';
+import { Pins } from './base/pins.ts';
 import { diskError, readError } from './disk-error.ts';
-import { encodeManifest, MANIFEST_FILE, type Manifest, type SegmentEntry } from './manifest.ts';
+import { encodeManifest, MANIFEST_FILE, type Base, type Manifest, type SegmentEntry } from './manifest.ts';
 import { LogMetrics } from './log-metrics.ts';
 import { RecentBatches } from './recent-batches.ts';
 import { decodeIndex, type SegmentIndex, type SegmentIndexBuilder } from './segment-index.ts';
@@ -34,6 +36,8 @@ export interface LogView {
   readonly end: Boundary;
   readonly epochs: readonly Epoch[];
   readonly horizon: Offset;
+  /** Each table as of the horizon; null while that is 0. */
+  readonly base: Base | null;
 }
 
 /** A table's state after the record at `offset`; applied to the catalog when the high watermark passes it. */
@@ -93,6 +97,8 @@ export class LogCore {
   readonly options: EmbeddedLogOptions;
   readonly readOnly: boolean;
   readonly recent: RecentBatches;
+  /** Where readers stand. */
+  readonly pins: Pins;
   readonly metrics: LogMetrics;
   readonly openSegments: Map<number, OpenSegment>;
   /** As of the high watermark. */
@@ -105,6 +111,7 @@ export class LogCore {
   #view: LogView;
   #updates: Promise<unknown> = Promise.resolve();
   #closed = false;
+  #scratch = 0;
 
   constructor(parts: CoreParts, state: { manifest: Manifest; end: Boundary; catalog: Catalog; openSegments: Map<number, OpenSegment> }) {
     this.source = parts.source;
@@ -113,6 +120,7 @@ export class LogCore {
     this.options = parts.options;
     this.readOnly = parts.readOnly;
     this.recent = new RecentBatches(parts.options.recentBytes);
+    this.pins = new Pins(parts.runtime.clock);
     this.metrics = new LogMetrics(parts.runtime.metrics, parts.source);
     this.catalog = state.catalog;
     this.openSegments = state.openSegments;
@@ -144,6 +152,26 @@ export class LogCore {
     return join(this.directory, indexFile(number));
   }
 
+  runPath(number: number): string {
+    return join(this.directory, runFile(number));
+  }
+
+  catalogPath(number: number): string {
+    return join(this.directory, catalogFile(number));
+  }
+
+  /** A number for a folder of one reader's own. */
+  takeScratch(): number {
+    return ++this.#scratch;
+  }
+
+  /** A number for a file of the base; never the same one twice, also when the manifest could not be written. */
+  takeBaseNumber(): number {
+    const number = this.#manifest.nextBase;
+    this.#manifest = { ...this.#manifest, nextBase: number + 1 };
+    return number;
+  }
+
   progress(): DurableProgress {
     const { end } = this.#view;
     return { highWatermark: end.offset, position: end.sourcePosition };
@@ -160,7 +188,7 @@ export class LogCore {
    * Replaces the manifest, one change after the other. The state in memory moves when the new one is durable.
    * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`: on disk is the old or the new one
    */
-  updateManifest(change: (manifest: Manifest) => Manifest, end?: Boundary): Promise<void> {
+  updateManifest(change: (manifest: Manifest) => Manifest, endOf?: (next: Manifest) => Boundary): Promise<void> {
     const update = this.#updates.then(async () => {
       const next = change(this.#manifest);
       try {
@@ -168,8 +196,9 @@ export class LogCore {
       } catch (error) {
         throw diskError(error, 'the manifest could not be written', { source: this.source });
       }
-      this.#manifest = { ...next, nextSegment: Math.max(next.nextSegment, this.#manifest.nextSegment) };
-      this.#view = viewOf(next, end ?? this.#view.end);
+      const { nextSegment, nextBase } = this.#manifest;
+      this.#manifest = { ...next, nextSegment: Math.max(next.nextSegment, nextSegment), nextBase: Math.max(next.nextBase, nextBase) };
+      this.#view = viewOf(next, endOf?.(next) ?? this.#view.end);
       this.metrics.noteSegments(next.segments.length);
     });
     this.#updates = update.catch(() => undefined);
@@ -234,5 +263,5 @@ export class LogCore {
 }
 
 function viewOf(manifest: Manifest, end: Boundary): LogView {
-  return { segments: manifest.segments, end, epochs: manifest.epochs, horizon: manifest.horizon };
+  return { segments: manifest.segments, end, epochs: manifest.epochs, horizon: manifest.horizon, base: manifest.base };
 }

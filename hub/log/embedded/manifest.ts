@@ -12,7 +12,9 @@ import type { Offset } from '../../../contracts/offset.ts';
 import type { FileSystem } from '../../../contracts/runtime.ts';
 
 export const MANIFEST_FILE = 'manifest';
-const FORMAT = 1;
+/** 1: without a base. */
+const FORMATS: ReadonlySet<string> = new Set(['1', '2']);
+const FORMAT = 2;
 const MAGIC = 'tidemark-log';
 
 interface SegmentStart {
@@ -46,11 +48,45 @@ export interface SealedSegment extends SegmentStart {
 
 export type SegmentEntry = ActiveSegment | ClosedSegment | SealedSegment;
 
+/** One file of the base: entries of the records of (after, to], which older runs do not have. */
+export interface BaseRun {
+  readonly number: number;
+  readonly after: Offset;
+  readonly to: Offset;
+  readonly entries: number;
+  readonly bytes: number;
+  /** Of keyless tables in it, which stand there by their whole rows: table id and the version that these are of. */
+  readonly bags: readonly (readonly [number, number])[];
+}
+
+/** Each table as of the horizon. */
+export interface Base {
+  /** The source position (hex; null: none yet) at the horizon. */
+  readonly position: string | null;
+  /** Commit time of the last transaction up to the horizon, and the greatest up to there; microseconds since 1970. */
+  readonly commitTime: number;
+  readonly maxCommitTime: number;
+  /** The number of the file with the catalog as of the horizon. */
+  readonly catalog: number;
+  /** From the oldest to the newest; each begins where the one before ends. */
+  readonly runs: readonly BaseRun[];
+}
+
+/** Somebody who is not done with the base and the history behind `offset`: the horizon does not pass it. */
+export interface Lease {
+  readonly name: string;
+  readonly offset: Offset;
+}
+
 export interface Manifest {
   readonly source: string;
   readonly logId: LogId;
-  /** 0: the history holds everything. */
+  /** 0: the history holds everything, and there is no base. */
   readonly horizon: Offset;
+  readonly base: Base | null;
+  readonly leases: readonly Lease[];
+  /** The number that the next file of the base gets: none is used twice. */
+  readonly nextBase: number;
   /** The highest offset known to be durable when the manifest was written. */
   readonly durable: Offset;
   readonly epochs: readonly Epoch[];
@@ -73,15 +109,17 @@ export function decodeManifest(bytes: Buffer, file: string): Manifest {
   const newline = bytes.indexOf(0x0a);
   const head = newline < 0 ? [] : bytes.toString('latin1', 0, newline).split(' ');
   if (head[0] !== MAGIC) throw corrupt('it does not begin as a manifest', file);
-  if (head[1] !== String(FORMAT)) {
+  if (!FORMATS.has(head[1] ?? '')) {
     throw new TidemarkError('LOG_FORMAT', `the manifest has format version ${head[1]}`, { where: { file } });
   }
   const body = bytes.subarray(newline + 1);
   if (String(body.length) !== head[2]) throw corrupt(`it has ${body.length} bytes instead of ${head[2]}`, file);
   if (crc32(body) !== Number.parseInt(head[3] ?? '', 16)) throw corrupt('its checksum does not fit', file);
-  const value: unknown = JSON.parse(body.toString('utf8'));
+  const read: unknown = JSON.parse(body.toString('utf8'));
+  const value = head[1] === '1' && typeof read === 'object' ? { base: null, leases: [], nextBase: 1, ...read } : read;
   if (!isManifest(value)) throw corrupt('it lacks a field', file);
   checkSegments(value, file);
+  checkBase(value, file);
   return value;
 }
 
@@ -109,14 +147,47 @@ function checkSegments(manifest: Manifest, file: string): void {
   }
 }
 
+function checkBase({ base, horizon }: Manifest, file: string): void {
+  if ((base === null) !== (horizon === 0)) throw corrupt(`its horizon is ${horizon}, and it has ${base === null ? 'no' : 'a'} base`, file);
+  let end = 0;
+  for (const run of base?.runs ?? []) {
+    if (run.after !== end || run.to < run.after || run.to > horizon) throw corrupt(`run ${run.number} of the base does not follow offset ${end}`, file);
+    end = run.to;
+  }
+  if (end !== horizon && base !== null) throw corrupt(`the base ends at offset ${end}, the horizon is ${horizon}`, file);
+}
+
 function isManifest(value: unknown): value is Manifest {
   if (typeof value !== 'object' || value === null) return false;
   const v = value as Partial<Record<keyof Manifest, unknown>>;
   return (
     typeof v.source === 'string' && typeof v.logId === 'string' && isOffset(v.horizon) && isOffset(v.durable) &&
     isOffset(v.nextSegment) && isOffset(v.sealedCommitTime) && (v.sealedPosition === null || typeof v.sealedPosition === 'string') &&
-    Array.isArray(v.epochs) && v.epochs.every(isEpoch) && Array.isArray(v.segments) && v.segments.every(isSegment)
+    Array.isArray(v.epochs) && v.epochs.every(isEpoch) && Array.isArray(v.segments) && v.segments.every(isSegment) &&
+    isOffset(v.nextBase) && Array.isArray(v.leases) && v.leases.every(isLease) && (v.base === null || isBase(v.base))
   );
+}
+
+function isBase(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof Base, unknown>>;
+  return (
+    isOffset(v.catalog) && isOffset(v.commitTime) && isOffset(v.maxCommitTime) && (v.position === null || typeof v.position === 'string') &&
+    Array.isArray(v.runs) && v.runs.every(isRun)
+  );
+}
+
+function isRun(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof BaseRun, unknown>>;
+  return (
+    isOffset(v.number) && isOffset(v.after) && isOffset(v.to) && isOffset(v.entries) && isOffset(v.bytes) && Array.isArray(v.bags) &&
+    v.bags.every((bag: unknown) => Array.isArray(bag) && bag.length === 2 && bag.every(isOffset))
+  );
+}
+
+function isLease(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'name' in value && typeof value.name === 'string' && 'offset' in value && isOffset(value.offset);
 }
 
 function isEpoch(value: unknown): boolean {

@@ -26,6 +26,7 @@ export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenera
   const { after, follow, signal } = options;
   const to = options.to ?? MAX_OFFSET;
   assertAboveHorizon(core, after);
+  using pin = core.pins.pin(after);
   const walk = new LogWalk(core, recentPlace(core, after) ?? (await placeOf(core, after)));
   try {
     for (;;) {
@@ -37,11 +38,16 @@ export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenera
         continue;
       }
       if (batch.baseOffset > to + 1) return;
-      assertAboveHorizon(core, after);
       if (batch.lastOffset <= after && batch.baseOffset <= after) continue;
       const trimmed = hasContent(batch) ? trimBatch(batch, after, to) : null;
-      if (trimmed !== null) yield trimmed;
+      if (trimmed === null) continue;
+      pin.moveTo(trimmed.lastOffset);
+      yield trimmed;
     }
+  } catch (error) {
+    // What was to be read next has been folded into the base: its files are gone.
+    assertAboveHorizon(core, pin.offset);
+    throw error;
   } finally {
     await walk.close();
   }

@@ -9,6 +9,7 @@ import type { Offset } from '../../../contracts/offset.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import type { FileSystem, LogFile } from '../../../contracts/runtime.ts';
 import { progressOf, surveyRecords } from './batch-rules.ts';
+import { catalogFile, decodeCatalog, runFile } from './base/base-files.ts';
 import { readError } from './disk-error.ts';
 import { findClaims, type TailClaims } from './look-past.ts';
 import type { Boundary, OpenSegment } from './log-core.ts';
@@ -47,7 +48,13 @@ async function recover(files: FileSystem, directory: string, source: string): Pr
   for (const { number } of manifest.segments) {
     if (!names.has(segmentFile(number))) throw corrupt('a segment file is missing', join(directory, segmentFile(number)), source);
   }
-  return new Recovery(files, directory, source, manifest).run(names);
+  for (const { number } of manifest.base?.runs ?? []) {
+    if (!names.has(runFile(number))) throw corrupt('a run of the base is missing', join(directory, runFile(number)), source);
+  }
+  const { base } = manifest;
+  const path = base === null ? '' : join(directory, catalogFile(base.catalog));
+  const catalog = base === null ? new Catalog() : decodeCatalog(await files.readFile(path), path);
+  return new Recovery(files, directory, source, manifest, catalog).run(names);
 }
 
 class Recovery {
@@ -55,23 +62,26 @@ class Recovery {
   readonly #directory: string;
   readonly #source: string;
   readonly #manifest: Manifest;
-  readonly #catalog = new Catalog();
+  /** Begins as of the horizon. */
+  readonly #catalog: Catalog;
   readonly #openSegments = new Map<number, OpenSegment>();
   readonly #lostIndexes = new Map<number, SegmentIndexBuilder>();
   readonly #view = new RecordView();
   /** Control records of the open transaction. */
   #pending: ControlRecord[] = [];
   #end: Boundary;
-  #next: Offset = 1;
+  #next: Offset;
   #durable: Offset;
   #unnamedFrom = 0;
 
-  constructor(files: FileSystem, directory: string, source: string, manifest: Manifest) {
+  constructor(files: FileSystem, directory: string, source: string, manifest: Manifest, catalog: Catalog) {
+    this.#catalog = catalog;
     this.#files = files;
     this.#directory = directory;
     this.#source = source;
     this.#manifest = manifest;
     this.#durable = manifest.durable;
+    this.#next = manifest.horizon + 1;
     const { sealedPosition, sealedCommitTime } = manifest;
     this.#end = {
       segment: 0,
@@ -152,7 +162,10 @@ class Recovery {
   }
 
   #apply(controls: readonly ControlRecord[]): void {
-    for (const { record, offset } of controls) this.#catalog.apply(this.#view.seek(record, 0), offset);
+    for (const { record, offset } of controls) {
+      // The horizon may stand inside a segment.
+      if (offset > this.#manifest.horizon) this.#catalog.apply(this.#view.seek(record, 0), offset);
+    }
   }
 
   async #scan(segment: SegmentEntry): Promise<void> {

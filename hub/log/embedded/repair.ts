@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { LogFile } from '../../../contracts/runtime.ts';
+import { baseFileNumber } from './base/base-files.ts';
 import { diskError } from './disk-error.ts';
 import type { LogCore } from './log-core.ts';
 import type { Recovered } from './recovery.ts';
@@ -10,6 +11,8 @@ import type { SegmentIndexBuilder } from './segment-index.ts';
 import { fileNumber } from './segment.ts';
 
 const COPY_BYTES = 1 << 20;
+/** Folders in which compaction and readers of the base sort. */
+const SCRATCH = 'scratch-';
 
 /** @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT` */
 export async function repairLog(core: LogCore, recovered: Recovered): Promise<void> {
@@ -49,11 +52,15 @@ async function readExactly(file: LogFile, position: number, length: number): Pro
 
 /** Cases 6 and 15: files of the log that the manifest does not name, and what an interrupted replacement left. */
 async function removeLeftovers(core: LogCore): Promise<void> {
-  const named = new Set(core.view.segments.map(({ number }) => number));
+  const { segments, base } = core.view;
+  const named = new Set(segments.map(({ number }) => number));
+  const ofBase = new Set(base === null ? [] : [base.catalog, ...base.runs.map(({ number }) => number)]);
   for (const name of await core.files.list(core.directory)) {
     const number = fileNumber(name);
-    const isLeftover = number === null ? name.endsWith('.new') : !named.has(number);
-    if (isLeftover) await core.files.remove(join(core.directory, name));
+    const baseNumber = baseFileNumber(name);
+    const isNamed = (number !== null && named.has(number)) || (baseNumber !== null && ofBase.has(baseNumber));
+    const isOurs = number !== null || baseNumber !== null || name.endsWith('.new') || name.startsWith(SCRATCH);
+    if (isOurs && !isNamed) await core.files.remove(join(core.directory, name));
   }
 }
 

@@ -91,7 +91,7 @@ async function storeIndex(core: LogCore, segment: ClosedSegment, open: OpenSegme
 
 function lastMaxCommitTime(manifest: Manifest): number {
   const last = manifest.segments.findLast((segment) => segment.state === 'sealed');
-  return last?.state === 'sealed' ? last.maxCommitTime : 0;
+  return last?.state === 'sealed' ? last.maxCommitTime : (manifest.base?.maxCommitTime ?? 0);
 }
 
 /** The `s` and `h` records of the batches at `positions`. */
@@ -182,21 +182,26 @@ async function cut(core: LogCore, change: (manifest: Manifest) => Manifest): Pro
   const { end } = core.view;
   const before = core.manifest.segments;
   const segments = segmentsUpTo(core, before, end);
-  const cutEnd = endWithin(segments, end);
   const lastOpen = core.openSegments.get(segments.at(-1)?.number ?? 0);
   if (lastOpen !== undefined) lastOpen.closing = end;
   const nothingOpen = segments.every((segment) => segment.state === 'sealed');
   await core.updateManifest((manifest) => {
     // Offsets behind the cut are given again: what was durable of them before says nothing of the new ones.
-    const cut = { ...manifest, segments, durable: end.offset };
+    const cut = { ...manifest, segments: stillThere(segments, manifest), durable: end.offset };
     // With all segments sealed the position is that of the end, which may come from a segment that was left out.
     return change(nothingOpen ? { ...cut, ...sealedProgress(end) } : cut);
-  }, cutEnd);
+  }, (next) => endWithin(next.segments, end));
   core.recent.clear();
   core.activeBytes = 0;
   core.metrics.noteEnd(end.offset);
   await removeLeftOut(core, before, segments);
   await sealSegments(core);
+}
+
+/** Without the sealed ones that compaction has folded into the base meanwhile. */
+function stillThere(segments: readonly SegmentEntry[], manifest: Manifest): SegmentEntry[] {
+  const named = new Set(manifest.segments.map(({ number }) => number));
+  return segments.filter(({ state, number }) => state !== 'sealed' || named.has(number));
 }
 
 export function sealedProgress(end: Boundary): Pick<Manifest, 'sealedPosition' | 'sealedCommitTime'> {

@@ -85,7 +85,7 @@ export class SegmentIndexBuilder {
   #tables: Set<number> | null = new Set();
   /** True when a transaction entry or a record has gone by: the segment cannot be left out. */
   hasContent = false;
-  /** The greatest commit time that has gone by; 0 when there was none. */
+  /** The greatest commit time of a source transaction that has gone by; 0 when there was none. */
   maxCommitTime = 0;
 
   /** As it was when it was stored; only `cut` may change it. */

@@ -1,10 +1,15 @@
+import type { BaseReader } from '../../../contracts/base.ts';
 import type { Catalog } from '../../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../../contracts/change-batch.ts';
 import type { Checkpoint, EpochId } from '../../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { DurableProgress, LogState, LogWriter, ReadOptions, ReadPlan, SourceLog } from '../../../contracts/log-engine.ts';
+import type { CommitPoint, CompactionBudget, DurableProgress, HistoryMark, LogState, LogWriter, ReadOptions, ReadPlan, SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
+import { EmbeddedBaseReader } from './base/base-reader.ts';
+import { catalogAt } from './base/catalog-at.ts';
+import { Compactor } from './base/compactor.ts';
 import { epochOf, epochsWith, planRead } from './epochs.ts';
+import { lastCommit } from './last-commit.ts';
 import type { LogCore } from './log-core.ts';
 import { readLog } from './reader.ts';
 import { cutLog } from './sealing.ts';
@@ -15,12 +20,14 @@ import { EmbeddedLogWriter } from './writer.ts';
 export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
   readonly source: string;
   readonly core: LogCore;
+  readonly #compactor: Compactor;
   #writer: EmbeddedLogWriter | null = null;
   #opening = false;
 
   constructor(core: LogCore) {
     this.core = core;
     this.source = core.source;
+    this.#compactor = new Compactor(core);
   }
 
   state(): LogState {
@@ -31,9 +38,15 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
       logId: manifest.logId,
       epochs: view.epochs,
       horizon: view.horizon,
+      horizonTime: view.base?.commitTime ?? 0,
       commitTime: view.end.commitTime,
-      bytes: view.segments.reduce((sum, segment) => sum + (segment.state === 'active' ? this.core.activeBytes : segment.bytes), 0),
+      historyBytes: this.#historyBytes(),
+      bytes: this.#historyBytes() + (view.base?.runs.reduce((sum, run) => sum + run.bytes, 0) ?? 0),
     };
+  }
+
+  #historyBytes(): number {
+    return this.core.view.segments.reduce((sum, segment) => sum + (segment.state === 'active' ? this.core.activeBytes : segment.bytes), 0);
   }
 
   catalog(): Catalog {
@@ -42,6 +55,53 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
 
   epochAt(offset: Offset): EpochId {
     return epochOf(this.core.view.epochs, offset);
+  }
+
+  catalogAt(offset: Offset, signal: AbortSignal): Promise<Catalog> {
+    return catalogAt(this.core, offset, signal);
+  }
+
+  lastCommit(accepts: (point: CommitPoint) => boolean, signal: AbortSignal): Promise<CommitPoint | null> {
+    return lastCommit(this.core, accepts, signal);
+  }
+
+  openBase(): Promise<BaseReader | null> {
+    this.core.assertOpen();
+    return EmbeddedBaseReader.open(this.core);
+  }
+
+  compact(to: Offset, budget: CompactionBudget, signal: AbortSignal): Promise<Offset> {
+    this.core.assertOpen();
+    this.#assertWritable('compaction was asked for');
+    return this.#compactor.compact(to, budget, signal);
+  }
+
+  marks(): readonly HistoryMark[] {
+    const marks: HistoryMark[] = [];
+    for (const segment of this.core.view.segments) {
+      if (segment.state !== 'sealed') break;
+      if (segment.last > this.core.view.horizon) marks.push({ offset: segment.last, maxCommitTime: segment.maxCommitTime, bytes: segment.bytes });
+    }
+    return marks;
+  }
+
+  async lease(name: string, offset: Offset): Promise<void> {
+    this.#assertWritable('a lease was asked for');
+    await this.core.updateManifest((manifest) => {
+      if (offset < manifest.horizon) {
+        throw new TidemarkError('LOG_BELOW_HORIZON', `offset ${offset} was to be kept; the horizon is ${manifest.horizon}`, { where: { source: this.source, offset } });
+      }
+      return { ...manifest, leases: [...manifest.leases.filter((lease) => lease.name !== name), { name, offset }] };
+    });
+  }
+
+  async release(name: string): Promise<void> {
+    if (!this.core.manifest.leases.some((lease) => lease.name === name)) return;
+    await this.core.updateManifest((manifest) => ({ ...manifest, leases: manifest.leases.filter((lease) => lease.name !== name) }));
+  }
+
+  #assertWritable(what: string): void {
+    if (this.core.readOnly) throw new TidemarkError('LOG_READ_ONLY', what, { where: { source: this.source } });
   }
 
   plan(checkpoint: Checkpoint | null): ReadPlan {
@@ -59,7 +119,7 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
 
   async openWriter(onDurable: (progress: DurableProgress) => void): Promise<LogWriter> {
     this.core.assertOpen();
-    if (this.core.readOnly) throw new TidemarkError('LOG_READ_ONLY', 'a writer was asked for', { where: { source: this.source } });
+    this.#assertWritable('a writer was asked for');
     if (this.#opening || (this.#writer !== null && !this.#writer.hasFailed)) {
       throw new TidemarkError('LOG_LOCKED', 'the log has a writer already', { where: { source: this.source } });
     }
@@ -92,6 +152,7 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
   /** Closes the writer, if any, and ends every reader with `LOG_CLOSED`. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
+      await this.#compactor[Symbol.asyncDispose]();
       await this.#writer?.[Symbol.asyncDispose]();
     } finally {
       this.core.close();

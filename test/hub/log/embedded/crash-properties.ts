@@ -3,6 +3,7 @@ import type { Fault } from '../../../fixtures/faulty-files.ts';
 import { CrashRun, type CycleOptions } from './crash-run.ts';
 
 const life = {
+  compacts: fc.boolean(),
   steps: fc.integer({ min: 0, max: 60 }),
   crashAt: fc.option(fc.integer({ min: 1, max: 250 })),
   kind: fc.constantFrom('process' as const, 'machine' as const),

@@ -1,11 +1,13 @@
 import { expect } from 'vitest';
 import type { Checkpoint } from '../../../../contracts/checkpoint.ts';
-import { readAll } from '../../../../contracts/kit/log-engine-kit-common.ts';
+import { NEVER, readAll } from '../../../../contracts/kit/log-engine-kit-common.ts';
 import { LogWorkload, seededUnit } from '../../../../contracts/kit/log-workload.ts';
-import { ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
+import { recordsOf, ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
 import type { DurableProgress, LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Position } from '../../../../contracts/position.ts';
+import type { FileSystem } from '../../../../contracts/runtime.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
+import { tableAt } from '../../../../hub/moments/table-at.ts';
 import { FaultyFiles, type Fault } from '../../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom, SimulatedClock, type TestRuntime } from '../../../fixtures/runtime.ts';
 import { noLock } from './no-lock.ts';
@@ -20,6 +22,8 @@ export interface CycleOptions {
   readonly crashAt: number | null;
   readonly kind: 'process' | 'machine';
   readonly faults?: readonly Fault[];
+  /** The oldest history is folded into the base meanwhile, at random moments, beside the writer. Default: never. */
+  readonly compacts?: boolean;
   /** Bytes that the disk takes in this life before it is full; it has room again at some later failure. Null: no end. */
   readonly room?: number | null;
 }
@@ -36,6 +40,7 @@ export class CrashRun {
   #reader: TailReader | null = null;
   #told: DurableProgress = { highWatermark: 0, position: null };
   #checkpoint: Checkpoint | null = null;
+  #compacting: Promise<unknown> = Promise.resolve();
   /** The source position that was appended last; nothing beyond it can be found. */
   #appended = 0;
 
@@ -56,7 +61,7 @@ export class CrashRun {
     const died = new Promise<void>((resolve) => {
       files.crashAt(options.crashAt ?? Number.POSITIVE_INFINITY, resolve);
     });
-    const living = this.#live(options.steps);
+    const living = this.#live(options.steps, options.compacts === true);
     living.catch(() => undefined);
     await Promise.race([died, living]);
     files.kill();
@@ -64,13 +69,14 @@ export class CrashRun {
       if (!isCrash(error)) throw error;
     });
     await this.#endReader();
+    await this.#compacting;
     this.operations = files.operations;
     this.#files = files.crash(options.kind);
     this.#files.capacity = Number.POSITIVE_INFINITY;
     await this.#check();
   }
 
-  async #live(steps: number): Promise<void> {
+  async #live(steps: number, compacts: boolean): Promise<void> {
     const clock = new SimulatedClock();
     const runtime = createTestRuntime({ files: this.#files, clock, seed: Math.floor(this.#unit() * 1e9) });
     let [engine, log] = await this.#openLog(runtime);
@@ -79,7 +85,8 @@ export class CrashRun {
     for (let step = 0; step < steps; step++) {
       const dice = this.#unit();
       try {
-        if (dice < 0.04) await this.#rollback(writer);
+        if (compacts && dice > 0.9) this.#compact(log);
+        else if (dice < 0.04) await this.#rollback(writer);
         else if (dice < 0.07) await writer.flush();
         else if (dice < 0.1) await clock.advance(20);
         else if (dice < 0.12) {
@@ -114,6 +121,19 @@ export class CrashRun {
     const { highWatermark, position } = log.state();
     this.#told = { highWatermark, position };
     return [engine, log];
+  }
+
+  /** Beside everything else; what it fails with counts only when nobody has injected it. */
+  #compact(log: SourceLog): void {
+    const to = Math.floor(this.#unit() * (log.state().highWatermark + 1));
+    const from = log.state().horizon;
+    this.#compacting = Promise.all([this.#compacting, log.compact(to, { memoryBytes: 1 << 20, share: 1 }, NEVER)]).then(
+      ([, horizon]) => expect(horizon).toBeGreaterThanOrEqual(from),
+      (error: unknown) => {
+        if (!isCrash(error) && !isInjected(error) && !isEnd(error)) throw error;
+      },
+    );
+    this.#compacting.catch(() => undefined);
   }
 
   /** Tries again until no fault is left to be injected. */
@@ -154,7 +174,8 @@ export class CrashRun {
     });
     expect(writer.start.highWatermark).toBe(log.state().highWatermark);
     await this.#endReader();
-    this.#reader = new TailReader(log, Math.floor(this.#unit() * (writer.start.highWatermark + 1)));
+    const { horizon } = log.state();
+    this.#reader = new TailReader(log, horizon + Math.floor(this.#unit() * (writer.start.highWatermark - horizon + 1)));
     return writer;
   }
 
@@ -185,25 +206,56 @@ export class CrashRun {
     const engine = await EmbeddedLogEngine.create('/data', runtime, OPTIONS);
     const log = await engine.open('shop', { create: true });
     this.#follow(await this.#compare(log), log);
-    if (this.#checkpoint !== null) expect(log.plan(this.#checkpoint).kind).toBe('resume');
+    if (this.#checkpoint !== null) expect(log.plan(this.#checkpoint).kind).toBe(this.#checkpoint.offset < log.state().horizon ? 'load' : 'resume');
+    await this.#compareStates(log, runtime.files);
     await engine[Symbol.asyncDispose]();
   }
 
   /** The part of the reference to which the log is equal; whatever was told durable is in it. */
   async #compare(log: SourceLog): Promise<ReferenceLog> {
+    // What ended may have left the horizon further on than it has said.
+    await this.#compacting;
     const state = log.state();
-    const read = await readAll(log, 0);
-    const prefix = this.#reference.prefix(read.transactions.length);
+    const read = await readAll(log, state.horizon);
+    const prefix = state.horizon === 0 ? this.#reference.prefix(read.transactions.length) : this.#prefixAt(state);
     expect(state.highWatermark).toBeGreaterThanOrEqual(this.#told.highWatermark);
-    expect(read.transactions).toEqual(prefix.transactions);
-    expect(read.records).toEqual(prefix.read(0));
-    this.#reader?.expectUnchanged(read.records);
+    if (state.horizon === 0) expect(read.transactions).toEqual(prefix.transactions);
+    expect(read.records).toEqual(prefix.read(state.horizon));
+    this.#reader?.expectUnchanged(read.records, state.horizon);
     expect(state.highWatermark).toBe(prefix.highWatermark);
     expect(log.catalog().tables()).toEqual(prefix.catalog().tables());
     const position = numberOf(state.position) ?? 0;
     expect(position).toBeGreaterThanOrEqual(numberOf(this.#told.position) ?? 0);
     expect(position).toBeLessThanOrEqual(this.#appended);
     return prefix;
+  }
+
+  /** The reference as the log has it: transactions without records show in its position alone. */
+  #prefixAt({ highWatermark, position }: Pick<DurableProgress, 'highWatermark' | 'position'>): ReferenceLog {
+    const { transactions } = this.#reference;
+    let count = transactions.findLastIndex(({ last }) => last <= highWatermark) + 1;
+    const beyond = (at: number): boolean => {
+      const named = transactions[at - 1];
+      return named?.kind === 'source' && named.last === named.after && (numberOf(Buffer.from(named.position, 'hex')) ?? 0) > (numberOf(position) ?? 0);
+    };
+    while (count > 0 && beyond(count)) count--;
+    return this.#reference.prefix(count);
+  }
+
+  /** Every table at the horizon, in the middle and at the end is as the reference folds it. */
+  async #compareStates(log: SourceLog, files: FileSystem): Promise<void> {
+    const { horizon, highWatermark } = log.state();
+    if (horizon === 0) return;
+    for (const at of [horizon, highWatermark]) {
+      for (const { tableId, state } of (await log.catalogAt(at, NEVER)).tables()) {
+        if (state.state === 'removed') continue;
+        const rows = new Map<string, string>();
+        for await (const { batch } of tableAt(log, { tableId, at, files, directory: '/sort', signal: NEVER })) {
+          for (const record of recordsOf(batch)) rows.set(record.key, record.after);
+        }
+        expect([tableId, at, rows]).toEqual([tableId, at, this.#reference.fold(tableId, at)]);
+      }
+    }
   }
 
   #follow(prefix: ReferenceLog, log: SourceLog): void {

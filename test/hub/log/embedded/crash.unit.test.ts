@@ -15,6 +15,16 @@ describe('crashes', () => {
     }
   });
 
+  it.each(['process', 'machine'] as const)('keeps every state from the horizon on, wherever the %s stops while history is folded', { timeout: 120_000 }, async (kind) => {
+    const whole = new CrashRun(7);
+    await whole.cycle({ steps: 60, crashAt: null, kind, compacts: true });
+    // Every one of them: crash.long.test.ts.
+    for (let crashAt = 1; crashAt <= whole.operations; crashAt += 17) {
+      const run = new CrashRun(7);
+      await run.cycle({ steps: 60, crashAt, kind, compacts: true });
+    }
+  });
+
   it('loses nothing durable through several lives', () => checkLives(BUDGET_MS, false));
 
   it('loses nothing durable when operations fail', () => checkLives(3 * BUDGET_MS, true));

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createHash } from 'node:crypto';
@@ -12,6 +13,7 @@ import { Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
+import { decodeManifest } from '../../../../hub/log/embedded/manifest.ts';
 import { findNewest } from '../../../../hub/log/embedded/find-newest.ts';
 import { SEGMENT_HEADER } from '../../../../hub/log/embedded/segment.ts';
 import type { MetricName } from '../../../../hub/observability/metric-names.ts';
@@ -124,7 +126,7 @@ describe('the data folder', () => {
     const engine = await EmbeddedLogEngine.create('/data', createTestRuntime({ files }), { lock: noLock });
     await engine.open('shop', { create: true });
     const path = '/data/log/shop/manifest';
-    const text = files.bytes(path).toString('latin1').replace('tidemark-log 1 ', 'tidemark-log 2 ');
+    const text = files.bytes(path).toString('latin1').replace('tidemark-log 2 ', 'tidemark-log 3 ');
     const future = files.crash('process');
     future.place(path, Buffer.from(text, 'latin1'));
     await using next = await EmbeddedLogEngine.create('/data', createTestRuntime({ files: future }), { lock: noLock });
@@ -174,6 +176,27 @@ function delegating(file: LogFile): LogFile {
     truncate: (length) => file.truncate(length), size: () => file.size(), close: () => file.close(),
   };
 }
+
+describe('a log of format 1', () => {
+  it('is read as one without a base', async () => {
+    const files = new FaultyFiles(seededRandom(1));
+    const engine = await EmbeddedLogEngine.create('/data', createTestRuntime({ files }), { lock: noLock });
+    const log = await engine.open('shop', { create: true });
+    const writer = await log.openWriter(() => undefined);
+    await writer.append(transactionBatch({ rows: 2, position: 1, schema: true }));
+    await writer.flush();
+    await engine[Symbol.asyncDispose]();
+    const path = '/data/log/shop/manifest';
+    const before = { ...decodeManifest(files.bytes(path), path), base: undefined, leases: undefined, nextBase: undefined };
+    const body = Buffer.from(`${JSON.stringify(before)}\n`, 'utf8');
+    const old = files.crash('process');
+    old.place(path, Buffer.concat([Buffer.from(`tidemark-log 1 ${body.length} ${crc32(body).toString(16).padStart(8, '0')}\n`, 'latin1'), body]));
+    await using next = await EmbeddedLogEngine.create('/data', createTestRuntime({ files: old }), { lock: noLock });
+    const found = await next.open('shop', { create: false });
+    expect(found.state()).toMatchObject({ highWatermark: 3, horizon: 0 });
+    expect(await found.openBase()).toBeNull();
+  });
+});
 
 describe('bounds', () => {
   it('lets append wait while too much is not durable, and takes the rest in order', async () => {
@@ -287,6 +310,6 @@ describe('the layout on the disk', () => {
     expect(bytes.toString('latin1', 64, 68)).toBe('TMBH');
     expect(bytes.readBigUInt64BE(64 + 40)).toBe(1n);
     expect(bytes.readUInt32BE(64 + 48)).toBe(2);
-    expect((await readFile(`${folder.path}/log/shop/manifest`, 'latin1')).startsWith('tidemark-log 1 ')).toBe(true);
+    expect((await readFile(`${folder.path}/log/shop/manifest`, 'latin1')).startsWith('tidemark-log 2 ')).toBe(true);
   });
 });

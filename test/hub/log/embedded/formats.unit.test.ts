@@ -209,7 +209,7 @@ describe('segment index', () => {
 
 describe('manifest', () => {
   const manifest: Manifest = {
-    source: 'shop', logId: STAMP.logId, horizon: 0, durable: 9, epochs: [{ id: STAMP.epoch, start: 0 }], nextSegment: 4, sealedPosition: 'ff', sealedCommitTime: 5,
+    source: 'shop', logId: STAMP.logId, horizon: 0, base: null, leases: [], nextBase: 1, durable: 9, epochs: [{ id: STAMP.epoch, start: 0 }], nextSegment: 4, sealedPosition: 'ff', sealedCommitTime: 5,
     segments: [
       { state: 'sealed', number: 1, epoch: STAMP.epoch, base: 1, last: 5, bytes: 100, controls: 0, maxCommitTime: 3 },
       { state: 'closed', number: 2, epoch: STAMP.epoch, base: 6, last: 5, bytes: 64 },

@@ -1,0 +1,114 @@
+import { join } from 'node:path';
+import type { Catalog } from '../../../../contracts/catalog.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
+import { Projectors } from '../../../../contracts/projection.ts';
+import { RecordView } from '../../../../contracts/record.ts';
+import type { FileSystem } from '../../../../contracts/runtime.ts';
+import { ExternalSorter } from '../external-sort.ts';
+import { MergeCursor } from '../merge.ts';
+import type { EntryCursor } from '../run-format.ts';
+import { bagValue, bareValue, EntryKind, VALUE_HEADER, writeValueHeader } from './base-entry.ts';
+
+const NO_KEY = Buffer.alloc(0);
+
+export interface HistorySortOptions {
+  readonly files: FileSystem;
+  /** A folder that exists and is the sort's alone. */
+  readonly directory: string;
+  /** Bytes of entries in memory. */
+  readonly memoryBytes: number;
+  /** As of the end of the stretch: rows of keyless tables are put into their newest shape, so that equal rows are equal. */
+  readonly catalog: Catalog;
+  /** Records of other tables are passed over; default: all count. */
+  readonly tableId?: number;
+}
+
+/**
+ * The records of a stretch of history as entries of the base, sorted by table and key, in bounded memory. Several may
+ * stand for one key; {@link NetCursor} makes the net of them. Owned by one caller; its files go with it.
+ */
+export class HistorySort implements AsyncDisposable {
+  readonly #catalog: Catalog;
+  readonly #tableId: number | null;
+  readonly #keyed: ExternalSorter;
+  readonly #bags: ExternalSorter;
+  readonly #view = new RecordView();
+  readonly #projectors = new Projectors();
+  #value = Buffer.allocUnsafe(4096);
+
+  private constructor({ files, directory, memoryBytes, catalog, tableId }: HistorySortOptions) {
+    this.#catalog = catalog;
+    this.#tableId = tableId ?? null;
+    this.#keyed = new ExternalSorter({ files, directory: join(directory, 'keyed'), memoryBytes: memoryBytes / 2, duplicates: 'newest' });
+    this.#bags = new ExternalSorter({ files, directory: join(directory, 'bags'), memoryBytes: memoryBytes / 2, duplicates: 'all' });
+  }
+
+  /** What an ended process left in the folder is removed. */
+  static async create(options: HistorySortOptions): Promise<HistorySort> {
+    const { files, directory } = options;
+    for (const name of ['keyed', 'bags']) {
+      await files.remove(join(directory, name));
+      await files.makeDirectory(join(directory, name));
+    }
+    return new HistorySort(options);
+  }
+
+  /** Takes the records of a batch up to offset `to`. @throws TidemarkError `RECORD_CORRUPT`, `SCHEMA_INVALID`, `LOG_WRITE_FAILED`, `LOG_DISK_FULL` */
+  async add(batch: ChangeBatch, to: Offset): Promise<void> {
+    const view = this.#view.reset(batch.records);
+    while (view.next()) {
+      const offset = batch.baseOffset + view.index;
+      if (offset > to) return;
+      const added = this.#record(view, offset);
+      if (added instanceof Promise) await added;
+    }
+  }
+
+  /** Takes rows of a keyless table as a base has them. */
+  async addRows(rows: ChangeBatch, offsets: readonly Offset[]): Promise<void> {
+    const view = this.#view.reset(rows.records);
+    while (view.next()) await this.#bagRow(view, view.afterStart, view.afterEnd, offsets[view.index] ?? 0, 1);
+  }
+
+  /** All entries; valid until disposal. Called once. */
+  async sorted(): Promise<EntryCursor> {
+    return new MergeCursor([await this.#keyed.sorted(), await this.#bags.sorted()], 'all');
+  }
+
+  #record(view: RecordView, offset: Offset): void | Promise<void> {
+    const { tableId, op, flags, schemaVersion } = view;
+    if (this.#tableId !== null && tableId !== this.#tableId) return;
+    if ((flags & (Flag.notApplied | Flag.incomplete)) !== 0) return;
+    if (op === Op.truncate) return this.#keyed.add(tableId, NO_KEY, bareValue(EntryKind.emptied, schemaVersion, offset));
+    if (!isRowOp(op)) return;
+    if (view.keyEnd === view.keyStart) return this.#bagRecord(view, offset);
+    if (op === Op.delete) return this.#keyed.add(tableId, view.key(), bareValue(EntryKind.deleted, schemaVersion, offset));
+    if (!view.hasAfter) return;
+    const size = VALUE_HEADER + view.afterEnd - view.afterStart;
+    if (size > this.#value.length) this.#value = Buffer.allocUnsafe(size * 2);
+    view.bytes.copy(this.#value, writeValueHeader(this.#value, 0, EntryKind.row, flags & Flag.wide, schemaVersion, offset), view.afterStart, view.afterEnd);
+    return this.#keyed.add(tableId, view.key(), this.#value.subarray(0, size));
+  }
+
+  async #bagRecord(view: RecordView, offset: Offset): Promise<void> {
+    const { op } = view;
+    if ((op === Op.delete || op === Op.update) && view.hasBefore) await this.#bagRow(view, view.beforeStart, view.beforeEnd, offset, -1);
+    if (op !== Op.delete && view.hasAfter) await this.#bagRow(view, view.afterStart, view.afterEnd, offset, 1);
+  }
+
+  #bagRow(view: RecordView, start: number, end: number, offset: Offset, count: number): void | Promise<void> {
+    const { tableId, schemaVersion, bytes } = view;
+    const newest = this.#catalog.schema(tableId);
+    const from = this.#catalog.schemaOf(tableId, schemaVersion);
+    const version = newest?.version ?? schemaVersion;
+    const image = newest === undefined || version === schemaVersion ? bytes.subarray(start, end) : this.#projectors.get(from, newest).image(bytes, start, end);
+    return this.#bags.add(tableId, image, bagValue(version, offset, count));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#keyed[Symbol.asyncDispose]();
+    await this.#bags[Symbol.asyncDispose]();
+  }
+}

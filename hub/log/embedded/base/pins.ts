@@ -1,0 +1,52 @@
+import type { Clock } from '../../../../contracts/runtime.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+
+/** A reader that has not moved for so long does not keep the horizon any more, in milliseconds. */
+const STUCK_MS = 300_000;
+
+/** A reader in the middle of the history. Owned by it; disposed when it ends. */
+export class Pin implements Disposable {
+  offset: Offset;
+  movedAt: number;
+  readonly #pins: Set<Pin>;
+  readonly #clock: Clock;
+
+  constructor(pins: Set<Pin>, clock: Clock, offset: Offset) {
+    this.#pins = pins;
+    this.#clock = clock;
+    this.offset = offset;
+    this.movedAt = clock.monotonic();
+    pins.add(this);
+  }
+
+  moveTo(offset: Offset): void {
+    this.offset = offset;
+    this.movedAt = this.#clock.monotonic();
+  }
+
+  [Symbol.dispose](): void {
+    this.#pins.delete(this);
+  }
+}
+
+/** Where readers stand: compaction does not take away what one of them is about to read, unless it is stuck. */
+export class Pins {
+  readonly #clock: Clock;
+  readonly #pins = new Set<Pin>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  pin(offset: Offset): Pin {
+    return new Pin(this.#pins, this.#clock, offset);
+  }
+
+  /** The lowest offset that the horizon may not pass; Infinity: there is none. */
+  lowest(): Offset {
+    const now = this.#clock.monotonic();
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const pin of this.#pins) if (now - pin.movedAt < STUCK_MS) lowest = Math.min(lowest, pin.offset);
+    return lowest;
+  }
+}
