@@ -13,7 +13,7 @@ import { recordLine, type PlacedTransaction } from './record-json.ts';
 export interface ChangelogOptions {
   /** Pattern of the tables whose records are read, by their newest name. */
   readonly table: string;
-  /** First offset; default: the log's first. */
+  /** First offset; default: the first after the horizon. */
   readonly from?: Offset | undefined;
   /** Most records; default: all. */
   readonly limit?: number | undefined;
@@ -33,7 +33,7 @@ export async function* changelogLines(log: SourceLog, options: ChangelogOptions)
   const to = log.state().highWatermark;
   const catalog = log.catalog();
   const wanted = tablesMatching(catalog, options.table, log.source);
-  const after = options.from === undefined ? BEFORE_ALL : options.from - 1;
+  const after = options.from === undefined ? log.state().horizon : options.from - 1;
   let left = options.limit ?? Number.POSITIVE_INFINITY;
   if (after >= to) return;
   const ends = new TransactionEnds(log, to, options);

@@ -15,7 +15,7 @@ import type { FoldStart } from './fold.ts';
 import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts';
 import type { Work } from '../part.ts';
 import { Sift } from './sift.ts';
-import { joinTables, type SinkTables } from './sink-tables.ts';
+import { joinTables, loadBase, type SinkTables } from './sink-tables.ts';
 import { Waiters } from '../../waiters.ts';
 
 export interface DeliverParts {
@@ -70,6 +70,8 @@ export class Deliver implements Work {
   /** Letters that the batch ending at an offset settles once it is durable. */
   readonly #settling = new Map<Offset, readonly DeadLetter[]>();
   #again = new AbortController();
+  /** Once the sink is here the log need not keep its history for it. */
+  #leasedUntil: Offset = Number.POSITIVE_INFINITY;
   /**
    * Where the sink stood when it failed on a batch. That it opens again there says nothing yet: it is well once it has
    * taken something.
@@ -138,8 +140,11 @@ export class Deliver implements Work {
   /** One opening of the sink, until `either` aborts: `signal`, or to open it again at once. */
   async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void): Promise<void> {
     const { sink, log, config, runtime } = this.#parts;
-    const start = await openSink(sink, log, config.tables, signal);
-    runtime.logger.log('info', 'sink.opened', { offset: start.after, sweepAt: start.sweepAt });
+    const opened = await openSink(sink, log, config.tables, signal);
+    runtime.logger.log('info', 'sink.opened', { offset: opened.after, sweepAt: opened.sweepAt });
+    const start = opened.loads ? await this.#load(opened, signal) : opened;
+    // Until the sink has come to where the log ends now, the horizon does not pass it again.
+    this.#leasedUntil = log.state().highWatermark;
     await this.#join(start, signal);
     const errand = this.#errand;
     this.#errand = null;
@@ -154,6 +159,29 @@ export class Deliver implements Work {
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
     await delivery.run(either);
     if (start.sweepAt !== null && delivery.progress >= start.sweepAt) await this.#sweep(delivery.progress, signal);
+  }
+
+  /** Fills a sink that has nothing, or is rebuilt in place, from the log's base. */
+  async #load(start: DeliveryStart, signal: AbortSignal): Promise<DeliveryStart> {
+    const { sink, log, config, runtime } = this.#parts;
+    this.#rebuilding = true;
+    runtime.logger.log('info', 'sink.loading', { horizon: log.state().horizon });
+    const sift = this.#sift(signal);
+    const empties = start.sweepAt === null;
+    const loaded = await loadBase({ sink, log, joins: config.tables, apply: (batch) => sift.still(batch) }, { lease: this.#lease, empties }, signal);
+    return { ...start, ...loaded, loads: false };
+  }
+
+  get #lease(): string {
+    return `sink:${this.#parts.config.name}`;
+  }
+
+  #releaseLease(offset: Offset): void {
+    if (offset < this.#leasedUntil) return;
+    this.#leasedUntil = Number.POSITIVE_INFINITY;
+    this.#parts.log.release(this.#lease).catch((failure: unknown) => {
+      this.#parts.runtime.logger.log('warn', 'sink.lease-not-released', { what: String(failure) });
+    });
   }
 
   /** Gives the sink the tables that its configuration has come to select. */
@@ -247,6 +275,7 @@ export class Deliver implements Work {
 
   #moveTo(offset: Offset): void {
     this.#offset = offset;
+    this.#releaseLease(offset);
     if (!this.#rebuilding) this.#reached.test(offset);
   }
 

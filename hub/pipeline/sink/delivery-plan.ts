@@ -10,6 +10,8 @@ import type { FoldStart } from './fold.ts';
 export interface DeliveryStart extends FoldStart {
   /** The offset at which a rebuild in place is complete and is swept; null: none is under way. */
   readonly sweepAt: Offset | null;
+  /** The base is to be loaded first: the sink stands before everything. */
+  readonly loads: boolean;
   /** Of this opening; 0: the sink had no checkpoint. */
   readonly fence: number;
 }
@@ -19,6 +21,8 @@ export type Opening =
   | { readonly kind: 'resume' }
   | { readonly kind: 'resume-rebuild' }
   | { readonly kind: 'rebuild-in-place'; readonly why: string }
+  /** The sink has nothing yet, and the log has a base. */
+  | { readonly kind: 'load' }
   | { readonly kind: 'refuse'; readonly error: TidemarkError };
 
 /**
@@ -34,6 +38,8 @@ export function openingOf(plan: ReadPlan, checkpoint: Checkpoint | null, canRebu
       if (canRebuild) return { kind: 'rebuild-in-place', why: plan.why };
       return { kind: 'refuse', error: new TidemarkError('SINK_DIVERGED', plan.why) };
     case 'load':
+      if (canRebuild) return { kind: 'rebuild-in-place', why: `the sink stands below the horizon ${plan.horizon}` };
+      if (checkpoint === null || checkpoint.offset === 0) return { kind: 'load' };
       return {
         kind: 'refuse',
         error: new TidemarkError('SINK_BEHIND', `the sink stands below the horizon ${plan.horizon}`, { where: { offset: plan.horizon } }),
@@ -58,13 +64,13 @@ export async function openSink(sink: Sink, log: SourceLog, selects: TableSelecto
   const pending = inPlace !== null && checkpoint !== null && (await inPlace.pending(signal));
   const opening = openingOf(log.plan(checkpoint), checkpoint, inPlace !== null, pending);
   if (opening.kind === 'refuse') throw opening.error;
-  const target = log.state().highWatermark;
+  const { highWatermark: target, horizon } = log.state();
   if (opening.kind === 'rebuild-in-place' && inPlace !== null) {
-    return { ...placeOf(await inPlace.begin(start, signal)), sweepAt: target };
+    return { ...placeOf(await inPlace.begin(start, signal)), sweepAt: target, loads: horizon > 0 };
   }
-  return { ...placeOf(checkpoint), sweepAt: opening.kind === 'resume-rebuild' ? target : null };
+  return { ...placeOf(checkpoint), sweepAt: opening.kind === 'resume-rebuild' ? target : null, loads: opening.kind === 'load' };
 }
 
-function placeOf(checkpoint: Checkpoint | null): Omit<DeliveryStart, 'sweepAt'> {
+function placeOf(checkpoint: Checkpoint | null): Omit<DeliveryStart, 'sweepAt' | 'loads'> {
   return { after: checkpoint?.offset ?? 0, position: checkpoint?.position ?? new Uint8Array(0), commitTime: 0, fence: checkpoint?.fence ?? 0 };
 }

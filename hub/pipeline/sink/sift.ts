@@ -3,7 +3,7 @@ import { describeError, TidemarkError, type ErrorWhere } from '../../../contract
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { Flag, isRowOp, Op } from '../../../contracts/op.ts';
-import { RecordView } from '../../../contracts/record.ts';
+import { RECORD_HEADER, RecordView } from '../../../contracts/record.ts';
 import { tableName } from '../../../contracts/schema.ts';
 import { DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStep, type TableSelector } from '../../../contracts/sink.ts';
 import type { Clock } from '../../../contracts/runtime.ts';
@@ -30,6 +30,8 @@ export interface SiftParts {
   /** The sink has applied everything up to there. */
   readonly onProgress: (at: FoldStart) => void;
 }
+
+const NONE = new Uint8Array(0);
 
 const UNLIMITED = { wholeTransactions: true, maxKeys: Infinity, maxBytes: Infinity };
 
@@ -297,7 +299,17 @@ export class Sift {
   async #newestRecords(to: Offset, letters: readonly DeadLetter[]): Promise<Map<string, Buffer>> {
     const wanted = new Map(letters.map((letter) => [idOf(letter), letter]));
     const newest = new Map<string, Buffer>();
-    const after = Math.min(...letters.map((letter) => letter.offset)) - 1;
+    const first = Math.min(...letters.map((letter) => letter.offset)) - 1;
+    await using base = first < this.#parts.log.state().horizon ? await this.#parts.log.openBase() : null;
+    for (const letter of base === null ? [] : letters) {
+      const row = await base?.find(letter.tableId, letter.key);
+      if (row === null || row === undefined) continue;
+      const builder = new BatchBuilder(RECORD_HEADER + letter.key.length + row.image.length);
+      builder.begin('hub', 0, 0);
+      builder.record(Op.read, 0, letter.tableId, row.schemaVersion, letter.key, NONE, row.image);
+      newest.set(idOf(letter), builder.take().records);
+    }
+    const after = Math.max(first, base?.horizon ?? 0);
     const view = new RecordView();
     for await (const batch of this.#parts.log.read({ after, to, follow: false, signal: this.#signal })) {
       for (view.reset(batch.records); view.next(); ) {

@@ -5,6 +5,7 @@ import type { SinkConfig } from '../../../contracts/config.ts';
 import type { Sink, SinkBatch, TableSelector } from '../../../contracts/sink.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { selectTables } from '../../config/table-patterns.ts';
+import { baseSteps } from './base-steps.ts';
 import type { DeliveryStart } from './delivery-plan.ts';
 import { Fold, type FoldStart } from './fold.ts';
 import { MirroredTables } from './mirrored-tables.ts';
@@ -83,22 +84,55 @@ export interface Joining {
   readonly apply: (batch: SinkBatch) => Promise<void>;
 }
 
+export interface Loading {
+  /** Its name: the horizon does not pass the sink until the caller releases it. */
+  readonly lease: string;
+  /** Tables are emptied first. False where a rebuild in place removes afterwards what it did not write. */
+  readonly empties: boolean;
+}
+
+/**
+ * Fills a sink that has nothing with what the base has, and moves its checkpoint to the horizon. Interrupted, it begins
+ * again from nothing.
+ * @throws TidemarkError what `apply` or the log throws
+ */
+export async function loadBase({ sink, log, joins, apply }: Joining, { lease, empties }: Loading, signal: AbortSignal): Promise<FoldStart> {
+  await log.lease(lease, log.state().horizon);
+  await using base = await log.openBase();
+  if (base === null) throw new TidemarkError('INTERNAL', 'a base is to be loaded, and there is none', { where: { source: log.source } });
+  const { horizon, commitTime } = base;
+  const position = base.position ?? new Uint8Array(0);
+  const start: FoldStart = { after: 0, position: new Uint8Array(0), commitTime: 0 };
+  const tables = new MirroredTables(log.catalog(), horizon, joins, sink.handsNamesOn);
+  for await (const loaded of baseSteps(base, tables, { maxKeys: sink.limits?.maxKeys ?? 50_000, empties }, signal)) {
+    await apply(standingAt({ ...NOTHING, ...loaded }, start, log));
+  }
+  await apply({ ...NOTHING, to: horizon, epoch: log.epochAt(horizon), position, commitTime });
+  return { after: horizon, position, commitTime };
+}
+
 /**
  * Replays the tables that `joins` selects from the log's start to where the sink stands. Its checkpoint does not move.
  * @throws TidemarkError what `apply` or the log throws
  */
 export async function joinTables({ sink, log, joins, apply }: Joining, at: FoldStart, signal: AbortSignal): Promise<void> {
-  const beginning: FoldStart = { after: 0, position: new Uint8Array(0), commitTime: 0 };
+  if (at.after === 0) return;
+  await using base = await log.openBase();
+  const horizon = base?.horizon ?? 0;
+  const beginning: FoldStart = { after: horizon, position: new Uint8Array(0), commitTime: 0 };
   const maxKeys = sink.limits?.maxKeys ?? 50_000;
-  const tables = new MirroredTables(log.catalog(), 0, joins, sink.handsNamesOn);
+  const tables = new MirroredTables(log.catalog(), horizon, joins, sink.handsNamesOn);
   const fold = new Fold(tables, { wholeTransactions: false, maxKeys, maxBytes: JOIN_BYTES }, beginning);
-  const emptied = new Set<number>();
+  // What the base has of a table empties it first.
+  const emptied = new Set(tables.schemas().map(({ tableId }) => tableId));
   const take = async (): Promise<void> => {
     const batch = emptiedFirst(fold.take((offset) => log.epochAt(offset)), emptied);
-    if (batch.steps.length > 0) await apply(fixedAt(batch, at, log));
+    if (batch.steps.length > 0) await apply(standingAt(batch, at, log));
   };
-  if (at.after === 0) return;
-  for await (const batch of log.read({ after: 0, to: at.after, follow: false, signal })) {
+  for await (const loaded of base === null ? [] : baseSteps(base, tables, { maxKeys, empties: true }, signal)) {
+    await apply(standingAt({ ...NOTHING, ...loaded }, at, log));
+  }
+  for await (const batch of log.read({ after: horizon, to: at.after, follow: false, signal })) {
     fold.feed(batch);
     while (!fold.run()) await take();
   }
@@ -119,7 +153,10 @@ function emptiedFirst(batch: SinkBatch, emptied: Set<number>): SinkBatch {
   return { ...batch, steps };
 }
 
-function fixedAt(batch: SinkBatch, { after, position, commitTime }: FoldStart, log: SourceLog): SinkBatch {
+const NOTHING: SinkBatch = { after: 0, to: 0, endsOpen: false, epoch: '', position: new Uint8Array(0), commitTime: 0, steps: [], records: 0, bytes: 0 };
+
+/** Where the sink stands, which does not move. */
+function standingAt(batch: SinkBatch, { after, position, commitTime }: FoldStart, log: SourceLog): SinkBatch {
   return { ...batch, after, to: after, endsOpen: false, position, commitTime, epoch: log.epochAt(after) };
 }
 

@@ -277,8 +277,9 @@ export class Capture implements Work {
  * that comes after a gap brings a position of its own.
  */
 async function endsWithGap(log: SourceLog, signal: AbortSignal): Promise<boolean> {
-  const { highWatermark, position } = log.state();
-  if (highWatermark === 0) return false;
+  const { highWatermark, position, horizon } = log.state();
+  // A gap is followed by much before it is folded.
+  if (highWatermark <= horizon) return false;
   const view = new RecordView();
   let ends = false;
   for await (const batch of log.read({ after: highWatermark - 1, to: highWatermark, follow: false, signal })) {

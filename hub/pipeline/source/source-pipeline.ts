@@ -6,6 +6,7 @@ import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import type { Compaction } from '../../compaction/compaction.ts';
 import { tableStatus } from '../../table-status.ts';
 import { errorView } from '../../error-view.ts';
 import type { SourceStatusView } from '../../service.ts';
@@ -25,6 +26,7 @@ export interface SourcePipelineParts {
   /** Owned by the pipeline from here. */
   readonly connector: SourceConnector;
   readonly log: SourceLog;
+  readonly compaction: Compaction;
   /** Owned by the pipeline from here. */
   readonly rows: RowCompletion;
   readonly copies: Copies;
@@ -72,6 +74,7 @@ export class SourcePipeline implements Supervised {
   start(): void {
     this.#part.start();
     this.#watch.start();
+    this.#parts.compaction.start();
   }
 
   /** Tries again now, after a failure. */
@@ -90,7 +93,7 @@ export class SourcePipeline implements Supervised {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#watch.stop(), this.#part.close()]);
+    await Promise.all([this.#watch.stop(), this.#part.close(), this.#parts.compaction.stop()]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

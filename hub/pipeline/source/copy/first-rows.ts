@@ -1,7 +1,10 @@
-import type { SourceLog } from '../../../../contracts/log-engine.ts';
+import type { LogState, SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { isRowOp } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
+
+/** What is asked of a log here. */
+export type ReadableLog = Pick<SourceLog, 'read'> & { state(): Pick<LogState, 'horizon'> };
 
 /**
  * Where the first row of each table stands in a stretch of the log, which is read once for all tables: after each of
@@ -20,7 +23,7 @@ export class FirstRows {
    * False: the table, whose first record of any kind is at `first`, certainly has no row below `before`.
    * @param before all below it is readable
    */
-  async mayPrecede(before: Offset, log: Pick<SourceLog, 'read'>, table: { readonly tableId: number; readonly first: Offset }, signal: AbortSignal): Promise<boolean> {
+  async mayPrecede(before: Offset, log: ReadableLog, table: { readonly tableId: number; readonly first: Offset }, signal: AbortSignal): Promise<boolean> {
     const read = this.#reading.then(() => this.#readTo(before - 1, log, table.first, signal));
     this.#reading = read.catch(() => undefined);
     await read;
@@ -28,12 +31,15 @@ export class FirstRows {
     return (this.#first.get(table.tableId) ?? Infinity) < before;
   }
 
-  async #readTo(to: Offset, log: Pick<SourceLog, 'read'>, first: Offset, signal: AbortSignal): Promise<void> {
+  async #readTo(to: Offset, log: ReadableLog, first: Offset, signal: AbortSignal): Promise<void> {
     // A table that came late, after much that nobody asked about.
     if (first - 1 > this.#upTo) {
       this.#first.clear();
       this.#after = this.#upTo = first - 1;
     }
+    // What is in the base has rows, for all that is known here.
+    const { horizon } = log.state();
+    if (horizon > this.#upTo) this.#after = this.#upTo = horizon;
     if (to <= this.#upTo || first <= this.#after) return;
     const view = this.#view;
     for await (const batch of log.read({ after: this.#upTo, to, follow: false, signal })) {

@@ -13,13 +13,16 @@ export interface KeyFact {
 
 /** Sorts facts by key in bounded memory and merges them. Disposing removes what it put on disk. */
 export interface KeySort extends AsyncDisposable {
-  /** The key is copied. Offsets grow from call to call. */
+  /** The key is copied. The offsets of one key grow from call to call. */
   add(key: Uint8Array, offset: Offset, live: boolean): Promise<void> | void;
   /** The newest fact of each key, in key order. Called once, after the last `add`. */
   newest(): AsyncIterable<KeyFact>;
 }
 
-/** The records of one table that a fold applies: rows and truncates, whoever wrote them. */
+/**
+ * The records of one table that a fold applies: rows and truncates, whoever wrote them. What is folded into the base
+ * already comes as its rows, each with the offset of its last change.
+ */
 async function forApplied(
   log: SourceLog,
   tableId: number,
@@ -30,7 +33,18 @@ async function forApplied(
 ): Promise<void> {
   if (to <= after) return;
   const view = new RecordView();
-  for await (const batch of log.read({ after, to, follow: false, signal })) {
+  await using base = after < log.state().horizon ? await log.openBase() : null;
+  if (base !== null) {
+    for await (const { batch, offsets } of base.rows(tableId, { signal })) {
+      for (view.reset(batch.records); view.next(); ) {
+        const wait = each(view, offsets[view.index] ?? base.horizon);
+        if (wait !== undefined) await wait;
+      }
+    }
+  }
+  const from = Math.max(after, base?.horizon ?? 0);
+  if (to <= from) return;
+  for await (const batch of log.read({ after: from, to, follow: false, signal })) {
     for (view.reset(batch.records); view.next(); ) {
       if (view.tableId !== tableId || (view.flags & Flag.notApplied) !== 0) continue;
       if (!isRowOp(view.op) && view.op !== Op.truncate) continue;

@@ -1,3 +1,4 @@
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { Flag } from '../../../../contracts/op.ts';
@@ -45,7 +46,7 @@ export class LoggedImages {
   /** The images, in the order asked for; null: another row stands there, or none. @throws TidemarkError what reading the log throws */
   async read(wanted: readonly Wanted[], signal: AbortSignal): Promise<(Image | null)[]> {
     const images = new Array<Image | null>(wanted.length).fill(null);
-    const missing: number[] = [];
+    let missing: number[] = [];
     wanted.forEach(({ offset }, index) => {
       const kept = this.#cache.get(offset);
       if (kept === undefined) missing.push(index);
@@ -56,13 +57,36 @@ export class LoggedImages {
         images[index] = kept;
       }
     });
+    const { horizon } = this.#log.state();
+    const folded = missing.filter((index) => (wanted[index] as Wanted).offset <= horizon);
+    if (folded.length > 0) await this.#readFolded(folded, wanted, images);
+    missing = missing.filter((index) => (wanted[index] as Wanted).offset > horizon);
     missing.sort((a, b) => (wanted[a] as Wanted).offset - (wanted[b] as Wanted).offset);
     const groups = grouped(missing, wanted);
     const worker = async () => {
       for (let group = groups.shift(); group !== undefined; group = groups.shift()) await this.#readGroup(group, wanted, images, signal);
     };
-    await Promise.all(Array.from({ length: Math.min(PARALLEL, groups.length) }, worker));
+    try {
+      await Promise.all(Array.from({ length: Math.min(PARALLEL, groups.length) }, worker));
+    } catch (error) {
+      // Folded meanwhile: they stand in the base now.
+      if (error instanceof TidemarkError && error.code === 'LOG_BELOW_HORIZON' && this.#log.state().horizon > horizon) return this.read(wanted, signal);
+      throw error;
+    }
     return images;
+  }
+
+  /** Fills in what stands in the base; a row that was changed since, below the horizon, is another image. */
+  async #readFolded(folded: readonly number[], wanted: readonly Wanted[], images: (Image | null)[]): Promise<void> {
+    await using base = await this.#log.openBase();
+    for (const index of folded) {
+      const { id, offset } = wanted[index] as Wanted;
+      const row = (await base?.find(tableOf(id), keyOf(id))) ?? null;
+      if (row === null || row.offset !== offset) continue;
+      const image = { bytes: row.image, start: 0, end: row.image.length, schemaVersion: row.schemaVersion };
+      images[index] = image;
+      this.remember(offset, image);
+    }
   }
 
   async #readGroup(group: readonly number[], wanted: readonly Wanted[], images: (Image | null)[], signal: AbortSignal): Promise<void> {

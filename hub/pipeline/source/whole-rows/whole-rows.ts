@@ -13,6 +13,8 @@ import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
+import { Flag } from '../../../../contracts/op.ts';
+import { RecordView } from '../../../../contracts/record.ts';
 import type { FileSystem, Logger } from '../../../../contracts/runtime.ts';
 import { tableName } from '../../../../contracts/schema.ts';
 import type { RepairSet } from '../copy/session.ts';
@@ -22,7 +24,7 @@ import type { Image } from './fill.ts';
 import { Generation, type RowEntry, type Watched } from './generation.ts';
 import { IndexStore, writeEntry } from './index-store.ts';
 import { LoggedImages, type Wanted } from './logged-images.ts';
-import { keyOf, rowIdOfName, rowName, tableOf, type RowId } from './row-id.ts';
+import { keyOf, rowId, rowIdOfName, rowName, tableOf, type RowId } from './row-id.ts';
 import { Spill } from './spill.ts';
 import { isMendedByCopy } from './table-stops.ts';
 import { SpilledImages } from './spilled-images.ts';
@@ -306,8 +308,34 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     this.#unmarkedBytes = 0;
   }
 
+  /**
+   * What the base has of rows with out-of-line values, where the mark is of before the horizon; the index is empty then, or
+   * has older entries of the same rows. Answers where the history goes on.
+   */
+  async #readBase(): Promise<Offset> {
+    if (this.#marked >= this.#log.state().horizon) return 0;
+    await using base = await this.#log.openBase();
+    if (base === null) return 0;
+    await this.#store.clear('e');
+    await this.#store.clear('i');
+    const view = new RecordView();
+    for (const { tableId } of base.catalog.tables()) {
+      for await (const { batch, offsets } of base.rows(tableId, { signal: this.#stop.signal })) {
+        for (view.reset(batch.records); view.next(); ) {
+          if ((view.flags & Flag.wide) === 0 || view.keyEnd === view.keyStart) continue;
+          this.#watched.indexed.add(tableId);
+          writeEntry(this.#store, rowId(tableId, view.key()), offsets[view.index] ?? base.horizon, false);
+          if (this.#store.isFull) await this.#store.write();
+        }
+      }
+    }
+    await this.#store.write();
+    return base.horizon;
+  }
+
   async #readInto(end: Offset): Promise<void> {
-    for await (const batch of this.#log.read({ after: this.#marked, to: end, follow: false, signal: this.#stop.signal })) {
+    const from = await this.#readBase();
+    for await (const batch of this.#log.read({ after: Math.max(this.#marked, from), to: end, follow: false, signal: this.#stop.signal })) {
       const generation = new Generation(batch, this.#watched, NONE_COMPLETED);
       if (!generation.isEmpty) await this.#write(generation);
     }

@@ -63,6 +63,54 @@ describe('Deliver', () => {
     }
   }, 30_000);
 
+  it('fills a sink that has nothing from the base, whatever fails, and goes on with the history', async () => {
+    for (let seed = 1; seed <= 12; seed++) {
+      const random = seededRandom(seed);
+      const sink = new MemorySink({ wholeTransactions: random.unit() < 0.6, maxKeys: 1 + Math.floor(random.unit() * 12) });
+      let faults = 4;
+      sink.fault = () => {
+        if (faults === 0 || random.unit() < 0.6) return 'none';
+        faults--;
+        return random.unit() < 0.5 ? 'before' : 'after';
+      };
+      await using test = await delivering(sink, { segmentBytes: 600 });
+      let offset = 0;
+      const some = () => Array.from({ length: 1 + Math.floor(random.unit() * 8) }, () => ({
+        table: 1 + Math.floor(random.unit() * 2),
+        key: Math.floor(random.unit() * 40),
+        value: random.unit() < 0.25 ? null : Math.floor(random.unit() * 1000),
+      }));
+      for (let n = 0; n < 20; n++) offset = await test.source.commit(some());
+      const horizon = await test.log.compact(offset, { memoryBytes: 1 << 20, share: 1 }, patience());
+      expect(horizon).toBeGreaterThan(0);
+      expect(horizon).toBeLessThan(offset);
+      test.part.start();
+      await test.deliver.reached(offset, patience());
+      expect(sink.rows, `seed ${seed}`).toEqual(test.source.rows);
+      expect(sink.checkpoint?.offset).toBe(offset);
+      // The lease is released: the horizon moves again.
+      for (let n = 0; n < 20; n++) offset = await test.source.commit(some());
+      await test.deliver.reached(offset, patience());
+      expect(await test.log.compact(offset, { memoryBytes: 1 << 20, share: 1 }, patience())).toBeGreaterThan(horizon);
+    }
+  }, 30_000);
+
+  it('gives a sink the tables that it comes to select from the base and the history up to where it stands', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink, { patterns: ['public.t1'], segmentBytes: 600 });
+    test.part.start();
+    let offset = 0;
+    for (let n = 0; n < 30; n++) offset = await test.source.commit([{ table: 1 + (n % 2), key: n % 7, value: n }, { table: 2, key: n % 5, value: n % 3 === 0 ? null : n }]);
+    await test.deliver.reached(offset, patience());
+    await test.part.stop();
+    expect(await test.log.compact(offset, { memoryBytes: 1 << 20, share: 1 }, patience())).toBeGreaterThan(0);
+    const { deliver, part } = test.pipeline(['public.*']);
+    part.start();
+    await deliver.reached(offset, patience());
+    expect(sink.rows).toEqual(test.source.rows);
+    await part.stop();
+  });
+
   it('moves on over records of others at once, and writes the checkpoint a little later', async () => {
     const sink = new MemorySink();
     await using test = await delivering(sink, { patterns: ['public.t1'] });
@@ -97,7 +145,7 @@ describe('Deliver', () => {
     const offset = await test.source.commit(changes, 1000);
     const durable: { endsOpen: boolean; steps: number; records: number }[] = [];
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, fence: 1 };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock: test.runtime.clock, bytes: 1 << 20 }, start, {
       onHanded: () => undefined,
       onDurable: ({ endsOpen, steps, records }) => void durable.push({ endsOpen, steps: steps.length, records }),
@@ -127,7 +175,7 @@ describe('Deliver', () => {
     await using test = await delivering(sink);
     for (let key = 0; key < 10; key++) await test.source.commit([{ table: 1, key, value: key }]);
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, fence: 1 };
     const clock = { ...test.runtime.clock, sleep: () => Promise.resolve() };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock, bytes: 1 << 20 }, start, {
       onHanded: () => undefined, onDurable: () => undefined, onProgress: () => undefined, onFailed: () => undefined,

@@ -87,10 +87,11 @@ export class TestLog {
   }
 }
 
-export async function delivering(sink: MemorySink, options: { patterns?: readonly string[]; bytes?: number; onError?: 'stop' | 'dead-letter' } = {}) {
+export async function delivering(sink: MemorySink, options: { patterns?: readonly string[]; bytes?: number; onError?: 'stop' | 'dead-letter'; segmentBytes?: number } = {}) {
   const directory = await temporaryDirectory('deliver');
   const runtime = createTestRuntime();
-  const engine = await EmbeddedLogEngine.create(directory.path, runtime);
+  const { segmentBytes } = options;
+  const engine = await EmbeddedLogEngine.create(directory.path, runtime, segmentBytes === undefined ? {} : { segmentBytes });
   const log = await engine.open('shop', { create: true });
   const writer = await log.openWriter(() => undefined);
   const testLog = new TestLog(log, writer);

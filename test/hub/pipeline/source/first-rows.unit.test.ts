@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BatchBuilder, type ChangeBatch } from '../../../../contracts/change-batch.ts';
-import type { ReadOptions, SourceLog } from '../../../../contracts/log-engine.ts';
+import type { ReadOptions } from '../../../../contracts/log-engine.ts';
 import { Op } from '../../../../contracts/op.ts';
-import { FirstRows } from '../../../../hub/pipeline/source/copy/first-rows.ts';
+import { FirstRows, type ReadableLog } from '../../../../hub/pipeline/source/copy/first-rows.ts';
 
 const NONE = new Uint8Array(0);
 
@@ -14,12 +14,16 @@ interface Entry {
 }
 
 /** A log of these records from offset 1 on, in batches of at most four; counts what is read. */
-class Readable implements Pick<SourceLog, 'read'> {
+class Readable implements ReadableLog {
   readonly #entries: readonly Entry[];
   records = 0;
 
   constructor(entries: readonly Entry[]) {
     this.#entries = entries;
+  }
+
+  state(): { readonly horizon: number } {
+    return { horizon: 0 };
   }
 
   async *read({ after, to }: ReadOptions): AsyncGenerator<ChangeBatch, void, void> {
@@ -86,7 +90,8 @@ describe('the first rows of tables', () => {
 
   it('are looked for again after a reading that failed', async () => {
     const log = new Readable([{ table: 1, isRow: false }, { table: 1, isRow: true }]);
-    const broken: Pick<SourceLog, 'read'> = {
+    const broken: ReadableLog = {
+      state: () => ({ horizon: 0 }),
       read: () => {
         throw new Error('the disk');
       },
