@@ -14,6 +14,7 @@ export interface HubConfig {
   /** Loopback address of the HTTP API (`127.0.0.1:7400`); null: unix socket in the data folder only. */
   readonly http: string | null;
   readonly limits: HubLimits;
+  readonly log: LogSettings;
   readonly sources: ReadonlyMap<string, SourceConfig>;
   readonly sinks: ReadonlyMap<string, SinkConfig>;
 }
@@ -25,6 +26,18 @@ export interface HubLimits {
   readonly retainedWal: number | null;
   /** What happens at the limit; `warn` says so only. */
   readonly onRetainedWal: 'warn' | 'stop' | 'drop-slot-and-recopy';
+}
+
+/** How far back the logs keep every change, and what folding the rest may take. */
+export interface LogSettings {
+  /** Changes that are older are folded into the base, milliseconds; null: age alone folds nothing. */
+  readonly historyMs: number | null;
+  /** History above this is folded into the base, bytes of each source; null: no limit. */
+  readonly historyBytes: number | null;
+  /** Bytes of records that are sorted in memory. */
+  readonly compactionBytes: number;
+  /** Share of the time that folding may take: above 0, at most 1. */
+  readonly compactionShare: number;
 }
 
 export interface SourceConfig {

@@ -1,11 +1,13 @@
 import { join } from 'node:path';
-import type { ConnectorModule, HubConfig, SinkConfig, SinkModule, SourceConfig } from '../contracts/config.ts';
+import type { ConnectorModule, HubConfig, LogSettings, SinkConfig, SinkModule, SourceConfig } from '../contracts/config.ts';
 import type { SourceConnector } from '../contracts/connector.ts';
 import { asTidemarkError, TidemarkError } from '../contracts/errors/error.ts';
-import type { LogEngine } from '../contracts/log-engine.ts';
+import type { CompactionBudget, LogEngine } from '../contracts/log-engine.ts';
 import type { Offset } from '../contracts/offset.ts';
 import type { Runtime } from '../contracts/runtime.ts';
 import type { Sink } from '../contracts/sink.ts';
+import { Compaction } from './compaction/compaction.ts';
+import type { Retention } from './compaction/retention.ts';
 import { DeadLetters } from './dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from './log/embedded/engine.ts';
 import { Copies } from './pipeline/source/copy/copies.ts';
@@ -231,6 +233,7 @@ export class Hub implements HubService, AsyncDisposable {
     const rows = opened.use(await WholeRows.open({ directory: join(directory, 'whole-rows'), files: runtime.files, log, logger: runtime.logger }));
     const pipeline = new SourcePipeline({
       config, log, rows, runtime, connector,
+      compaction: new Compaction({ log, runtime, retention: retentionOf(this.#config.log), budget: budgetOf(this.#config.log) }),
       limits: this.#config.limits,
       copies: new Copies(),
       directory: join(directory, 'copies'),
@@ -281,4 +284,12 @@ export class Hub implements HubService, AsyncDisposable {
   #deadline(): AbortSignal {
     return AbortSignal.timeout(30_000);
   }
+}
+
+function retentionOf({ historyMs, historyBytes }: LogSettings): Retention {
+  return { ageMs: historyMs, bytes: historyBytes };
+}
+
+function budgetOf({ compactionBytes, compactionShare }: LogSettings): CompactionBudget {
+  return { memoryBytes: compactionBytes, share: compactionShare };
 }

@@ -1,15 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import type { HubConfig, HubLimits, Options, SinkConfig, SourceConfig } from '../../contracts/config.ts';
+import type { HubConfig, HubLimits, LogSettings, Options, SinkConfig, SourceConfig } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
-import { parseSize } from '../../contracts/units.ts';
+import { parseDuration, parseSize } from '../../contracts/units.ts';
 import { parseLoopback } from './address.ts';
 import { parseConfigDocument, pointerSteps, pointerTo, type ConfigDocument } from './document.ts';
 import { sinkConfig, sourceConfig, type PartContext } from './parts.ts';
 import type { Environment, ReferenceScope } from './references.ts';
 import { resolveTree } from './resolve-tree.ts';
 import {
-  DEFAULT_LIMITS,
+  DEFAULT_LIMITS, DEFAULT_LOG,
   HUB_SCHEMA,
   moduleOptionNames,
   outlineSchema,
@@ -94,7 +94,7 @@ class Reading {
     const sinks = await this.#parts(document, 'sinks', this.#modules.sinks, (part) => this.#sink(part, names));
     if (outline === null) return null;
     const place = this.#placeOfHub(document, outline.hub ?? {});
-    return place === null ? null : { ...place, limits: limitsOf(outline.hub ?? {}), sources, sinks };
+    return place === null ? null : { ...place, limits: limitsOf(outline.hub ?? {}), log: logOf(outline.hub ?? {}), sources, sinks };
   }
 
   async place(): Promise<Pick<HubConfig, 'data' | 'http'> | null> {
@@ -281,6 +281,17 @@ function limitsOf(hub: HubSection): HubLimits {
     pipelineBytes: limits.pipeline_memory ?? defaultSize(DEFAULT_LIMITS.pipeline_memory),
     retainedWal: limits.retainedWal ?? null,
     onRetainedWal: limits.on_retained_wal ?? DEFAULT_LIMITS.on_retained_wal,
+  };
+}
+
+function logOf(hub: HubSection): LogSettings {
+  const { log = {} } = hub;
+  const { compaction = {} } = log;
+  return {
+    historyMs: log.history === undefined ? parseDuration(DEFAULT_LOG.history) : log.history,
+    historyBytes: log.history_max ?? null,
+    compactionBytes: compaction.memory ?? defaultSize(DEFAULT_LOG.memory),
+    compactionShare: compaction.share ?? DEFAULT_LOG.share,
   };
 }
 

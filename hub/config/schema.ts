@@ -4,7 +4,7 @@
  */
 import Type from 'typebox';
 import type { ConnectorModule, SinkModule } from '../../contracts/config.ts';
-import { sizeOption } from '../../contracts/option-schema.ts';
+import { durationOption, sizeOption } from '../../contracts/option-schema.ts';
 import { SIZE_PATTERN } from '../../contracts/units.ts';
 
 /** A JSON Schema of an object. */
@@ -55,6 +55,43 @@ const LIMITS = Type.Object(
   { additionalProperties: false, description: 'Limits of the whole hub' },
 );
 
+/** As people write them. */
+export const DEFAULT_LOG = { history: '7d', memory: '128MiB', share: 0.25 } as const;
+
+const LOG = Type.Object(
+  {
+    history: Type.Optional(
+      Type.Unsafe<number | null>({
+        ...durationOption({ min: '1m', max: '3650d', default: DEFAULT_LOG.history, description: 'How long every change is kept; older ones are folded into the base. null: age alone folds nothing' }),
+        type: ['integer', 'string', 'null'],
+      }),
+    ),
+    history_max: Type.Optional(
+      Type.Unsafe<number | null>({
+        type: ['integer', 'string', 'null'],
+        pattern: SIZE_PATTERN,
+        size: { min: '256MiB' },
+        default: null,
+        description: 'Bytes of changes that are kept for each source; what is above is folded into the base. null: no limit',
+      }),
+    ),
+    compaction: Type.Optional(
+      Type.Object(
+        {
+          memory: Type.Optional(
+            Type.Unsafe<number>(sizeOption({ min: '16MiB', max: '16GiB', default: DEFAULT_LOG.memory, description: 'Bytes of records that are sorted in memory' })),
+          ),
+          share: Type.Optional(
+            Type.Number({ exclusiveMinimum: 0, maximum: 1, default: DEFAULT_LOG.share, description: 'Share of the time that folding may take' }),
+          ),
+        },
+        { additionalProperties: false, description: 'What folding history into the base may take' },
+      ),
+    ),
+  },
+  { additionalProperties: false, description: 'The logs' },
+);
+
 export const HUB_SCHEMA = Type.Object(
   {
     data: Type.Optional(
@@ -68,6 +105,7 @@ export const HUB_SCHEMA = Type.Object(
       }),
     ),
     limits: Type.Optional(LIMITS),
+    log: Type.Optional(LOG),
   },
   { additionalProperties: false, description: 'The hub itself' },
 );
