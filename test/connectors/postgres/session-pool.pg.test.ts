@@ -86,7 +86,7 @@ describe('sessions that are kept', () => {
       await using lease = await pool.lease(never());
       lease.session.client.once('end', () => ended.resolve());
       lease.keep();
-      return pidOf(lease);
+      return await pidOf(lease);
     })();
     await server.query('SELECT pg_terminate_backend($1)', [pid]);
     await ended.promise;

@@ -22,7 +22,7 @@ const THINGS: TableSchema = new SinkModel().createTable('shop', 'things', column
 
 async function check(place: ReplicaPlace, tables: readonly TableSchema[] = [THINGS], user = 'mirror'): Promise<Finding[]> {
   await using sink = new PostgresSink(sinkConfig(place.url(user)), createTestRuntime());
-  return sink.check(tables, signal);
+  return await sink.check(tables, signal);
 }
 
 /** A database in which the role may make schemas, and the table stands as `statements` make it. */

@@ -159,7 +159,7 @@ test('the checkpoint went back at the replica: the sink says so, and goes on fro
 test('addresses and credentials that do not work say whether to wait or to act', async () => {
   const opened = async (url: string): Promise<unknown> => {
     await using sink = new PostgresSink(sinkConfig(url), createTestRuntime());
-    return sink.open(new SinkModel().start(), new AbortController().signal);
+    return await sink.open(new SinkModel().start(), new AbortController().signal);
   };
   await expect(opened('postgres://postgres@127.0.0.1:1/postgres')).rejects.toMatchObject({ code: 'SINK_UNREACHABLE', retry: 'auto' });
   await expect(opened(server.url('postgres', 'locked').replace('locked@', 'locked:wrong@'))).rejects.toMatchObject({ code: 'REPLICA_DENIED', retry: 'operator' });

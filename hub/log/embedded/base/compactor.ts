@@ -114,7 +114,7 @@ export class Compactor implements AsyncDisposable {
       await pace.breathe();
     }
     const net = new NetCursor(await sort.sorted(), { isBottom: base === null || base.runs.length === 0, keeps: keptBy(catalog) });
-    return this.#write(net, { after: horizon, to: cut.offset }, catalog, pace);
+    return await this.#write(net, { after: horizon, to: cut.offset }, catalog, pace);
   }
 
   async #write(cursor: EntryCursor, range: { after: Offset; to: Offset }, catalog: Catalog, pace: Pace): Promise<BaseRun> {

@@ -42,7 +42,7 @@ async function writeRun(files: FaultyFiles, path: string, entries: readonly Entr
   const written = await writer.finish(true);
   expect(written.entries).toBe(entries.length);
   expect(written.bytes).toBe(files.bytes(path).length);
-  return RunReader.open(files, path);
+  return await RunReader.open(files, path);
 }
 
 /** Incompressible, so that the blocks and the levels of the index are many. */

@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { BatchBuilder } from '../../../../../contracts/change-batch.ts';
+import { buildKey } from '../../../../../contracts/key.ts';
+import { Op } from '../../../../../contracts/op.ts';
+import { buildImage } from '../../../../../contracts/row-image.ts';
+import { encodeSchema } from '../../../../../contracts/schema.ts';
 import { expectCode, NEVER, SOURCE } from '../../../../../contracts/kit/log-engine-kit-common.ts';
-import { LogWorkload, seededUnit } from '../../../../../contracts/kit/log-workload.ts';
+import { LogWorkload, positionAt, seededUnit, workloadSchema } from '../../../../../contracts/kit/log-workload.ts';
 import { ReferenceLog } from '../../../../../contracts/kit/reference-log.ts';
 import type { SourceLog } from '../../../../../contracts/log-engine.ts';
 import { RecordView } from '../../../../../contracts/record.ts';
@@ -12,6 +17,7 @@ import { FaultyFiles } from '../../../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom } from '../../../../fixtures/runtime.ts';
 import { noLock } from '../no-lock.ts';
 
+const NONE = Buffer.alloc(0);
 const BUDGET = { memoryBytes: 4 << 20, share: 1 };
 const OPTIONS = { segmentBytes: 2048, unsyncedBytes: 2048, recentBytes: 1024, lock: noLock };
 
@@ -90,7 +96,45 @@ describe('compaction', () => {
         }
         await engine[Symbol.asyncDispose]();
       }),
-      { numRuns: Number(process.env['TIDEMARK_RUNS'] ?? 60) },
+      { numRuns: Number(process.env['TIDEMARK_RUNS'] ?? 12) },
     );
+  });
+
+  it('sorts more than fits into its memory, merges runs, and leaves nothing behind', { timeout: 60_000 }, async () => {
+    const files = new FaultyFiles(seededRandom(3));
+    await using engine = await EmbeddedLogEngine.create('/data', createTestRuntime({ files }), { segmentBytes: 256 << 10, lock: noLock });
+    const log = await engine.open(SOURCE, { create: true });
+    await using writer = await log.openWriter(() => undefined);
+    const reference = new ReferenceLog();
+    const append = async (build: (builder: BatchBuilder) => void): Promise<void> => {
+      const builder = new BatchBuilder(64 << 10);
+      builder.begin('source', 1, 1);
+      build(builder);
+      builder.commit(positionAt(1));
+      const batch = builder.take();
+      reference.append(batch);
+      await writer.append(batch);
+    };
+    await append((builder) => builder.record(Op.schema, 0, 1, 1, NONE, NONE, encodeSchema(workloadSchema(1))));
+    const unit = seededUnit(5);
+    for (let round = 0; round < 5; round++) {
+      for (let transaction = 0; transaction < 40; transaction++) {
+        await append((builder) => {
+          for (let row = 0; row < 250; row++) {
+            const id = `row ${Math.floor(unit() * 8000)}`;
+            const gone = unit() < 0.2;
+            builder.record(gone ? Op.delete : Op.update, 0, 1, 1, buildKey([id]), NONE, gone ? NONE : buildImage([id, `${round} ${row} ${'v'.repeat(40)}`]));
+          }
+        });
+      }
+      await writer.flush();
+      const { highWatermark } = log.state();
+      expect(await log.compact(highWatermark, { memoryBytes: 128 << 10, share: 1 }, NEVER)).toBeGreaterThan(highWatermark / 2);
+    }
+    const { horizon, highWatermark } = log.state();
+    for (const at of [horizon, highWatermark]) expect(await stateOf(log, files, 1, at)).toEqual(reference.fold(1, at));
+    const names = await files.list('/data/log/shop');
+    expect(names.filter((name) => name.endsWith('.run')).length).toBeLessThanOrEqual(3);
+    expect(names.filter((name) => name.startsWith('scratch'))).toEqual([]);
   });
 });
