@@ -96,7 +96,7 @@ describe('compaction', () => {
         }
         await engine[Symbol.asyncDispose]();
       }),
-      { numRuns: Number(process.env['TIDEMARK_RUNS'] ?? 12) },
+      { numRuns: 12 },
     );
   });
 
