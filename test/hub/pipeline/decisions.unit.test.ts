@@ -93,7 +93,9 @@ describe('how a sink is opened', () => {
     expect(openingOf(diverged, checkpoint, true, false)).toMatchObject({ kind: 'rebuild-in-place' });
     expect(openingOf({ kind: 'resume', after: 0 }, null, true, false)).toMatchObject({ kind: 'rebuild-in-place' });
     expect(openingOf(diverged, checkpoint, false, false)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_DIVERGED' } });
-    expect(openingOf({ kind: 'load', horizon: 9 }, checkpoint, true, false)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_BEHIND' } });
+    expect(openingOf({ kind: 'load', horizon: 9 }, checkpoint, true, false)).toMatchObject({ kind: 'rebuild-in-place' });
+    expect(openingOf({ kind: 'load', horizon: 9 }, checkpoint, false, false)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_BEHIND' } });
+    expect(openingOf({ kind: 'load', horizon: 9 }, null, false, false)).toEqual({ kind: 'load' });
   });
 });
 
