@@ -87,7 +87,8 @@ describe('the hub between real servers', () => {
     await workload.stop();
     await running.hub.untilCaughtUp(AbortSignal.timeout(30_000));
     await expectEqual();
-    expect(running.runtime.lines.filter((line) => line.event === 'sink.retrying').length).toBeGreaterThan(1);
+    // Several cuts may fall into the pause before one attempt.
+    expect(running.runtime.lines.filter((line) => line.event === 'sink.retrying').length).toBeGreaterThan(0);
   });
 
   it('lets a sink that is down hold back nobody else', async () => {

@@ -70,17 +70,6 @@ describe('acknowledgement', () => {
     expect(performance.now() - started).toBeLessThan(3_000);
   });
 
-  it('has the server flush what a transaction that was given up has written, for somebody who waits', async () => {
-    await using it = await Captured.begin(server, `${TABLE}; CREATE TABLE given_up (a text PRIMARY KEY)`);
-    await it.run('INSERT INTO t VALUES (1)');
-    const before = it.test.log.position;
-    for (let round = 0; round < 3; round++) {
-      await it.source.query("BEGIN; INSERT INTO given_up VALUES ('x'); ROLLBACK");
-      await it.test.caughtUp();
-    }
-    expect(it.test.log.position).not.toBe(before);
-  });
-
   it('begins with a batch where nothing has happened since the last stream', async () => {
     await using it = await Captured.begin(server, TABLE);
     await it.run('INSERT INTO t VALUES (1)');
