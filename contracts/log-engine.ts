@@ -121,6 +121,8 @@ export interface SourceLog {
    * offset: moves it on. @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_WRITE_FAILED`
    */
   lease(name: string, offset: Offset): Promise<void>;
+  /** Names of the leases that are held. */
+  leases(): readonly string[];
   /** Ends a lease; one that is not there is no error. @throws TidemarkError `LOG_WRITE_FAILED` */
   release(name: string): Promise<void>;
   plan(checkpoint: Checkpoint | null): ReadPlan;

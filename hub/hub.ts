@@ -13,7 +13,7 @@ import { EmbeddedLogEngine } from './log/embedded/engine.ts';
 import { Copies } from './pipeline/source/copy/copies.ts';
 import { shareOf } from './pipeline/sink/budget.ts';
 import { SinkPipeline } from './pipeline/sink/sink-pipeline.ts';
-import { SinkTables } from './pipeline/sink/sink-tables.ts';
+import { leaseOf, SinkTables } from './pipeline/sink/sink-tables.ts';
 import { SourcePipeline } from './pipeline/source/source-pipeline.ts';
 import { Supervisor, type Supervised } from './pipeline/supervisor.ts';
 import { WholeRows } from './pipeline/source/whole-rows/whole-rows.ts';
@@ -173,7 +173,11 @@ export class Hub implements HubService, AsyncDisposable {
       sameConfig(config.sinks.get(pipeline.config.name), pipeline.config) && config.sources.has(pipeline.config.from);
     const sinks = [...this.#sinks].filter(([, pipeline]) => !isSame(pipeline));
     await this.#removeAll(sinks, this.#sinks);
-    for (const [name] of sinks) if (!config.sinks.has(name)) done.push(`sink ${name} removed`);
+    for (const [name, { log }] of sinks) {
+      if (config.sinks.has(name)) continue;
+      await log.release(leaseOf(name));
+      done.push(`sink ${name} removed`);
+    }
     const sources = [...this.#sources].filter(([name, pipeline]) => !sameConfig(config.sources.get(name), pipeline.config));
     await this.#removeAll(sources, this.#sources);
     for (const [name] of sources) if (!config.sources.has(name)) done.push(`source ${name} removed (its log stays)`);
@@ -226,6 +230,9 @@ export class Hub implements HubService, AsyncDisposable {
     if (module === undefined) throw new TidemarkError('CONFIG_REFERENCE', `there is no connector of type ${config.type}`, { where: { source: config.name } });
     const runtime = { ...this.#runtime, logger: this.#runtime.logger.child({ source: config.name }) };
     const log = await this.engine.open(config.name, { create: true });
+    // A sink that was removed while it was being filled would keep the horizon for ever.
+    const held = new Set([...this.#config.sinks.values()].filter(({ from }) => from === config.name).map(({ name }) => leaseOf(name)));
+    for (const lease of log.leases()) if (!held.has(lease)) await log.release(lease);
     const directory = join(this.#config.data, 'sources', encodeURIComponent(config.name));
     await runtime.files.makeDirectory(directory);
     await using opened = new AsyncDisposableStack();

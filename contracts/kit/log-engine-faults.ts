@@ -134,6 +134,7 @@ class FaultyLog implements SourceLog {
   marks: SourceLog['marks'] = () => this.#log.marks();
   compact: SourceLog['compact'] = (to, budget, signal) => this.#log.compact(to, budget, signal);
   lease: SourceLog['lease'] = (name, offset) => this.#log.lease(name, offset);
+  leases: SourceLog['leases'] = () => this.#log.leases();
   release: SourceLog['release'] = (name) => this.#log.release(name);
   plan: SourceLog['plan'] = (checkpoint) => this.#log.plan(checkpoint);
   reached: SourceLog['reached'] = (offset, signal) => this.#log.reached(offset, signal);

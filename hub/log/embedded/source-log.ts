@@ -95,6 +95,10 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
     });
   }
 
+  leases(): readonly string[] {
+    return this.core.manifest.leases.map(({ name }) => name);
+  }
+
   async release(name: string): Promise<void> {
     if (!this.core.manifest.leases.some((lease) => lease.name === name)) return;
     await this.core.updateManifest((manifest) => ({ ...manifest, leases: manifest.leases.filter((lease) => lease.name !== name) }));

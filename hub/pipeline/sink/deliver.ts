@@ -15,7 +15,7 @@ import type { FoldStart } from './fold.ts';
 import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts';
 import type { Work } from '../part.ts';
 import { Sift } from './sift.ts';
-import { joinTables, loadBase, type SinkTables } from './sink-tables.ts';
+import { joinTables, leaseOf, loadBase, type SinkTables } from './sink-tables.ts';
 import { Waiters } from '../../waiters.ts';
 
 export interface DeliverParts {
@@ -173,7 +173,7 @@ export class Deliver implements Work {
   }
 
   get #lease(): string {
-    return `sink:${this.#parts.config.name}`;
+    return leaseOf(this.#parts.config.name);
   }
 
   #releaseLease(offset: Offset): void {

@@ -84,6 +84,11 @@ export interface Joining {
   readonly apply: (batch: SinkBatch) => Promise<void>;
 }
 
+/** The name of the lease that keeps the horizon from passing a sink while it is filled. */
+export function leaseOf(sink: string): string {
+  return `sink:${sink}`;
+}
+
 export interface Loading {
   /** Its name: the horizon does not pass the sink until the caller releases it. */
   readonly lease: string;
