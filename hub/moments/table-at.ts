@@ -8,8 +8,8 @@ import { EntryKind, VALUE_HEADER, writeValueHeader } from '../log/embedded/base/
 import { HistorySort } from '../log/embedded/base/history-sort.ts';
 import { NetCursor } from '../log/embedded/base/net-cursor.ts';
 import { RowsOfTable } from '../log/embedded/base/rows-of-table.ts';
-import { MergeCursor } from '../log/embedded/merge.ts';
-import type { EntryCursor } from '../log/embedded/run-format.ts';
+import { MergeCursor } from '../log/embedded/runs/merge.ts';
+import type { EntryCursor } from '../log/embedded/runs/run-format.ts';
 
 export interface TableAtOptions {
   readonly tableId: number;

@@ -7,10 +7,10 @@ import { diskError, readError } from './disk-error.ts';
 import { levelLock, type DirectoryLock } from './lock.ts';
 import { DEFAULT_OPTIONS, LogCore, type EmbeddedLogOptions } from './log-core.ts';
 import { encodeManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
-import { recoverLog, type Recovered } from './recovery.ts';
-import { repairLog } from './repair.ts';
-import { segmentsUpTo, endWithin } from './sealing.ts';
-import { fileNumber, ID_BYTES } from './segment.ts';
+import { recoverLog, type Recovered } from './recovery/recovery.ts';
+import { repairLog } from './recovery/repair.ts';
+import { segmentsUpTo, endWithin } from './segments/sealing.ts';
+import { fileNumber, ID_BYTES } from './segments/segment.ts';
 import { EmbeddedSourceLog } from './source-log.ts';
 
 /** Folder of the logs in the data folder; one folder per source in it. */

@@ -11,9 +11,9 @@ import { Pins } from './base/pins.ts';
 import { diskError, readError } from './disk-error.ts';
 import { encodeManifest, MANIFEST_FILE, type Base, type Manifest, type SegmentEntry } from './manifest.ts';
 import { LogMetrics } from './log-metrics.ts';
-import { RecentBatches } from './recent-batches.ts';
-import { decodeIndex, type SegmentIndex, type SegmentIndexBuilder } from './segment-index.ts';
-import { indexFile, segmentFile } from './segment.ts';
+import { RecentBatches } from './reading/recent-batches.ts';
+import { decodeIndex, type SegmentIndex, type SegmentIndexBuilder } from './segments/segment-index.ts';
+import { indexFile, segmentFile } from './segments/segment.ts';
 import { Waiters } from '../../waiters.ts';
 
 /** The end of a committed transaction: where it is in the files, and what it means. */

@@ -9,12 +9,12 @@ import { EmbeddedBaseReader } from './base/base-reader.ts';
 import { catalogAt } from './base/catalog-at.ts';
 import { Compactor } from './base/compactor.ts';
 import { epochOf, epochsWith, planRead } from './epochs.ts';
-import { lastCommit } from './last-commit.ts';
+import { lastCommit } from './reading/last-commit.ts';
 import type { LogCore } from './log-core.ts';
-import { readLog } from './reader.ts';
-import { cutLog } from './sealing.ts';
-import { ID_BYTES } from './segment.ts';
-import { EmbeddedLogWriter } from './writer.ts';
+import { readLog } from './reading/reader.ts';
+import { cutLog } from './segments/sealing.ts';
+import { ID_BYTES } from './segments/segment.ts';
+import { EmbeddedLogWriter } from './writing/writer.ts';
 
 /** One source's log in a folder of its own. Owned by its engine. */
 export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {

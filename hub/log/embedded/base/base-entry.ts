@@ -12,7 +12,7 @@
  */
 import type { Offset } from '../../../../contracts/offset.ts';
 import { readI64, readU64, writeI64, writeU64 } from '../bytes.ts';
-import { corruptRun } from '../run-format.ts';
+import { corruptRun } from '../runs/run-format.ts';
 
 export const EntryKind = { row: 1, deleted: 2, bag: 3, emptied: 4 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];

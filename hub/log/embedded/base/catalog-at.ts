@@ -5,8 +5,8 @@ import { Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import { readError } from '../disk-error.ts';
 import type { LogCore } from '../log-core.ts';
-import { readLog } from '../reader.ts';
-import { decodeIndex } from '../segment-index.ts';
+import { readLog } from '../reading/reader.ts';
+import { decodeIndex } from '../segments/segment-index.ts';
 import { decodeCatalog } from './base-files.ts';
 
 /**

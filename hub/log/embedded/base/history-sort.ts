@@ -6,9 +6,9 @@ import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
 import { Projectors } from '../../../../contracts/projection.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import type { FileSystem } from '../../../../contracts/runtime.ts';
-import { ExternalSorter } from '../external-sort.ts';
-import { MergeCursor } from '../merge.ts';
-import type { EntryCursor } from '../run-format.ts';
+import { ExternalSorter } from '../runs/external-sort.ts';
+import { MergeCursor } from '../runs/merge.ts';
+import type { EntryCursor } from '../runs/run-format.ts';
 import { bagValue, bareValue, EntryKind, VALUE_HEADER, writeValueHeader } from './base-entry.ts';
 
 const NO_KEY = Buffer.alloc(0);

@@ -1,6 +1,6 @@
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import { writeI64, writeU64 } from '../bytes.ts';
-import type { EntryCursor } from '../run-format.ts';
+import type { EntryCursor } from '../runs/run-format.ts';
 import { EntryKind, VALUE_HEADER, ValueView } from './base-entry.ts';
 
 export interface NetOptions {

@@ -1,11 +1,11 @@
 import type { Catalog } from '../../../../contracts/catalog.ts';
 import { Projectors } from '../../../../contracts/projection.ts';
 import type { FileSystem } from '../../../../contracts/runtime.ts';
-import { ExternalSorter } from '../external-sort.ts';
+import { ExternalSorter } from '../runs/external-sort.ts';
 import type { BaseRun } from '../manifest.ts';
-import { MergeCursor } from '../merge.ts';
-import type { EntryCursor } from '../run-format.ts';
-import { RunReader } from '../run-reader.ts';
+import { MergeCursor } from '../runs/merge.ts';
+import type { EntryCursor } from '../runs/run-format.ts';
+import { RunReader } from '../runs/run-reader.ts';
 import { bagValue, ValueView } from './base-entry.ts';
 
 /** Where a walk begins. */

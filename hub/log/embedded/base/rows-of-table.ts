@@ -2,7 +2,7 @@ import type { BaseRows } from '../../../../contracts/base.ts';
 import { BATCH_BYTES, BatchBuilder } from '../../../../contracts/change-batch.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { Op } from '../../../../contracts/op.ts';
-import type { EntryCursor } from '../run-format.ts';
+import type { EntryCursor } from '../runs/run-format.ts';
 import { EntryKind, ValueView } from './base-entry.ts';
 
 const NONE = Buffer.alloc(0);

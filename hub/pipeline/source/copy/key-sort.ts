@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Offset } from '../../../../contracts/offset.ts';
 import type { FileSystem } from '../../../../contracts/runtime.ts';
-import { ExternalSorter } from '../../../log/embedded/external-sort.ts';
+import { ExternalSorter } from '../../../log/embedded/runs/external-sort.ts';
 import type { KeyFact, KeySort } from './stale-keys.ts';
 
 const VALUE_BYTES = 9;

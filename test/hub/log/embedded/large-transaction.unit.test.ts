@@ -3,7 +3,7 @@ import { BatchBuilder } from '../../../../contracts/change-batch.ts';
 import { expectCode } from '../../../../contracts/kit/log-engine-kit-common.ts';
 import { positionAt } from '../../../../contracts/kit/log-workload.ts';
 import { Op } from '../../../../contracts/op.ts';
-import { decodeIndex } from '../../../../hub/log/embedded/segment-index.ts';
+import { decodeIndex } from '../../../../hub/log/embedded/segments/segment-index.ts';
 import type { FaultyFiles } from '../../../fixtures/faulty-files.ts';
 import { NONE, segment, index, manifestOf, open, born, appendDurable, offsets, upTo } from './crash-life.ts';
 

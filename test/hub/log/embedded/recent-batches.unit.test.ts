@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ChangeBatch } from '../../../../contracts/change-batch.ts';
-import { RecentBatches } from '../../../../hub/log/embedded/recent-batches.ts';
+import { RecentBatches } from '../../../../hub/log/embedded/reading/recent-batches.ts';
 
 test('the batch after an offset is the one that a walk from the beginning comes to, or is not said to be here', () => {
   const counts = fc.array(fc.nat(3), { minLength: 1, maxLength: 40 });

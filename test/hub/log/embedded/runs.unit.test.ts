@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expectCode } from '../../../../contracts/kit/log-engine-kit-common.ts';
 import { seededUnit } from '../../../../contracts/kit/log-workload.ts';
-import { ExternalSorter } from '../../../../hub/log/embedded/external-sort.ts';
-import { MergeCursor, type Duplicates } from '../../../../hub/log/embedded/merge.ts';
-import type { EntryCursor } from '../../../../hub/log/embedded/run-format.ts';
-import { RunReader } from '../../../../hub/log/embedded/run-reader.ts';
-import { RunWriter, writeAll } from '../../../../hub/log/embedded/run-writer.ts';
+import { ExternalSorter } from '../../../../hub/log/embedded/runs/external-sort.ts';
+import { MergeCursor, type Duplicates } from '../../../../hub/log/embedded/runs/merge.ts';
+import type { EntryCursor } from '../../../../hub/log/embedded/runs/run-format.ts';
+import { RunReader } from '../../../../hub/log/embedded/runs/run-reader.ts';
+import { RunWriter, writeAll } from '../../../../hub/log/embedded/runs/run-writer.ts';
 import { FaultyFiles } from '../../../fixtures/faulty-files.ts';
 import { seededRandom } from '../../../fixtures/runtime.ts';
 

@@ -2,7 +2,7 @@ import { array, assert as check, constantFrom, integer, property, record } from 
 import { describe, expect, it } from 'vitest';
 import { BatchBuilder, type ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { Flag, Op } from '../../../../contracts/op.ts';
-import { joinBatches } from '../../../../hub/log/embedded/batch-rules.ts';
+import { joinBatches } from '../../../../hub/log/embedded/segments/batch-rules.ts';
 import { splitAtIncomplete } from '../../../../hub/pipeline/source/split.ts';
 
 const EMPTY = Buffer.alloc(0);

@@ -1,10 +1,10 @@
 /** Sealing, cutting and removing segments: every change of which segments a log has. */
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { Op } from '../../../contracts/op.ts';
-import { RecordView } from '../../../contracts/record.ts';
-import { diskError } from './disk-error.ts';
-import type { Boundary, LogCore, OpenSegment } from './log-core.ts';
-import type { ClosedSegment, Manifest, SealedSegment, SegmentEntry } from './manifest.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import { Op } from '../../../../contracts/op.ts';
+import { RecordView } from '../../../../contracts/record.ts';
+import { diskError } from '../disk-error.ts';
+import type { Boundary, LogCore, OpenSegment } from '../log-core.ts';
+import type { ClosedSegment, Manifest, SealedSegment, SegmentEntry } from '../manifest.ts';
 import { SegmentCursor } from './segment-cursor.ts';
 import type { ControlRecord } from './segment-index.ts';
 import { SEGMENT_HEADER } from './segment.ts';

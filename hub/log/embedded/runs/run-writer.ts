@@ -1,7 +1,7 @@
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { FileSystem, LogFile } from '../../../contracts/runtime.ts';
-import { writeU64 } from './bytes.ts';
-import { diskError } from './disk-error.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
+import { writeU64 } from '../bytes.ts';
+import { diskError } from '../disk-error.ts';
 import {
   BLOCK_BYTES, encodeBlock, encodeRunFooter, encodeRunHeader, ENTRY_HEADER, RUN_FOOTER, RUN_HEADER,
   type EntryCursor,

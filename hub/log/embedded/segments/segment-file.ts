@@ -1,8 +1,8 @@
-import type { EpochId } from '../../../contracts/checkpoint.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import type { LogFile } from '../../../contracts/runtime.ts';
-import type { LogCore } from './log-core.ts';
-import type { SegmentEntry } from './manifest.ts';
+import type { EpochId } from '../../../../contracts/checkpoint.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import type { LogFile } from '../../../../contracts/runtime.ts';
+import type { LogCore } from '../log-core.ts';
+import type { SegmentEntry } from '../manifest.ts';
 import { SegmentIndexBuilder } from './segment-index.ts';
 import { encodeSegmentHeader, SEGMENT_HEADER } from './segment.ts';
 

@@ -1,5 +1,5 @@
-import type { ChangeBatch } from '../../../contracts/change-batch.ts';
-import type { LogFile } from '../../../contracts/runtime.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import type { LogFile } from '../../../../contracts/runtime.ts';
 import { BATCH_HEADER, batchBytes, decodeBatchHeader, decodeBody, type BatchHeader } from './batch-codec.ts';
 
 /** A batch as it stands in a segment file, checked: header, body, checksums. */

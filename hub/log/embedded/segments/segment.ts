@@ -67,10 +67,10 @@
  *     or, when the commit was written, there.
  */
 import { crc32 } from 'node:zlib';
-import type { EpochId, LogId } from '../../../contracts/checkpoint.ts';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import { readU64, writeU64 } from './bytes.ts';
+import type { EpochId, LogId } from '../../../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { readU64, writeU64 } from '../bytes.ts';
 
 export const FORMAT_VERSION = 1;
 export const SEGMENT_HEADER = 64;

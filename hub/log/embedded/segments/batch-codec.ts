@@ -1,12 +1,12 @@
 /** Batches as bytes: the header and the body of segment.ts's diagram. Pure functions. */
 import { crc32 } from 'node:zlib';
-import { ChangeBatch } from '../../../contracts/change-batch.ts';
-import type { EpochId, LogId } from '../../../contracts/checkpoint.ts';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import { PackedTransactions } from '../../../contracts/packed-transactions.ts';
-import { MAX_RECORD_BYTES, RECORD_HEADER } from '../../../contracts/record.ts';
-import { readU64, writeU64 } from './bytes.ts';
+import { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import type { EpochId, LogId } from '../../../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { PackedTransactions } from '../../../../contracts/packed-transactions.ts';
+import { MAX_RECORD_BYTES, RECORD_HEADER } from '../../../../contracts/record.ts';
+import { readU64, writeU64 } from '../bytes.ts';
 import { FORMAT_VERSION } from './segment.ts';
 
 export const BATCH_HEADER = 96;

@@ -18,9 +18,9 @@
  */
 import { promisify } from 'node:util';
 import { crc32, zstdCompress, zstdDecompress } from 'node:zlib';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { LogFile } from '../../../contracts/runtime.ts';
-import { readU64, writeU64 } from './bytes.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { LogFile } from '../../../../contracts/runtime.ts';
+import { readU64, writeU64 } from '../bytes.ts';
 
 export const RUN_HEADER = 16;
 export const RUN_FOOTER = 48;

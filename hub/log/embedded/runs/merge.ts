@@ -1,4 +1,4 @@
-import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import { compareEntries, type EntryCursor } from './run-format.ts';
 
 /**

@@ -3,21 +3,21 @@
  * Nothing is changed here, so that a stopped hub's folder can be read without writing; `repair` does the changes.
  */
 import { join } from 'node:path';
-import { Catalog } from '../../../contracts/catalog.ts';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import { RecordView } from '../../../contracts/record.ts';
-import type { FileSystem, LogFile } from '../../../contracts/runtime.ts';
-import { progressOf, surveyRecords } from './batch-rules.ts';
-import { catalogFile, decodeCatalog, runFile } from './base/base-files.ts';
-import { readError } from './disk-error.ts';
-import { findClaims, type TailClaims } from './look-past.ts';
-import type { Boundary, OpenSegment } from './log-core.ts';
-import { loadManifest, MANIFEST_FILE, type ClosedSegment, type Manifest, type SealedSegment, type SegmentEntry } from './manifest.ts';
-import { controlRecords } from './sealing.ts';
-import { SegmentCursor, type Damage, type StoredBatch } from './segment-cursor.ts';
-import { decodeIndex, SegmentIndexBuilder, type ControlRecord } from './segment-index.ts';
-import { decodeSegmentHeader, indexFile, SEGMENT_HEADER, segmentFile } from './segment.ts';
+import { Catalog } from '../../../../contracts/catalog.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { RecordView } from '../../../../contracts/record.ts';
+import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
+import { progressOf, surveyRecords } from '../segments/batch-rules.ts';
+import { catalogFile, decodeCatalog, runFile } from '../base/base-files.ts';
+import { readError } from '../disk-error.ts';
+import { findClaims, type TailClaims } from '../segments/look-past.ts';
+import type { Boundary, OpenSegment } from '../log-core.ts';
+import { loadManifest, MANIFEST_FILE, type ClosedSegment, type Manifest, type SealedSegment, type SegmentEntry } from '../manifest.ts';
+import { controlRecords } from '../segments/sealing.ts';
+import { SegmentCursor, type Damage, type StoredBatch } from '../segments/segment-cursor.ts';
+import { decodeIndex, SegmentIndexBuilder, type ControlRecord } from '../segments/segment-index.ts';
+import { decodeSegmentHeader, indexFile, SEGMENT_HEADER, segmentFile } from '../segments/segment.ts';
 
 /** What is done with each batch of a segment, and with its `s` and `h` records. */
 type Take = (stored: StoredBatch, controls: readonly ControlRecord[]) => void;

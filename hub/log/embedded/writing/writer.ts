@@ -1,17 +1,17 @@
-import type { Catalog } from '../../../contracts/catalog.ts';
-import { ChangeBatch } from '../../../contracts/change-batch.ts';
-import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
-import type { DurableProgress, LogWriter, WriterStart } from '../../../contracts/log-engine.ts';
-import { MAX_OFFSET, type Offset } from '../../../contracts/offset.ts';
-import { PackedTransactions } from '../../../contracts/packed-transactions.ts';
-import type { Position } from '../../../contracts/position.ts';
-import { RecordView } from '../../../contracts/record.ts';
-import { MAX_BATCH_RECORDS_BYTES, MAX_ENTRIES } from './batch-codec.ts';
-import { checkTransactions, hasContent, progressOf, splitBatch, splitIndex, surveyRecords, type RecordSurvey } from './batch-rules.ts';
+import type { Catalog } from '../../../../contracts/catalog.ts';
+import { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import { asTidemarkError, TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { DurableProgress, LogWriter, WriterStart } from '../../../../contracts/log-engine.ts';
+import { MAX_OFFSET, type Offset } from '../../../../contracts/offset.ts';
+import { PackedTransactions } from '../../../../contracts/packed-transactions.ts';
+import type { Position } from '../../../../contracts/position.ts';
+import { RecordView } from '../../../../contracts/record.ts';
+import { MAX_BATCH_RECORDS_BYTES, MAX_ENTRIES } from '../segments/batch-codec.ts';
+import { checkTransactions, hasContent, progressOf, splitBatch, splitIndex, surveyRecords, type RecordSurvey } from '../segments/batch-rules.ts';
 import { GroupCommit } from './group-commit.ts';
-import type { CatalogChange, LogCore } from './log-core.ts';
+import type { CatalogChange, LogCore } from '../log-core.ts';
 import { SmallMemory } from './small-memory.ts';
-import { cutLog } from './sealing.ts';
+import { cutLog } from '../segments/sealing.ts';
 
 type Place = { baseOffset: Offset; lastOffset: Offset };
 

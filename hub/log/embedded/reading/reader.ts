@@ -1,15 +1,15 @@
-import type { ChangeBatch } from '../../../contracts/change-batch.ts';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { ReadOptions } from '../../../contracts/log-engine.ts';
-import { MAX_OFFSET, type Offset } from '../../../contracts/offset.ts';
-import type { LogFile } from '../../../contracts/runtime.ts';
-import { hasContent, joinBatches, trimBatch } from './batch-rules.ts';
-import { readError } from './disk-error.ts';
-import type { LogCore, LogView } from './log-core.ts';
-import type { SegmentEntry } from './manifest.ts';
-import { SegmentCursor, type Damage, type StoredBatch } from './segment-cursor.ts';
-import { SEGMENT_HEADER } from './segment.ts';
-import { aborted } from '../../waiters.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { ReadOptions } from '../../../../contracts/log-engine.ts';
+import { MAX_OFFSET, type Offset } from '../../../../contracts/offset.ts';
+import type { LogFile } from '../../../../contracts/runtime.ts';
+import { hasContent, joinBatches, trimBatch } from '../segments/batch-rules.ts';
+import { readError } from '../disk-error.ts';
+import type { LogCore, LogView } from '../log-core.ts';
+import type { SegmentEntry } from '../manifest.ts';
+import { SegmentCursor, type Damage, type StoredBatch } from '../segments/segment-cursor.ts';
+import { SEGMENT_HEADER } from '../segments/segment.ts';
+import { aborted } from '../../../waiters.ts';
 
 /** Small batches are given to a reader as one of about this size; one of this size or more is given as it is. */
 const JOIN_BYTES = 128 * 1024;

@@ -1,5 +1,5 @@
-import type { FileSystem, LogFile } from '../../../contracts/runtime.ts';
-import { readU64 } from './bytes.ts';
+import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
+import { readU64 } from '../bytes.ts';
 import { corruptRun, EntryWalker, readBlock, readRunFooter, RUN_HEADER, type Block, type EntryCursor, type RunFooter } from './run-format.ts';
 
 /** Blocks of one run kept in memory, for look-ups; about 64 KiB each. */

@@ -1,5 +1,5 @@
-import type { Offset } from '../../../contracts/offset.ts';
-import type { LogFile } from '../../../contracts/runtime.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import type { LogFile } from '../../../../contracts/runtime.ts';
 import { BATCH_HEADER, BATCH_MAGIC, decodeBatchHeader, type BatchHeader } from './batch-codec.ts';
 
 /** What headers say of how far the log was durable. */

@@ -1,16 +1,16 @@
-import type { ChangeBatch } from '../../../contracts/change-batch.ts';
-import type { EpochId } from '../../../contracts/checkpoint.ts';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { DurableProgress } from '../../../contracts/log-engine.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import type { Position } from '../../../contracts/position.ts';
-import { encodeBatchHead, encodedHeadBytes } from './batch-codec.ts';
-import { diskError } from './disk-error.ts';
-import type { Boundary, CatalogChange, LogCore } from './log-core.ts';
-import { sealSegments } from './sealing.ts';
-import { SegmentFile } from './segment-file.ts';
-import { SEGMENT_HEADER } from './segment.ts';
-import { Waiters } from '../../waiters.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import type { EpochId } from '../../../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { DurableProgress } from '../../../../contracts/log-engine.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import type { Position } from '../../../../contracts/position.ts';
+import { encodeBatchHead, encodedHeadBytes } from '../segments/batch-codec.ts';
+import { diskError } from '../disk-error.ts';
+import type { Boundary, CatalogChange, LogCore } from '../log-core.ts';
+import { sealSegments } from '../segments/sealing.ts';
+import { SegmentFile } from '../segments/segment-file.ts';
+import { SEGMENT_HEADER } from '../segments/segment.ts';
+import { Waiters } from '../../../waiters.ts';
 
 /** An accepted batch on its way to the disk. */
 export interface Part {

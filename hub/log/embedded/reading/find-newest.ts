@@ -1,15 +1,15 @@
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import { isRowOp, Op } from '../../../contracts/op.ts';
-import { RecordView } from '../../../contracts/record.ts';
-import type { LogFile } from '../../../contracts/runtime.ts';
-import { readError } from './disk-error.ts';
-import type { LogCore } from './log-core.ts';
-import type { SegmentEntry } from './manifest.ts';
-import { SegmentCursor } from './segment-cursor.ts';
-import { SEGMENT_HEADER } from './segment.ts';
-import type { EmbeddedSourceLog } from './source-log.ts';
-import { aborted } from '../../waiters.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { isRowOp, Op } from '../../../../contracts/op.ts';
+import { RecordView } from '../../../../contracts/record.ts';
+import type { LogFile } from '../../../../contracts/runtime.ts';
+import { readError } from '../disk-error.ts';
+import type { LogCore } from '../log-core.ts';
+import type { SegmentEntry } from '../manifest.ts';
+import { SegmentCursor } from '../segments/segment-cursor.ts';
+import { SEGMENT_HEADER } from '../segments/segment.ts';
+import type { EmbeddedSourceLog } from '../source-log.ts';
+import { aborted } from '../../../waiters.ts';
 
 export interface FindOptions {
   /** The lowest offset that counts: records below it are not looked at. */

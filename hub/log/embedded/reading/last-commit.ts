@@ -1,6 +1,6 @@
-import type { CommitPoint } from '../../../contracts/log-engine.ts';
-import type { LogCore } from './log-core.ts';
-import type { SegmentEntry } from './manifest.ts';
+import type { CommitPoint } from '../../../../contracts/log-engine.ts';
+import type { LogCore } from '../log-core.ts';
+import type { SegmentEntry } from '../manifest.ts';
 import { readLog } from './reader.ts';
 
 /** Whether a place of the log counts. Once false it stays false for all places after it. */

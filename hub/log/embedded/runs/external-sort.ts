@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { FileSystem } from '../../../contracts/runtime.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { FileSystem } from '../../../../contracts/runtime.ts';
 import { MergeCursor, type Duplicates } from './merge.ts';
 import { ENTRY_HEADER, EntryWalker, type EntryCursor } from './run-format.ts';
 import { RunReader } from './run-reader.ts';

@@ -1,5 +1,5 @@
-import type { ChangeBatch } from '../../../contracts/change-batch.ts';
-import type { Offset } from '../../../contracts/offset.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
 
 /** A batch with its place in the files. */
 export interface PlacedBatch {

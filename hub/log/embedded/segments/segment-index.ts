@@ -17,11 +17,11 @@
  *        u32 CRC-32 of all before it
  */
 import { crc32 } from 'node:zlib';
-import type { ChangeBatch } from '../../../contracts/change-batch.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import { RECORD_HEADER, readU32 } from '../../../contracts/record.ts';
-import { readI64, readU64, writeI64, writeU64 } from './bytes.ts';
-import type { Boundary } from './log-core.ts';
+import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { RECORD_HEADER, readU32 } from '../../../../contracts/record.ts';
+import { readI64, readU64, writeI64, writeU64 } from '../bytes.ts';
+import type { Boundary } from '../log-core.ts';
 
 const MAGIC = 0x544d5349;
 const VERSION = 2;

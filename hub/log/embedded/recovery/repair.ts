@@ -1,14 +1,14 @@
 /** The changes that opening a log for writing makes to its files, so that all of it is durable, closed and sealed. */
 import { join } from 'node:path';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { LogFile } from '../../../contracts/runtime.ts';
-import { baseFileNumber } from './base/base-files.ts';
-import { diskError } from './disk-error.ts';
-import type { LogCore } from './log-core.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { LogFile } from '../../../../contracts/runtime.ts';
+import { baseFileNumber } from '../base/base-files.ts';
+import { diskError } from '../disk-error.ts';
+import type { LogCore } from '../log-core.ts';
 import type { Recovered } from './recovery.ts';
-import { cutLog, readControls } from './sealing.ts';
-import type { SegmentIndexBuilder } from './segment-index.ts';
-import { fileNumber } from './segment.ts';
+import { cutLog, readControls } from '../segments/sealing.ts';
+import type { SegmentIndexBuilder } from '../segments/segment-index.ts';
+import { fileNumber } from '../segments/segment.ts';
 
 const COPY_BYTES = 1 << 20;
 /** Folders in which compaction and readers of the base sort. */

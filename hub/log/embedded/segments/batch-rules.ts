@@ -1,12 +1,12 @@
 /** What the log does to a batch before it takes it, and to one that it gives: checks, the split, the trim. No I/O. */
-import { ChangeBatch } from '../../../contracts/change-batch.ts';
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { Offset } from '../../../contracts/offset.ts';
-import { Op } from '../../../contracts/op.ts';
-import { PackedTransactions, TransactionWalk } from '../../../contracts/packed-transactions.ts';
-import type { Position } from '../../../contracts/position.ts';
-import { RECORD_HEADER, readU32 } from '../../../contracts/record.ts';
-import type { TransactionEntry } from '../../../contracts/transaction.ts';
+import { ChangeBatch } from '../../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { Op } from '../../../../contracts/op.ts';
+import { PackedTransactions, TransactionWalk } from '../../../../contracts/packed-transactions.ts';
+import type { Position } from '../../../../contracts/position.ts';
+import { RECORD_HEADER, readU32 } from '../../../../contracts/record.ts';
+import type { TransactionEntry } from '../../../../contracts/transaction.ts';
 
 const EMPTY = Buffer.alloc(0);
 
