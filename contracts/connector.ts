@@ -5,6 +5,7 @@ import type { Finding } from './finding.ts';
 import type { Position, PositionCodec } from './position.ts';
 import type { TableSchema } from './schema.ts';
 import type { TransactionEntry } from './transaction.ts';
+import type { SourceSnapshot } from './verify.ts';
 
 /** What the hub gives a connector to begin with. */
 export interface StreamStart {
@@ -54,6 +55,11 @@ export interface SourceConnector extends AsyncDisposable {
    * (`sourceTableId`) mean other tables. Absent: always the same.
    */
   isSameSystem?(position: Position, signal: AbortSignal): Promise<boolean>;
+  /**
+   * The source's rows as of one moment, by a session of its own, which is never written to. Left out: the source cannot
+   * be read beside the stream.
+   */
+  snapshot?(tables: readonly TableSchema[], signal: AbortSignal): Promise<SourceSnapshot>;
   status(signal: AbortSignal): Promise<SourceStatus>;
 }
 

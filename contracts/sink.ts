@@ -4,7 +4,9 @@ import type { Checkpoint, EpochId, LogId } from './checkpoint.ts';
 import type { Finding } from './finding.ts';
 import type { Offset } from './offset.ts';
 import type { Position } from './position.ts';
+import type { ShadowRebuild } from './rebuild.ts';
 import type { TableSchema } from './schema.ts';
+import type { SinkSnapshot } from './verify.ts';
 
 /**
  * `state`: equals the source (replica, cache, search); gets batches folded by key.
@@ -126,6 +128,13 @@ export interface Sink extends AsyncDisposable {
    * rebuilds in another way.
    */
   readonly inPlace: InPlaceRebuild | null;
+  /** A rebuild beside what is served. Left out: the sink has none. */
+  readonly shadow?: ShadowRebuild;
+  /**
+   * The sink's rows and its checkpoint, by connections of their own; takes nothing over, changes nothing, and may stay
+   * open while others apply. Left out: the sink cannot be read back.
+   */
+  snapshot?(tables: readonly TableSchema[], signal: AbortSignal): Promise<SinkSnapshot>;
 }
 
 export interface InPlaceRebuild {

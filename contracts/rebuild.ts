@@ -1,0 +1,52 @@
+import type { Checkpoint } from './checkpoint.ts';
+import type { Finding } from './finding.ts';
+import type { TableSchema } from './schema.ts';
+import type { Sink, TableSelector } from './sink.ts';
+
+/** What a swap puts in place. */
+export interface Swap {
+  /** The sink's own checkpoint, which must still stand as it is here: its log, offset and epoch. Null: it has none, or another log's. */
+  readonly from: Checkpoint | null;
+  /** The shadow's, which becomes the sink's. */
+  readonly to: Checkpoint;
+  /** Tables that the shadow holds, with the schema of each as of `to`. */
+  readonly tables: readonly TableSchema[];
+  /** False: only these tables are swapped, and the shadow stands at the sink's own offset. True: it is the whole sink. */
+  readonly whole: boolean;
+}
+
+/** How far the preparation of a swap is, in the sink's own words. */
+export interface SwapProgress {
+  readonly step: string;
+  readonly done: number;
+  readonly of: number;
+}
+
+/**
+ * A rebuild beside what the sink serves: a second set of its tables, with a checkpoint of its own at the sink, is filled
+ * from the log like any sink, and put in place by one atomic step. Whatever is left of one that was cut short is found
+ * again by the sink's name.
+ */
+export interface ShadowRebuild {
+  /** What stands in the way of a rebuild of these tables, with what to do about it. Changes nothing. */
+  check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
+  /**
+   * The shadow, as a sink to be opened and applied to. Opening one that was filled in part goes on where it stands.
+   * @param selects the tables of the rebuild
+   */
+  open(selects: TableSelector): Sink;
+  /**
+   * What can be done before the swap while both are served: indexes of the live tables, statistics. The shadow is
+   * closed. Done again from where it was when it was cut short.
+   */
+  finish(tables: readonly TableSchema[], onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void>;
+  /**
+   * Puts the shadow's rows and checkpoint in the place of the sink's, in one atomic step, and removes the shadow. Neither
+   * the sink nor the shadow is open. Readers see all of the old or all of the new, and no error.
+   * @throws TidemarkError `REBUILD_MOVED` when a checkpoint is not where the request says; `REBUILD_IN_THE_WAY` for what
+   *   `check` finds; then nothing has changed
+   */
+  swap(request: Swap, signal: AbortSignal): Promise<void>;
+  /** Removes the shadow and its checkpoint; none there is no error. */
+  discard(signal: AbortSignal): Promise<void>;
+}
