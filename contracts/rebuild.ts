@@ -13,6 +13,11 @@ export interface Swap {
   readonly tables: readonly TableSchema[];
   /** False: only these tables are swapped, and the shadow stands at the sink's own offset. True: it is the whole sink. */
   readonly whole: boolean;
+  /**
+   * Tables that the sink may have and that the source had not made yet as of `to`, with any schema of them: they are
+   * emptied. A table that has left the source by then, and is in neither list, keeps what it has at the sink.
+   */
+  readonly notYet?: readonly TableSchema[];
 }
 
 /** How far the preparation of a swap is, in the sink's own words. */
@@ -25,26 +30,30 @@ export interface SwapProgress {
 /**
  * A rebuild beside what the sink serves: a second set of its tables, with a checkpoint of its own at the sink, is filled
  * from the log like any sink, and put in place by one atomic step. Whatever is left of one that was cut short is found
- * again by the sink's name.
+ * again by the sink's name. Every call may be made again after a crash of either side at any moment, in any process.
  */
 export interface ShadowRebuild {
   /** What stands in the way of a rebuild of these tables, with what to do about it. Changes nothing. */
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
   /**
-   * The shadow, as a sink to be opened and applied to. Opening one that was filled in part goes on where it stands.
+   * The shadow, as a sink to be opened and applied to. Opening one that was filled in part goes on where it stands; one
+   * of another log, or that was being removed, is removed first. It can be opened again after `finish`, to catch up.
    * @param selects the tables of the rebuild
    */
   open(selects: TableSelector): Sink;
   /**
-   * What can be done before the swap while both are served: indexes of the live tables, statistics. The shadow is
-   * closed. Done again from where it was when it was cut short.
+   * What can be done before the swap while the sink goes on being served and applied to: indexes of the live tables,
+   * statistics. The shadow is closed. Done again from where it was when it was cut short; left out, `swap` does it.
+   * @throws TidemarkError `REBUILD_IN_THE_WAY`
    */
   finish(tables: readonly TableSchema[], onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void>;
   /**
-   * Puts the shadow's rows and checkpoint in the place of the sink's, in one atomic step, and removes the shadow. Neither
-   * the sink nor the shadow is open. Readers see all of the old or all of the new, and no error.
+   * Puts the shadow's rows and checkpoint in the place of the sink's, in one atomic step, takes the sink over by it (an
+   * applier of another hub is fenced), and removes the shadow. Neither the sink nor the shadow is open here. Readers see
+   * all of the old or all of the new, and no error. The same request again, once it has been done, changes nothing.
    * @throws TidemarkError `REBUILD_MOVED` when a checkpoint is not where the request says; `REBUILD_IN_THE_WAY` for what
-   *   `check` finds; then nothing has changed
+   *   `check` finds; `retry: 'auto'` for what passes (readers in the way, a lost connection); then nothing has changed, or
+   *   the connection was lost while the swap was made: the next call finds out
    */
   swap(request: Swap, signal: AbortSignal): Promise<void>;
   /** Removes the shadow and its checkpoint; none there is no error. */

@@ -25,6 +25,16 @@ export const SINK_ERRORS = {
     remedy: 'The sink is opened again by itself: it goes on from the checkpoint that is there, or is rebuilt when there is none.',
     retry: 'auto',
   },
+  REBUILD_MOVED: {
+    means: 'A checkpoint of the sink, or of the shadow that is to take its place, is not where the rebuild left it: another hub has applied to it, or it was removed.',
+    remedy: 'Nothing was swapped. Start the rebuild again with `tidemark rebuild`, from one hub.',
+    retry: 'operator',
+  },
+  REBUILD_IN_THE_WAY: {
+    means: 'The rebuilt tables have a shape that the tables at the sink cannot take on, since objects that depend on them are in the way, or rows that break a rule which was added at the sink.',
+    remedy: 'Drop what is named, and create it again after the rebuild. The sink is as it was.',
+    retry: 'operator',
+  },
   REDIS_FULL: {
     means: 'Redis is at its memory limit (`maxmemory`) and refuses writes. What is there stays correct; nothing new arrives.',
     remedy: 'Raise `maxmemory`, or mirror fewer tables or columns. The sink goes on by itself when there is room.',
