@@ -1,3 +1,4 @@
+import type { LoadCursor } from './load-cursor.ts';
 import type { Offset } from './offset.ts';
 import type { Position } from './position.ts';
 
@@ -15,6 +16,8 @@ export interface Checkpoint {
   readonly epoch: EpochId;
   readonly offset: Offset;
   readonly position: Position;
+  /** How far the sink is filled from the log's base, while `offset` stands still; null: it is not being filled. */
+  readonly cursor: LoadCursor | null;
   /** Grows by one each time a hub takes the sink over; an older owner's compare-and-set then fails. */
   readonly fence: number;
 }

@@ -2,6 +2,7 @@ import type { Catalog } from './catalog.ts';
 import type { ChangeBatch } from './change-batch.ts';
 import type { Checkpoint, EpochId, LogId } from './checkpoint.ts';
 import type { Finding } from './finding.ts';
+import type { LoadCursor } from './load-cursor.ts';
 import type { Offset } from './offset.ts';
 import type { Position } from './position.ts';
 import type { ShadowRebuild } from './rebuild.ts';
@@ -38,6 +39,11 @@ export interface SinkBatch {
   readonly epoch: EpochId;
   /** Source position at `to`; of the last transaction that ended at or before it. */
   readonly position: Position;
+  /**
+   * The checkpoint's cursor once the batch is applied, kept and changed with it as `to` is: also by a batch whose `to` is
+   * its `after`. Rows of such batches may come again when the sink was cut off while it applied them.
+   */
+  readonly cursor: LoadCursor | null;
   /** Commit time at `to`, microseconds since 1970. */
   readonly commitTime: number;
   /** In order. A step that is not `rows` is applied after all before it and before all after it. */

@@ -11,6 +11,7 @@ export function stateTests(makeFixture: MakeFixture): void {
     epoch: test.log.epochAt(offset),
     offset,
     position: positionAt(1),
+    cursor: null,
     fence: 1,
   });
 

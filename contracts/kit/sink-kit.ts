@@ -10,6 +10,7 @@ import {
 import {
   emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp,
 } from './sink-kit-ownership.ts';
+import { cursorKept, loadCutOff, loadSeveral } from './sink-kit-load.ts';
 import { type KitCase, onStand, type SinkKitTarget, type Stand, takesParts } from './sink-kit-stand.ts';
 
 export type { KitCase, SinkKitTarget, SinkPlace } from './sink-kit-stand.ts';
@@ -33,6 +34,9 @@ export function sinkKit(target: SinkKitTarget): KitCase[] {
     ['columns are added with a fill, renamed and dropped', alteredColumns],
     ['a new generation of a table replaces the old one', newGeneration],
     ['a table is copied over rows that are there already', copied],
+    ['a sink is filled while its checkpoint stands still: the cursor is kept with the rows, and goes with the end', cursorKept],
+    ['batches that fill a sink are taken before the first is durable', loadSeveral],
+    ['cut off while it is filled: the cursor has no more than the rows', loadCutOff],
     ['random changes in random batches', randomChanges],
   ];
   if (target.keyless) cases.push(['a table without a key is a bag of rows', bag]);

@@ -225,6 +225,7 @@ export class SinkModel {
       endsOpen,
       epoch: this.epoch,
       position: Buffer.from(`position-${this.#offset}`),
+      cursor: null,
       commitTime: 1_700_000_000_000_000 + this.#offset,
       steps: this.#steps,
       records: this.#records,

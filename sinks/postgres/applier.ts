@@ -175,7 +175,7 @@ export class Applier implements AsyncDisposable {
     const { sink, opened } = this.#parts;
     const move: CheckpointMove = {
       sink, logId: opened.logId, fence: opened.fence, owner: opened.owner, fromEpoch: this.#epoch, from: this.#offset,
-      epoch: batch.epoch, to: batch.to, position: batch.position, commitTime: batch.commitTime,
+      epoch: batch.epoch, to: batch.to, position: batch.position, cursor: batch.cursor, commitTime: batch.commitTime,
     };
     const begins = !this.#open;
     this.#epoch = batch.epoch;

@@ -17,7 +17,10 @@ export const CHECKPOINT_TABLES_SQL = [
      fence bigint NOT NULL,
      owner text NOT NULL,
      commit_time timestamptz,
+     load_cursor bytea,
      applied_at timestamptz NOT NULL DEFAULT pg_catalog.now())`,
+  // Of a sink that is being filled from the log's base. A table that an earlier version made lacks it.
+  'ALTER TABLE tidemark.checkpoint ADD COLUMN IF NOT EXISTS load_cursor bytea',
   `CREATE TABLE IF NOT EXISTS tidemark.mirrored_table (
      schema_name text NOT NULL,
      table_name text NOT NULL,
@@ -29,8 +32,9 @@ export const CHECKPOINT_TABLES_SQL = [
 
 /** The row of a sink, null when it has none; locked until the transaction ends when `lock`. */
 export async function readCheckpoint(client: pg.ClientBase, sink: string, lock: boolean): Promise<StoredCheckpoint | null> {
-  const { rows } = await client.query<Record<'log_id' | 'epoch' | 'at' | 'place' | 'fence' | 'owner', string>>(
-    `SELECT log_id, epoch, "offset"::text AS at, pg_catalog.encode("position", 'hex') AS place, fence::text AS fence, owner
+  const { rows } = await client.query<Record<'log_id' | 'epoch' | 'at' | 'place' | 'fence' | 'owner', string> & { readonly cursor: string | null }>(
+    `SELECT log_id, epoch, "offset"::text AS at, pg_catalog.encode("position", 'hex') AS place,
+            pg_catalog.encode(load_cursor, 'hex') AS cursor, fence::text AS fence, owner
        FROM tidemark.checkpoint WHERE sink = $1${lock ? ' FOR UPDATE' : ''}`,
     [sink],
   );
@@ -41,6 +45,7 @@ export async function readCheckpoint(client: pg.ClientBase, sink: string, lock: 
     epoch: row.epoch,
     offset: Number(row.at),
     position: Buffer.from(row.place, 'hex'),
+    cursor: row.cursor === null ? null : Buffer.from(row.cursor, 'hex'),
     fence: Number(row.fence),
     owner: row.owner,
   };
@@ -67,6 +72,7 @@ export interface CheckpointMove {
   readonly epoch: string;
   readonly to: number;
   readonly position: Uint8Array;
+  readonly cursor: Uint8Array | null;
   /** Microseconds since 1970. */
   readonly commitTime: number;
 }
@@ -76,7 +82,8 @@ const MOVE_SQL = `
 WITH moved AS (
   UPDATE tidemark.checkpoint
      SET epoch = $1::text, "offset" = $2::text::bigint, "position" = pg_catalog.decode($3::text, 'hex'),
-         commit_time = pg_catalog.to_timestamp($4::text::numeric / 1000000), applied_at = pg_catalog.clock_timestamp()
+         commit_time = pg_catalog.to_timestamp($4::text::numeric / 1000000), applied_at = pg_catalog.clock_timestamp(),
+         load_cursor = pg_catalog.decode($11::text, 'hex')
    WHERE sink = $5::text AND log_id = $6::text AND fence = $7::text::bigint AND epoch = $8::text AND "offset" = $9::text::bigint
      AND owner = $10::text
   RETURNING 1)
@@ -87,6 +94,7 @@ export function addCheckpointMove(pipeline: Pipeline, move: CheckpointMove): num
   const values = [
     move.epoch, String(move.to), Buffer.from(move.position).toString('hex'), String(move.commitTime),
     move.sink, move.logId, String(move.fence), move.fromEpoch, String(move.from), move.owner,
+    move.cursor === null ? null : Buffer.from(move.cursor).toString('hex'),
   ];
   return pipeline.prepared(MOVE_SQL, values.map(textParameter));
 }

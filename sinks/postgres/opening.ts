@@ -47,7 +47,8 @@ export async function takeOver(session: Session, request: TakeOver): Promise<Sto
 async function createTables(session: Session): Promise<void> {
   const { rows } = await session.client.query(
     `SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = 'tidemark' AND c.relname IN ('checkpoint', 'mirrored_table')`,
+      WHERE n.nspname = 'tidemark' AND (c.relname = 'mirrored_table' OR c.relname = 'checkpoint' AND EXISTS (
+        SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'load_cursor' AND NOT a.attisdropped))`,
   );
   if (rows.length === 2) return;
   // Two sinks that are opened side by side: `IF NOT EXISTS` alone does not keep them from colliding.
@@ -76,6 +77,7 @@ async function writeFence(session: Session, request: TakeOver, patienceMs: numbe
       epoch: stored?.epoch ?? '',
       offset: stored?.offset ?? 0,
       position: stored?.position ?? NO_POSITION,
+      cursor: stored?.cursor ?? null,
       fence: Math.max(stored?.fence ?? 0, request.ownFence) + 1,
       owner: request.owner,
     };

@@ -51,8 +51,8 @@ export class PostgresSink implements Sink {
     await this.#close();
     try {
       const opened = await this.#open(start, signal);
-      const { logId, epoch, offset, position, fence } = opened;
-      return isFresh(opened) ? null : { logId, epoch, offset, position, fence };
+      const { logId, epoch, offset, position, cursor, fence } = opened;
+      return isFresh(opened) ? null : { logId, epoch, offset, position, cursor, fence };
     } catch (error) {
       throw this.#noted(sinkError(error, { sink: this.#config.name }));
     }

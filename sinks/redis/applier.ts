@@ -45,8 +45,8 @@ export class Applier {
       if (signal.aborted) throw new TidemarkError('ABORTED', 'a batch was being applied');
       await this.#step(step, batch, signal);
     }
-    const { epoch, to, position } = batch;
-    return this.#store.endBatch({ epoch, offset: to, position });
+    const { epoch, to, position, cursor } = batch;
+    return this.#store.endBatch({ epoch, offset: to, position, cursor });
   }
 
   async #step(step: SinkStep, batch: SinkBatch, signal: AbortSignal): Promise<void> {

@@ -3,6 +3,7 @@
  *
  *     log, epoch    hex            offset, reach, fence    decimal
  *     position      hex            owner                   16 random bytes, hex: one taking over of the sink
+ *     cursor        hex: how far it is filled from the log's base; empty or absent: it is not being filled
  *     rebuild       `marking` (old keys are being listed) or `replaying`; absent: no rebuild is under way
  *     marks         plain cluster: slots whose primaries keep a mark of their own, decimal, with commas
  *     shape         plain cluster: 8 random bytes, hex: new whenever rows change in a way that no batch does
@@ -13,6 +14,7 @@
  */
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
+import { lesserCursor, type LoadCursor } from '../../contracts/load-cursor.ts';
 import { checkedOffset, type Offset } from '../../contracts/offset.ts';
 import type { Position } from '../../contracts/position.ts';
 import { arrayOf, bytesOf } from './server-error.ts';
@@ -26,7 +28,7 @@ export interface StoredCheckpoint {
   readonly owner: string;
   readonly reach: Offset;
   /** Null: nothing was applied yet. */
-  readonly applied: { readonly epoch: string; readonly offset: Offset; readonly position: Position } | null;
+  readonly applied: Progress | null;
   readonly rebuild: RebuildState | null;
   readonly marks: readonly number[];
   readonly shape: string;
@@ -54,7 +56,7 @@ export function parseCheckpoint(reply: Reply, address: string): StoredCheckpoint
     owner: text('owner'),
     reach: checkedOffset(Number(text('reach'))),
     applied: fields.has('offset')
-      ? { epoch: text('epoch'), offset: checkedOffset(Number(text('offset'))), position: Buffer.from(text('position'), 'hex') }
+      ? { epoch: text('epoch'), offset: checkedOffset(Number(text('offset'))), position: Buffer.from(text('position'), 'hex'), cursor: cursorOf(fields.get('cursor') ?? '') }
       : null,
     rebuild: rebuild === 'marking' || rebuild === 'replaying' ? rebuild : null,
     shape: fields.get('shape') ?? '',
@@ -67,10 +69,26 @@ export interface Progress {
   readonly epoch: string;
   readonly offset: Offset;
   readonly position: Position;
+  readonly cursor: LoadCursor | null;
 }
 
-export function progressFields({ epoch, offset, position }: Progress): CheckpointFields {
-  return { epoch, offset: String(offset), position: Buffer.from(position).toString('hex') };
+export function progressFields({ epoch, offset, position, cursor }: Progress): CheckpointFields {
+  return { epoch, offset: String(offset), position: Buffer.from(position).toString('hex'), cursor: cursorText(cursor) };
+}
+
+/** A cursor as it is stored. */
+export function cursorText(cursor: LoadCursor | null): string {
+  return cursor === null ? '' : Buffer.from(cursor).toString('hex');
+}
+
+export function cursorOf(text: string): LoadCursor | null {
+  return text === '' ? null : Buffer.from(text, 'hex');
+}
+
+/** What two parts of a store have both applied. */
+export function lesserProgress(a: Progress, b: Progress): Progress {
+  if (a.offset !== b.offset) return a.offset < b.offset ? a : b;
+  return { ...a, cursor: lesserCursor(a.cursor, b.cursor) };
 }
 
 /** The contract's view. */

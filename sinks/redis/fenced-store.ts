@@ -17,7 +17,7 @@ const TAG_LENGTH = 4;
 const STALE_PIECE = 500;
 
 /** Where a rebuild begins: before the first record, in no epoch. */
-export const AT_START: Progress = { epoch: '', offset: BEFORE_ALL, position: new Uint8Array(0) };
+export const AT_START: Progress = { epoch: '', offset: BEFORE_ALL, position: new Uint8Array(0), cursor: null };
 
 export function partitionTag(partition: number): string {
   return `{${String(partition).padStart(2, '0')}}`;

@@ -1,5 +1,5 @@
 import { checkedOffset } from '../../contracts/offset.ts';
-import type { Progress } from './checkpoint.ts';
+import { cursorOf, cursorText, type Progress } from './checkpoint.ts';
 
 /** What a primary of a plain cluster keeps beside its rows. */
 export interface Mark {
@@ -8,12 +8,12 @@ export interface Mark {
   readonly shape: string;
 }
 
-/** `offset epoch position shape` */
-export function printMark({ progress: { offset, epoch, position }, shape }: Mark): string {
-  return `${offset} ${epoch} ${Buffer.from(position).toString('hex')} ${shape}`;
+/** `offset epoch position shape cursor` */
+export function printMark({ progress: { offset, epoch, position, cursor }, shape }: Mark): string {
+  return `${offset} ${epoch} ${Buffer.from(position).toString('hex')} ${shape} ${cursorText(cursor)}`;
 }
 
 export function parseMark(text: string): Mark {
-  const [offset = '', epoch = '', position = '', shape = ''] = text.split(' ');
-  return { progress: { offset: checkedOffset(Number(offset)), epoch, position: Buffer.from(position, 'hex') }, shape };
+  const [offset = '', epoch = '', position = '', shape = '', cursor = ''] = text.split(' ');
+  return { progress: { offset: checkedOffset(Number(offset)), epoch, position: Buffer.from(position, 'hex'), cursor: cursorOf(cursor) }, shape };
 }

@@ -1,6 +1,6 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock } from '../../contracts/runtime.ts';
-import type { Progress, RebuildState, StoredCheckpoint } from './checkpoint.ts';
+import { lesserProgress, type Progress, type RebuildState, type StoredCheckpoint } from './checkpoint.ts';
 import { ownerOf, type Discovery } from './discovery.ts';
 import { FencedStore, partitionTag, PARTITIONS } from './fenced-store.ts';
 import type { RedisOptions } from './options.ts';
@@ -104,8 +104,7 @@ async function openTagged(parts: OpenParts): Promise<OpenedStore> {
     const others = await Promise.all(partitions.map((partition) => takeOver(partition, parts)));
     let least = stored.applied;
     for (const { applied } of others) {
-      if (applied === null || least === null) least = null;
-      else if (applied.offset < least.offset) least = applied;
+      least = applied === null || least === null ? null : lesserProgress(least, applied);
     }
     return opened(store, stored, least);
   });

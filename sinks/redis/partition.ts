@@ -302,7 +302,7 @@ export class Partition implements RowTarget {
   /** Forgets what the checkpoint said, and all that goes with it: a rebuild begins. @throws TidemarkError */
   async restart(fields: CheckpointFields): Promise<void> {
     await this.settle();
-    this.out.command('HDEL', this.key, 'offset', 'epoch', 'position');
+    this.out.command('HDEL', this.key, 'offset', 'epoch', 'position', 'cursor');
     this.out.command('UNLINK', this.#versionsKey, this.staleKey);
     this.#versions.clear();
     this.#compared = { ...this.#compared, offset: null };

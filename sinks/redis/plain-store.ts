@@ -1,7 +1,7 @@
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import { MAX_OFFSET, type Offset } from '../../contracts/offset.ts';
 import type { Clock } from '../../contracts/runtime.ts';
-import type { Progress, StoredCheckpoint } from './checkpoint.ts';
+import { lesserProgress, type Progress, type StoredCheckpoint } from './checkpoint.ts';
 import { NO_OWNER, type Discovery, type Topology } from './discovery.ts';
 import { parseAddress, printAddress } from './endpoint.ts';
 import { AT_START } from './fenced-store.ts';
@@ -115,7 +115,7 @@ export class PlainStore implements Store, LaneHost {
       const reply = accepted(await connection.call('GET', this.#markKey(slot)), connection.address);
       const mark = reply === null ? null : parseMark(bytesOf(reply, connection.address).toString('latin1'));
       if (mark === null || mark.shape !== shape) return null;
-      if (mark.progress.offset < least.offset) least = mark.progress;
+      least = lesserProgress(least, mark.progress);
     }
     this.#marks = [...marks];
     this.#shape = shape;

@@ -93,7 +93,7 @@ export class RedisSink implements Sink {
     try {
       const stored = await readStoredTables(store, ownKeys(options.prefix).tables);
       const progress = opened.applied ?? AT_START;
-      const tables = new TableSet(this.#config, start.catalog, progress.offset, options.prefix);
+      const tables = new TableSet(this.#config, start.catalog, progress.offset, options.prefix, progress.cursor === null ? null : stored);
       const queue = this.#queue(store, tables, options, progress.offset);
       this.#session = { store, options, fence, stored, rebuild, tables, queue };
       const why = this.#whyRebuild(opened, stored, tables, start);

@@ -40,9 +40,10 @@ export class TableSet {
 
   /**
    * @param ownPrefix what the sink's own keys begin with
+   * @param begun while the sink is filled from the log's base, the tables of which rows are there, whatever `at` says
    * @throws TidemarkError when a table cannot be mirrored, or two could write the same key
    */
-  constructor(config: SinkConfig, catalog: Catalog, at: Offset, ownPrefix: string) {
+  constructor(config: SinkConfig, catalog: Catalog, at: Offset, ownPrefix: string, begun: ReadonlyMap<number, StoredTable> | null = null) {
     this.#config = config;
     this.#ownPrefix = ownPrefix;
     for (const table of catalog.tables()) {
@@ -51,7 +52,7 @@ export class TableSet {
       if (newest !== undefined) this.#check(this.of(newest).layout);
     }
     for (const table of catalog.tables()) {
-      const schema = schemaAt(table, at);
+      const schema = begun === null ? schemaAt(table, at) : versionOf(table, begun.get(table.tableId)?.version);
       if (schema === undefined || !config.tables(schema)) continue;
       const namesake = this.namesake(schema);
       if (namesake !== null && namesake.schema.tableId > schema.tableId) continue;
@@ -194,6 +195,10 @@ export function whyOutdated(
 /** What a stored table's keys looked like. */
 export function storedTemplate(stored: StoredTable): KeyTemplate {
   return KeyTemplate.fromStored(stored.template);
+}
+
+function versionOf(table: CatalogTable, version: number | undefined): TableSchema | undefined {
+  return table.versions.find(({ schema }) => schema.version === version)?.schema;
 }
 
 function schemaAt(table: CatalogTable, offset: Offset): TableSchema | undefined {

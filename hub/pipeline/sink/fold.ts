@@ -213,6 +213,7 @@ export class Fold {
       endsOpen: this.#takenOpen,
       epoch: epochAt(this.#to),
       position: this.#position,
+      cursor: null,
       commitTime: this.#commitTime,
       steps: this.#steps,
       records: this.#records,

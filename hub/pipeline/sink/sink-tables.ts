@@ -158,7 +158,7 @@ function emptiedFirst(batch: SinkBatch, emptied: Set<number>): SinkBatch {
   return { ...batch, steps };
 }
 
-const NOTHING: SinkBatch = { after: 0, to: 0, endsOpen: false, epoch: '', position: new Uint8Array(0), commitTime: 0, steps: [], records: 0, bytes: 0 };
+const NOTHING: SinkBatch = { after: 0, to: 0, endsOpen: false, epoch: '', position: new Uint8Array(0), cursor: null, commitTime: 0, steps: [], records: 0, bytes: 0 };
 
 /** Where the sink stands, which does not move. */
 function standingAt(batch: SinkBatch, { after, position, commitTime }: FoldStart, log: SourceLog): SinkBatch {

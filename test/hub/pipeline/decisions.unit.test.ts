@@ -79,7 +79,7 @@ describe('when a batch is handed over', () => {
 });
 
 describe('how a sink is opened', () => {
-  const checkpoint: Checkpoint = { logId: 'l', epoch: 'e', offset: 7, position: new Uint8Array(0), fence: 1 };
+  const checkpoint: Checkpoint = { logId: 'l', epoch: 'e', offset: 7, position: new Uint8Array(0), cursor: null, fence: 1 };
   const resume = { kind: 'resume', after: 7 } as const;
   const diverged = { kind: 'diverged', why: 'unknown epoch' } as const;
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { decideOpening, explainRefusal, isFresh, type StoredCheckpoint } from '../../../sinks/relational/checkpoint.ts';
 
-const STORED: StoredCheckpoint = { logId: 'log', epoch: 'epoch', offset: 7, position: new Uint8Array(0), fence: 3, owner: 'me' };
+const STORED: StoredCheckpoint = { logId: 'log', epoch: 'epoch', offset: 7, position: new Uint8Array(0), cursor: null, fence: 3, owner: 'me' };
 
 test.each<[string, StoredCheckpoint | null, number, ReturnType<typeof decideOpening>]>([
   ['nothing stands there', null, 0, { kind: 'take-over', fresh: true }],

@@ -198,7 +198,7 @@ export class CrashRun {
 
   #checkpointOf(log: SourceLog): Checkpoint {
     const { logId, highWatermark } = log.state();
-    return { logId, epoch: log.epochAt(highWatermark), offset: highWatermark, position: Buffer.alloc(0), fence: 1 };
+    return { logId, epoch: log.epochAt(highWatermark), offset: highWatermark, position: Buffer.alloc(0), cursor: null, fence: 1 };
   }
 
   async #check(): Promise<void> {

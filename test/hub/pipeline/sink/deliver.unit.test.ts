@@ -291,7 +291,7 @@ describe('Deliver', () => {
   it('refuses a checkpoint that the log never had', async () => {
     const sink = new MemorySink();
     await using test = await delivering(sink);
-    sink.checkpoint = { logId: test.log.state().logId, epoch: 'f'.repeat(32), offset: 1, position: positionOf(0), fence: 1 };
+    sink.checkpoint = { logId: test.log.state().logId, epoch: 'f'.repeat(32), offset: 1, position: positionOf(0), cursor: null, fence: 1 };
     test.part.start();
     await expect(test.part.unlessFailed((signal) => test.deliver.reached(9, signal), patience())).rejects.toMatchObject({ code: 'SINK_DIVERGED' });
   });

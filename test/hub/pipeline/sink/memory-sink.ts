@@ -97,8 +97,8 @@ export class MemorySink implements Sink {
       for (const each of this.#staged) each();
       this.#staged = [];
       this.#stagedFrom = null;
-      const { to: offset, epoch, position } = batch;
-      this.checkpoint = { logId: this.#logId, epoch, offset, position, fence: this.checkpoint?.fence ?? 1 };
+      const { to: offset, epoch, position, cursor } = batch;
+      this.checkpoint = { logId: this.#logId, epoch, offset, position, cursor, fence: this.checkpoint?.fence ?? 1 };
       this.applied.push(batch);
     }
     if (fault === 'after') throw new TidemarkError('SINK_UNREACHABLE', 'scripted, after the work was done');
