@@ -54,7 +54,7 @@ export async function* tableAt(log: SourceLog, options: TableAtOptions): AsyncGe
 }
 
 /** The rows of a keyed table as entries of the base. */
-class BaseCursor implements EntryCursor {
+export class BaseCursor implements EntryCursor {
   bytes: Buffer = Buffer.alloc(4096);
   tableId = 0;
   readonly keyStart = 0;

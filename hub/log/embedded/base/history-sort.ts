@@ -6,7 +6,7 @@ import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
 import { Projectors } from '../../../../contracts/projection.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import type { FileSystem } from '../../../../contracts/runtime.ts';
-import { ExternalSorter } from '../runs/external-sort.ts';
+import { ExternalSorter, type EntryPlace } from '../runs/external-sort.ts';
 import { MergeCursor } from '../runs/merge.ts';
 import type { EntryCursor } from '../runs/run-format.ts';
 import { bagValue, bareValue, EntryKind, VALUE_HEADER, writeValueHeader } from './base-entry.ts';
@@ -23,6 +23,8 @@ export interface HistorySortOptions {
   readonly catalog: Catalog;
   /** Records of other tables are passed over; default: all count. */
   readonly tableId?: number;
+  /** The same for several tables. */
+  readonly tables?: ReadonlySet<number>;
 }
 
 /**
@@ -32,15 +34,17 @@ export interface HistorySortOptions {
 export class HistorySort implements AsyncDisposable {
   readonly #catalog: Catalog;
   readonly #tableId: number | null;
+  readonly #tables: ReadonlySet<number> | null;
   readonly #keyed: ExternalSorter;
   readonly #bags: ExternalSorter;
   readonly #view = new RecordView();
   readonly #projectors = new Projectors();
   #value = Buffer.allocUnsafe(4096);
 
-  private constructor({ files, directory, memoryBytes, catalog, tableId }: HistorySortOptions) {
+  private constructor({ files, directory, memoryBytes, catalog, tableId, tables }: HistorySortOptions) {
     this.#catalog = catalog;
     this.#tableId = tableId ?? null;
+    this.#tables = tables ?? null;
     this.#keyed = new ExternalSorter({ files, directory: join(directory, 'keyed'), memoryBytes: memoryBytes / 2, duplicates: 'newest' });
     this.#bags = new ExternalSorter({ files, directory: join(directory, 'bags'), memoryBytes: memoryBytes / 2, duplicates: 'all' });
   }
@@ -55,12 +59,18 @@ export class HistorySort implements AsyncDisposable {
     return new HistorySort(options);
   }
 
-  /** Takes the records of a batch up to offset `to`. @throws TidemarkError `RECORD_CORRUPT`, `SCHEMA_INVALID`, `LOG_WRITE_FAILED`, `LOG_DISK_FULL` */
-  async add(batch: ChangeBatch, to: Offset): Promise<void> {
+  /**
+   * Takes the records of a batch up to offset `to`.
+   * @param takes false: the record with that index in the batch is passed over. Transactions that change the same row are
+   *   taken in an order without holes, as every snapshot of the source sees them: else the net is that of no moment
+   * @throws TidemarkError `RECORD_CORRUPT`, `SCHEMA_INVALID`, `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
+   */
+  async add(batch: ChangeBatch, to: Offset, takes: ((index: number) => boolean) | null = null): Promise<void> {
     const view = this.#view.reset(batch.records);
     while (view.next()) {
       const offset = batch.baseOffset + view.index;
       if (offset > to) return;
+      if (takes !== null && !takes(view.index)) continue;
       const added = this.#record(view, offset);
       if (added instanceof Promise) await added;
     }
@@ -72,14 +82,15 @@ export class HistorySort implements AsyncDisposable {
     while (view.next()) await this.#bagRow(view, view.afterStart, view.afterEnd, offsets[view.index] ?? 0, 1);
   }
 
-  /** All entries; valid until disposal. Called once. */
-  async sorted(): Promise<EntryCursor> {
-    return new MergeCursor([await this.#keyed.sorted(), await this.#bags.sorted()], 'all');
+  /** All entries, with `from` those that are not before it; valid until disposal. Nothing can be added any more. */
+  async sorted(from: EntryPlace | null = null): Promise<EntryCursor> {
+    return new MergeCursor([await this.#keyed.sorted(from), await this.#bags.sorted(from)], 'all');
   }
 
   #record(view: RecordView, offset: Offset): void | Promise<void> {
     const { tableId, op, flags, schemaVersion } = view;
     if (this.#tableId !== null && tableId !== this.#tableId) return;
+    if (this.#tables !== null && !this.#tables.has(tableId)) return;
     if ((flags & (Flag.notApplied | Flag.incomplete)) !== 0) return;
     if (op === Op.truncate) return this.#keyed.add(tableId, NO_KEY, bareValue(EntryKind.emptied, schemaVersion, offset));
     if (!isRowOp(op)) return;

@@ -17,6 +17,12 @@ export interface SortOptions {
   readonly duplicates: Duplicates;
 }
 
+/** Where a walk begins. */
+export interface EntryPlace {
+  readonly tableId: number;
+  readonly key: Uint8Array;
+}
+
 /** Entries sorted at once: small, so that nothing else waits long for the processor. */
 const PAGE_ENTRIES = 4096;
 const PAGE_BYTES = 512 * 1024;
@@ -58,17 +64,20 @@ export class ExternalSorter implements AsyncDisposable {
   }
 
   /**
-   * All entries in order; valid until disposal. Called once: nothing can be added any more.
+   * All entries in order, with `from` those that are not before it; valid until disposal. Nothing can be added any more;
+   * called again, it gives another cursor.
    * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT`
    */
-  async sorted(): Promise<EntryCursor> {
-    this.#closePage();
-    this.#isSorted = true;
+  async sorted(from: EntryPlace | null = null): Promise<EntryCursor> {
     const { fanIn, duplicates } = this.#options;
-    while (this.#runs.length > fanIn) await this.#mergeSome();
-    const inMemory = this.#pages.map((page) => page.cursor());
-    for (const path of this.#runs) this.#readers.push(await RunReader.open(this.#options.files, path));
-    return new MergeCursor([...this.#readers.map((reader) => reader.cursor()), ...inMemory], duplicates);
+    if (!this.#isSorted) {
+      this.#closePage();
+      this.#isSorted = true;
+      while (this.#runs.length > fanIn) await this.#mergeSome();
+      for (const path of this.#runs) this.#readers.push(await RunReader.open(this.#options.files, path));
+    }
+    const inMemory = this.#pages.map((page) => page.cursor(from));
+    return new MergeCursor([...this.#readers.map((reader) => reader.cursor(from)), ...inMemory], duplicates);
   }
 
   #closePage(): void {
@@ -161,8 +170,24 @@ class Page {
       duplicates === 'all' ? sorted : sorted.filter((start, index) => index + 1 === sorted.length || compare(start, sorted[index + 1] ?? start) !== 0);
   }
 
-  cursor(): EntryCursor {
-    return new PageCursor(this.#buffer, this.#starts);
+  cursor(from: EntryPlace | null = null): EntryCursor {
+    return new PageCursor(this.#buffer, from === null ? this.#starts : this.#starts.slice(this.#firstAt(from)));
+  }
+
+  /** Of the sorted entries the first that is not before a place. */
+  #firstAt({ tableId, key }: EntryPlace): number {
+    const buffer = this.#buffer;
+    let low = 0;
+    let high = this.#starts.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const at = this.#starts[middle] ?? 0;
+      const keyAt = at + ENTRY_HEADER;
+      const order = buffer.readUInt32BE(at) - tableId || buffer.compare(key, 0, key.length, keyAt, keyAt + buffer.readUInt32BE(at + 4));
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }
 
