@@ -4,7 +4,7 @@ import type { Offset } from '../../contracts/offset.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { Applying, FoldedTable, SinkBatch, SinkStep } from '../../contracts/sink.ts';
 import { explainRefusal, type StoredCheckpoint } from '../relational/checkpoint.ts';
-import { type NameRules, printedName, targetName } from '../relational/names.ts';
+import { printedName, targetName } from '../relational/names.ts';
 import { CheckpointRefused, type Optimism, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
 import { type CheckpointMove, readCheckpoint } from './checkpoint-table.ts';
 import { applySchemaStep, type DdlContext, tightenTable } from './ddl.ts';
@@ -12,16 +12,15 @@ import { sinkError } from './errors.ts';
 import { Flusher } from './flusher.ts';
 import type { SynchronousCommit } from './options.ts';
 import { readReplicaTables, type ReplicaTable } from './replica-table.ts';
-import { addEnumLabels } from './replica-types.ts';
 import type { Session } from './session.ts';
+import type { SinkTarget } from './sink-target.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
 import type { Watchdog } from './watchdog.ts';
 
 const MAX_PLANS = 1_000;
 
 export interface ApplierParts {
-  readonly sink: string;
-  readonly names: NameRules;
+  readonly target: SinkTarget;
   /** Applies. */
   readonly session: Session;
   /** Reads the catalog while the other one applies; adds enum labels; makes commits durable. */
@@ -156,7 +155,7 @@ export class Applier implements AsyncDisposable {
       for (const part of committed) part.resolve(batch.to);
     } catch (error) {
       // It is committed and may be seen; whether it outlasts a crash is not known, so nobody is told that it is durable.
-      for (const part of committed) part.reject(sinkError(error, { sink: this.#parts.sink }));
+      for (const part of committed) part.reject(sinkError(error, { sink: this.#parts.target.sink }));
       throw error;
     }
   }
@@ -169,10 +168,11 @@ export class Applier implements AsyncDisposable {
   #placeOf(batch: SinkBatch): Place {
     if (batch.after !== this.#offset) {
       throw new TidemarkError('SINK_CHECKPOINT_MOVED', `a batch begins after ${batch.after}, the sink is at ${this.#offset}`, {
-        where: { sink: this.#parts.sink, offset: batch.after },
+        where: { sink: this.#parts.target.sink, offset: batch.after },
       });
     }
-    const { sink, opened } = this.#parts;
+    const { opened } = this.#parts;
+    const { sink } = this.#parts.target;
     const move: CheckpointMove = {
       sink, logId: opened.logId, fence: opened.fence, owner: opened.owner, fromEpoch: this.#epoch, from: this.#offset,
       epoch: batch.epoch, to: batch.to, position: batch.position, cursor: batch.cursor, commitTime: batch.commitTime,
@@ -199,8 +199,8 @@ export class Applier implements AsyncDisposable {
 
   /** Steps of every kind, one after the other, in one transaction. */
   async #runSteps(batch: SinkBatch, place: Place): Promise<void> {
-    const { session, side, watchdog } = this.#parts;
-    for (const step of batch.steps) if (step.kind === 'schema') await addEnumLabels(side.client, step.after);
+    const { session, side, watchdog, target } = this.#parts;
+    for (const step of batch.steps) if (step.kind === 'schema') await target.types.prepare(side.client, step.after);
     await watchdog.during(session, () => this.#run(prepareRows(session, [], [], { begin: place.begins, move: place.move, commit: false }, this.#optimism)));
     let context: DdlContext | null = null;
     for (const step of batch.steps) {
@@ -216,7 +216,7 @@ export class Applier implements AsyncDisposable {
    * that wait for locks for a bounded time only; null: rows, for which there is no bound.
    */
   async #runStep(step: SinkStep, before: DdlContext | null): Promise<DdlContext | null> {
-    const { session, sink, names, lockTimeoutMs } = this.#parts;
+    const { session, target, lockTimeoutMs } = this.#parts;
     if (step.kind === 'rows') {
       if (before !== null) await session.client.query('SET LOCAL lock_timeout = 0');
       const plans = await this.#plansFor(step.tables, session);
@@ -225,7 +225,7 @@ export class Applier implements AsyncDisposable {
     }
     // A table that is removed or stopped keeps its rows, and stays ours in case it comes back.
     if (step.kind === 'table-state' && step.state !== 'copied') return before;
-    const context = before ?? { client: session.client, sink, names, schemas: new Set<string>() };
+    const context = before ?? { client: session.client, ...target, schemas: new Set<string>() };
     if (before === null) await session.client.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
     if (step.kind === 'schema') {
       await applySchemaStep(context, step.before, step.after);
@@ -260,12 +260,12 @@ export class Applier implements AsyncDisposable {
   }
 
   async #readPlans(schemas: readonly TableSchema[], reader: Session): Promise<TablePlan[]> {
-    const names = schemas.map((schema) => targetName(this.#parts.names, schema));
+    const names = schemas.map((schema) => targetName(this.#parts.target.names, schema));
     const tables = await readReplicaTables(reader.client, names);
     return schemas.map((schema, index) => {
       const where = { table: tableName(schema) };
       const table = tables[index] ?? null;
-      if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(targetName(this.#parts.names, schema))} does not exist at the replica`, { where });
+      if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(targetName(this.#parts.target.names, schema))} does not exist at the replica`, { where });
       if (this.#parts.enforced && table.held.length > 0) throw heldBack(table, where);
       return planTable(schema, table);
     });
@@ -274,7 +274,7 @@ export class Applier implements AsyncDisposable {
   /** Remembers the first failure and gives the transaction up; later ones are answered with the first. */
   async #fail(error: unknown): Promise<TidemarkError> {
     if (this.#failure !== null) return this.#failure;
-    const { session, sink } = this.#parts;
+    const { session, target: { sink } } = this.#parts;
     // Set at once, so that the batches behind do not begin; its reason is found out on the session meanwhile.
     this.#failure = sinkError(error instanceof CheckpointRefused ? new TidemarkError('SINK_FENCED', error.message) : error, { sink });
     try {
@@ -287,7 +287,7 @@ export class Applier implements AsyncDisposable {
   }
 
   async #explain(error: unknown): Promise<TidemarkError> {
-    const { session, sink, opened } = this.#parts;
+    const { session, opened, target: { sink } } = this.#parts;
     if (session.lost !== null) return session.lost.at({ sink });
     if (!(error instanceof CheckpointRefused)) return sinkError(error, { sink });
     const stored = await readCheckpoint(session.client, sink, false);

@@ -8,12 +8,14 @@ import { moveTable } from './rename.ts';
 import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
 import { qualified, rowsOf } from './sql.ts';
 import { alterSteps, type AlterStep, createTableSql, notNullStep } from './table-sql.ts';
-import { createMissingTypes, createSchema } from './replica-types.ts';
+import { createSchema } from './replica-types.ts';
+import type { TypeRules } from './sink-target.ts';
 
 export interface DdlContext {
   readonly client: pg.ClientBase;
   readonly sink: string;
   readonly names: NameRules;
+  readonly types: TypeRules;
   /** Schemas that are known to be there, in the transaction that is open. */
   readonly schemas: Set<string>;
 }
@@ -32,10 +34,10 @@ export async function applySchemaStep(context: DdlContext, before: TableSchema |
   const where = { table: tableName(after) };
   const name = targetName(context.names, after);
   try {
-    await createMissingTypes(context.client, after);
-    if (before === null) await beginGeneration(context, name, after);
-    else await changeShape(context, targetName(context.names, before), name, before, after);
-    await register(context, name, after);
+    const shape = await context.types.provide(context.client, after);
+    if (before === null) await beginGeneration(context, name, shape);
+    else await changeShape(context, targetName(context.names, before), name, before, shape);
+    await register(context, name, shape);
   } catch (error) {
     throw sinkError(error, where);
   }

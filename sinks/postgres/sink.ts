@@ -8,10 +8,11 @@ import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBa
 import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
 import { Applier } from './applier.ts';
 import { checkReplica } from './check.ts';
-import { sinkError, sqlState } from './errors.ts';
+import { sinkError } from './errors.ts';
 import { takeOver } from './opening.ts';
-import { nameRules, resolveOptions, type SynchronousCommit } from './options.ts';
 import { Session, type SessionSettings } from './session.ts';
+import { holdTriggers, sinkSettings } from './sink-session.ts';
+import { servedTarget, type SinkTarget } from './sink-target.ts';
 import { Watchdog } from './watchdog.ts';
 
 const OWNER_BYTES = 16;
@@ -25,21 +26,24 @@ export class PostgresSink implements Sink {
   readonly inPlace = null;
   readonly #config: SinkConfig;
   readonly #runtime: Runtime;
+  readonly #target: SinkTarget;
   readonly #owner: string;
   #applier: Applier | null = null;
   #fence = 0;
 
-  constructor(config: SinkConfig, runtime: Runtime) {
+  /** @param target the tables and the checkpoint that are written to, if they are not those that readers use */
+  constructor(config: SinkConfig, runtime: Runtime, target: SinkTarget = servedTarget(config)) {
     this.#config = config;
+    this.#target = target;
     this.#runtime = runtime;
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
   }
 
   async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
-    const sink = this.#config.name;
+    const { sink, names } = this.#target;
     try {
-      await using session = await Session.open((await this.#settings()).session, this.#runtime, signal);
-      return await session.within(signal, () => checkReplica({ session, sink, names: nameRules(this.#config) }, tables));
+      await using session = await Session.open((await sinkSettings(this.#config)).session, this.#runtime, signal);
+      return await session.within(signal, () => checkReplica({ session, sink, names }, tables));
     } catch (error) {
       const failure = sinkError(error, { sink });
       if (failure.code === 'ABORTED') throw failure;
@@ -54,7 +58,7 @@ export class PostgresSink implements Sink {
       const { logId, epoch, offset, position, cursor, fence } = opened;
       return isFresh(opened) ? null : { logId, epoch, offset, position, cursor, fence };
     } catch (error) {
-      throw this.#noted(sinkError(error, { sink: this.#config.name }));
+      throw this.#noted(sinkError(error, { sink: this.#target.sink }));
     }
   }
 
@@ -86,39 +90,21 @@ export class PostgresSink implements Sink {
   }
 
   async #open(start: SinkStart, signal: AbortSignal): Promise<StoredCheckpoint> {
-    const { name: sink } = this.#config;
-    const settings = await this.#settings();
+    const { sink } = this.#target;
+    const settings = await sinkSettings(this.#config);
     const named = (suffix: string): SessionSettings => ({ ...settings.session, applicationName: `${settings.session.applicationName}${suffix}` });
     await using stack = new AsyncDisposableStack();
     // The applying session does not wait for the disk: the flusher does, on the other one.
     const session = stack.use(await Session.open({ ...settings.session, synchronousCommit: 'off' }, this.#runtime, signal));
-    const enforced = !(await session.within(signal, () => this.#disableTriggers(session)));
+    const enforced = !(await session.within(signal, () => holdTriggers(session)));
     const request = { sink, logId: start.logId, owner: this.#owner, ownFence: this.#fence };
     const opened = await session.within(signal, () => takeOver(session, request));
     this.#fence = opened.fence;
     const side = stack.use(await Session.open(named(' (catalog)'), this.#runtime, signal));
     const watchdog = new Watchdog(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));
     const { synchronousCommit, lockTimeoutMs } = settings;
-    this.#applier = new Applier({ sink, names: nameRules(this.#config), session, side, opened, synchronousCommit, watchdog, clock: this.#runtime.clock, lockTimeoutMs, enforced });
+    this.#applier = new Applier({ target: this.#target, session, side, opened, synchronousCommit, watchdog, clock: this.#runtime.clock, lockTimeoutMs, enforced });
     stack.move();
     return opened;
-  }
-
-  async #settings(): Promise<{ session: SessionSettings; synchronousCommit: SynchronousCommit; lockTimeoutMs: number }> {
-    const { name, options, freshOptions } = this.#config;
-    const { url, passwordFile, synchronousCommit, lockTimeoutMs } = resolveOptions(name, freshOptions === undefined ? options : await freshOptions());
-    const secretsChange = freshOptions !== undefined || passwordFile !== null;
-    return { session: { url, passwordFile, secretsChange, synchronousCommit, applicationName: `tidemark ${name}` }, synchronousCommit, lockTimeoutMs };
-  }
-
-  /** No foreign key is enforced and no trigger fires while applying. Answers false when the role may not do that. */
-  async #disableTriggers(session: Session): Promise<boolean> {
-    try {
-      await session.client.query('SET session_replication_role = replica');
-      return true;
-    } catch (error) {
-      if (sqlState(error) !== '42501') throw error;
-      return false;
-    }
   }
 }

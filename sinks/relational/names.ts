@@ -12,6 +12,8 @@ export interface NameRules {
   readonly schemas: ReadonlyMap<string, string>;
   /** The template of one table (`mirror.{table}`), null where it has none. */
   readonly templateOf: (table: Pick<TableSchema, 'namespace' | 'name'>) => string | null;
+  /** Names tables by their id, whatever the rest says: a name that no change of a table's name changes. */
+  readonly byId?: (tableId: number) => TargetName;
 }
 
 /**
@@ -19,7 +21,8 @@ export interface NameRules {
  * template is `name` or `schema.name`, in which `{schema}` and `{table}` stand for the source's.
  * @throws TidemarkError `CONFIG_VALUE` when the template gives no name
  */
-export function targetName(rules: NameRules, table: Pick<TableSchema, 'namespace' | 'name'>): TargetName {
+export function targetName(rules: NameRules, table: Pick<TableSchema, 'namespace' | 'name' | 'tableId'>): TargetName {
+  if (rules.byId !== undefined) return rules.byId(table.tableId);
   const mapped = rules.schemas.get(table.namespace) ?? table.namespace;
   const template = rules.templateOf(table);
   if (template === null) return { schema: mapped, name: table.name };

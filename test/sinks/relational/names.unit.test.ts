@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type NameRules, printedName, targetName } from '../../../sinks/relational/names.ts';
 
-const ORDERS = { namespace: 'shop', name: 'orders' };
+const ORDERS = { namespace: 'shop', name: 'orders', tableId: 1 };
 
 function rules(template: string | null, schemas: Readonly<Record<string, string>> = {}): NameRules {
   return { schemas: new Map(Object.entries(schemas)), templateOf: () => template };
