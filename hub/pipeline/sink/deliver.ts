@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../../../contracts/checkpoint.ts';
 import type { SinkConfig } from '../../../contracts/config.ts';
 import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
@@ -23,13 +24,16 @@ export interface DeliverParts {
   readonly sink: Sink;
   readonly log: SourceLog;
   readonly letters: DeadLetters;
-  readonly tables: SinkTables;
+  /** Null: the selection does not change while the sink is delivered to. */
+  readonly tables: SinkTables | null;
   readonly runtime: Runtime;
   readonly printPosition: PrintPosition;
   /** Bytes that this pipeline may hold in flight. */
   readonly bytes: number;
-  /** So many records of the log were applied. */
-  readonly onApplied: (records: number) => void;
+  /** Keeps the horizon from passing the sink while it is filled; null: the sink's own, which is released once it is here. */
+  readonly heldLease: string | null;
+  /** A batch is durable at the sink, so many milliseconds after it was handed over. */
+  readonly onApplied: (batch: SinkBatch, ms: number) => void;
   /** Tables came under the sink's selection without their older rows: they must be copied again. */
   readonly onJoined: (tables: readonly TableSchema[]) => void;
 }
@@ -63,6 +67,9 @@ export class Deliver implements Work {
   readonly #reached = new Waiters<Offset>();
   #delivery: Delivery | null = null;
   #offset: Offset = 0;
+  /** Where the checkpoint at the sink stands, as last seen. */
+  #stored: Offset | null = null;
+  #fence = 0;
   /** What the last batch that is durable at the sink says of its end. */
   #place: Pick<SinkBatch, 'position' | 'commitTime'> = { position: new Uint8Array(0), commitTime: 0 };
   #rebuilding = false;
@@ -101,6 +108,15 @@ export class Deliver implements Work {
     };
   }
 
+  /** Where the sink's checkpoint stands: at or below `progress.offset`. Null: it has not been opened. */
+  get stored(): Offset | null {
+    return this.#stored;
+  }
+
+  #isToBeSifted(failure: unknown): boolean {
+    return this.#errand?.kind === 'sift' && this.#errand.refusal === failure;
+  }
+
   /** Resolves with the sink's offset once it is at or beyond `offset`, and no rebuild hides it. @throws `ABORTED` */
   async reached(offset: Offset, signal: AbortSignal): Promise<Offset> {
     if (this.#offset >= offset && !this.#rebuilding && this.#delivery !== null) return this.#offset;
@@ -126,7 +142,7 @@ export class Deliver implements Work {
         this.#again = new AbortController();
         await this.#openOnce(signal, AbortSignal.any([signal, this.#again.signal]), healthy).catch((failure: unknown) => {
           // What the sink refuses is looked for at once, so that the error that it stops on can name it.
-          if (config.onError !== 'stop' || this.#errand?.kind !== 'sift' || this.#errand.refusal !== failure) throw failure;
+          if (config.onError !== 'stop' || !this.#isToBeSifted(failure)) throw failure;
         });
       }
     } catch (failure) {
@@ -137,8 +153,33 @@ export class Deliver implements Work {
     }
   }
 
-  /** One opening of the sink, until `either` aborts: `signal`, or to open it again at once. */
-  async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void): Promise<void> {
+  /**
+   * Delivers up to exactly `to` and ends with the sink open there; one that stands beyond it stays where it is. Answers
+   * its checkpoint.
+   * @param to not beyond the high watermark; a transaction's end where the sink keeps transactions whole
+   * @throws TidemarkError the failure, after which it may be called again; `ABORTED`
+   */
+  async deliverTo(to: Offset, signal: AbortSignal, healthy: () => void): Promise<Checkpoint> {
+    const { log, config } = this.#parts;
+    const where = { sink: config.name, source: config.from };
+    try {
+      do {
+        signal.throwIfAborted();
+        await this.#openOnce(signal, signal, healthy, to).catch((failure: unknown) => {
+          if (!this.#isToBeSifted(failure)) throw failure;
+        });
+      } while (this.#stored === null || this.#stored < to || this.#errand !== null);
+    } catch (failure) {
+      throw asTidemarkError(failure, signal.aborted ? 'ABORTED' : 'INTERNAL', where);
+    } finally {
+      this.#delivery = null;
+    }
+    const { logId } = log.state();
+    return { logId, epoch: log.epochAt(this.#stored), offset: this.#stored, position: this.#place.position, fence: this.#fence, cursor: null };
+  }
+
+  /** One opening of the sink, until `either` aborts: `signal`, or to open it again at once. @param to where it ends; null: nowhere */
+  async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void, to: Offset | null = null): Promise<void> {
     const { sink, log, config, runtime } = this.#parts;
     const opened = await openSink(sink, log, config.tables, signal);
     runtime.logger.log('info', 'sink.opened', { offset: opened.after, sweepAt: opened.sweepAt });
@@ -154,10 +195,13 @@ export class Deliver implements Work {
     this.#delivery = delivery;
     this.#rebuilding = start.sweepAt !== null;
     this.#place = { position: start.position, commitTime: start.commitTime };
+    this.#stored = start.after;
+    this.#fence = start.fence;
     this.#moveTo(start.after);
+    if (to !== null && start.after >= to) return;
     if (this.#hurdle !== start.after) healthy();
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
-    await delivery.run(either);
+    await delivery.run(either, to);
     if (start.sweepAt !== null && delivery.progress >= start.sweepAt) await this.#sweep(delivery.progress, signal);
   }
 
@@ -173,11 +217,11 @@ export class Deliver implements Work {
   }
 
   get #lease(): string {
-    return leaseOf(this.#parts.config.name);
+    return this.#parts.heldLease ?? leaseOf(this.#parts.config.name);
   }
 
   #releaseLease(offset: Offset): void {
-    if (offset < this.#leasedUntil) return;
+    if (offset < this.#leasedUntil || this.#parts.heldLease !== null) return;
     this.#leasedUntil = Number.POSITIVE_INFINITY;
     this.#parts.log.release(this.#lease).catch((failure: unknown) => {
       this.#parts.runtime.logger.log('warn', 'sink.lease-not-released', { what: String(failure) });
@@ -187,8 +231,8 @@ export class Deliver implements Work {
   /** Gives the sink the tables that its configuration has come to select. */
   async #join(start: DeliveryStart, signal: AbortSignal): Promise<void> {
     const { sink, log, tables, runtime } = this.#parts;
-    const change = await tables.change(start);
-    if (change === null) return;
+    const change = tables === null ? null : await tables.change(start);
+    if (tables === null || change === null) return;
     if (change.joins !== null) {
       runtime.logger.log('info', 'sink.tables-joining', { offset: start.after });
       const sift = this.#sift(signal);
@@ -209,7 +253,8 @@ export class Deliver implements Work {
         this.#hurdle = null;
         healthy();
         this.#place = { position: batch.position, commitTime: batch.commitTime };
-        this.#count(batch, ms);
+        this.#stored = batch.to;
+        this.#parts.onApplied(batch, ms);
         this.#closeLetters(batch.to);
       },
       onProgress: (offset) => {
@@ -277,15 +322,5 @@ export class Deliver implements Work {
     this.#offset = offset;
     this.#releaseLease(offset);
     if (!this.#rebuilding) this.#reached.test(offset);
-  }
-
-  #count(batch: SinkBatch, ms: number): void {
-    const { metrics } = this.#parts.runtime;
-    const labels = { sink: this.#parts.config.name };
-    this.#parts.onApplied(batch.records);
-    metrics.add('tidemark_sink_records_total', batch.records, labels);
-    metrics.add('tidemark_sink_bytes_total', batch.bytes, labels);
-    metrics.add('tidemark_sink_batches_total', 1, labels);
-    metrics.observe('tidemark_sink_apply_seconds', ms / 1000, labels);
   }
 }

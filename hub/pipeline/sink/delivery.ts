@@ -89,25 +89,38 @@ export class Delivery {
     return this.#progress;
   }
 
+  /** The offset of the sink's checkpoint. */
+  get durable(): Offset {
+    return this.#durable;
+  }
+
   /** Commit time of the oldest transaction that is not durable at the sink, microseconds since 1970; 0: none is known. */
   get oldestPending(): number {
     for (const flight of this.#flights) return flight.oldest;
     return this.#fold.isIdle ? 0 : this.#oldest;
   }
 
-  /** Delivers until `signal` aborts; what is in flight then ends first. @throws TidemarkError the sink's or log's failure */
-  async run(signal: AbortSignal): Promise<void> {
+  /**
+   * Delivers until `signal` aborts; what is in flight then ends first.
+   * @param to ends there, with the sink's checkpoint exactly there and durable: a transaction's end where the sink keeps
+   *   transactions whole, not beyond the high watermark; null: follows the log
+   * @throws TidemarkError the sink's or log's failure
+   */
+  async run(signal: AbortSignal, to: Offset | null = null): Promise<void> {
     const { log, clock } = this.#parts;
     const either = AbortSignal.any([signal, this.#life.signal]);
+    const range = to === null ? { follow: true } : { follow: false, to };
     using _checkpoints = clock.every(IDLE_CHECKPOINT_MS, () => this.#checkpointIdle());
     try {
       this.#reading = true;
-      for await (const batch of log.read({ after: this.#fold.to, follow: true, signal: either })) {
+      for await (const batch of log.read({ after: this.#fold.to, ...range, signal: either })) {
         this.#reading = false;
-        await this.#deliver(batch, either);
+        await this.#deliver(batch, either, to);
         this.#reading = true;
       }
-      throw new TidemarkError('INTERNAL', 'the log ended although it was followed');
+      if (to === null) throw new TidemarkError('INTERNAL', 'the log ended although it was followed');
+      this.#reading = false;
+      await this.#handLast(to, either);
     } catch (failure) {
       if (this.#life.signal.aborted) throw reasonOf(this.#life.signal);
       if (!signal.aborted) throw failure;
@@ -117,19 +130,26 @@ export class Delivery {
     }
   }
 
-  async #deliver(batch: ChangeBatch, signal: AbortSignal): Promise<void> {
-    const { log } = this.#parts;
+  async #deliver(batch: ChangeBatch, signal: AbortSignal, to: Offset | null): Promise<void> {
     const fold = this.#fold;
     if (fold.isIdle) this.#oldest = batch.packed.firstCommitTime;
     fold.feed(batch);
     while (!fold.run()) await this.#hand(signal);
-    const { highWatermark } = log.state();
-    fold.reached(highWatermark);
+    const end = to ?? this.#parts.log.state().highWatermark;
+    fold.reached(end);
     const folded = fold.records + 1;
-    if (!fold.isIdle && isReady({ folded, ahead: highWatermark - fold.to, full: fold.isFull, mayEnd: fold.mayEnd })) {
+    if (!fold.isIdle && isReady({ folded, ahead: end - fold.to, full: fold.isFull, mayEnd: fold.mayEnd })) {
       await this.#hand(signal);
     }
     this.#moved();
+  }
+
+  /** Hands over what is left up to `to`, its checkpoint at least, and waits until all of it is durable. */
+  async #handLast(to: Offset, signal: AbortSignal): Promise<void> {
+    const fold = this.#fold;
+    fold.reached(to);
+    if (!fold.isEmpty) await this.#hand(signal);
+    await orAborted(Promise.all(this.#settling).then(() => undefined), signal);
   }
 
   /** Waits until the sink takes another batch, and hands it what is folded. */

@@ -2,7 +2,7 @@ import type { SinkConfig } from '../../../contracts/config.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
-import type { Sink } from '../../../contracts/sink.ts';
+import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
 import type { DeadLetters } from '../../dead-letters/dead-letters.ts';
 import { errorView } from '../../error-view.ts';
 import type { PrintPosition } from '../../print-position.ts';
@@ -54,7 +54,8 @@ export class SinkPipeline implements Supervised {
     this.#deliver = new Deliver({
       config, sink, log, letters, tables, runtime, bytes,
       printPosition: parts.printPosition,
-      onApplied: (records) => this.#rate.add(records),
+      heldLease: null,
+      onApplied: (batch, ms) => this.#count(batch, ms),
       onJoined: (tables) => recopy(tables.map((table) => table.tableId)),
     });
     this.#part = new Part(this.name, this.#deliver, runtime);
@@ -118,5 +119,15 @@ export class SinkPipeline implements Supervised {
       deadLetters: this.#letters.count,
       error: error === null ? null : errorView(error, failedAt),
     };
+  }
+
+  #count({ records, bytes }: SinkBatch, ms: number): void {
+    const { metrics } = this.#runtime;
+    const labels = { sink: this.config.name };
+    this.#rate.add(records);
+    metrics.add('tidemark_sink_records_total', records, labels);
+    metrics.add('tidemark_sink_bytes_total', bytes, labels);
+    metrics.add('tidemark_sink_batches_total', 1, labels);
+    metrics.observe('tidemark_sink_apply_seconds', ms / 1000, labels);
   }
 }
