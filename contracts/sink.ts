@@ -137,10 +137,12 @@ export interface Sink extends AsyncDisposable {
   /** A rebuild beside what is served. Left out: the sink has none. */
   readonly shadow?: ShadowRebuild;
   /**
-   * The sink's rows and its checkpoint, by connections of their own; takes nothing over, changes nothing, and may stay
-   * open while others apply. Left out: the sink cannot be read back.
+   * The sink's rows and its checkpoint, by connections of their own: the sink need not be open, nothing is taken over or
+   * changed, and others may apply meanwhile. Left out: the sink cannot be read back.
+   * @param start as for `open`; its tables are those that may be read
+   * @throws TidemarkError `SINK_FOREIGN` when another log's checkpoint stands there, `SINK_UNREACHABLE`
    */
-  snapshot?(tables: readonly TableSchema[], signal: AbortSignal): Promise<SinkSnapshot>;
+  snapshot?(start: SinkStart, signal: AbortSignal): Promise<SinkSnapshot>;
 }
 
 export interface InPlaceRebuild {

@@ -6,15 +6,35 @@ import type { TransactionEntry } from './transaction.ts';
 
 /**
  * Rows of a place to be compared with the log's, in canonical form. Owned by who opened it; disposing ends the snapshot
- * and gives its connections back.
+ * and gives its connections back. Several tables may be read side by side, each by a connection of its own. While it is
+ * open the place keeps what the snapshot shows (Postgres: VACUUM removes nothing newer), and somebody who changes the
+ * shape of a table waits while it is read: never wait with an open snapshot for what others are to do first.
+ *
+ * Batches are `r` records with key and after image, in no transaction; table id, schema version and flags say nothing.
  */
 export interface RowsSnapshot extends AsyncDisposable {
   /**
-   * All rows of a table, in any order: `r` records with key and image; table id and schema version are left 0. Nothing
-   * is read ahead beyond one batch; not asking for the next one is the back-pressure.
-   * @throws TidemarkError `VERIFY_TABLE` when the place has no such table, or not in this shape; what the place's errors are
+   * True: every row of every table is as of one moment. False: the place has no such thing, and is written to meanwhile.
+   * Then a row may be newer than others, or come twice, or not at all: a difference counts only when `find` still gives it
+   * while nothing is applied.
+   */
+  readonly isExact: boolean;
+  /**
+   * All rows of a table, in any order. A few batches are read ahead; not asking for the next one is the back-pressure.
+   * Leaving the loop early ends the reading.
+   * @param schema as the log has it at what the rows are compared with; images have its columns, in its order
+   * @throws TidemarkError `VERIFY_TABLE` when the rows cannot be given in this shape, never rows in another one: with
+   *   `retry: 'auto'` when another snapshot will do (the table is being changed, locked, rewritten), with `'operator'`
+   *   when somebody must see to it (the place has no such table or column); the place's own errors; `ABORTED`
    */
   rows(schema: TableSchema, signal: AbortSignal): AsyncIterable<ChangeBatch>;
+  /**
+   * Those of the rows with the given keys that are there; where `isExact`, in this snapshot, else now. For some thousand
+   * keys at a time. Not for tables without a key.
+   * @param keys as the records of `rows` (at a sink: of `expected`) have them
+   * @throws TidemarkError as `rows`
+   */
+  find(schema: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): AsyncIterable<ChangeBatch>;
 }
 
 /** A sink as of its checkpoint. */
@@ -22,23 +42,28 @@ export interface SinkSnapshot extends RowsSnapshot {
   /** Where the rows stand; null: the sink has no checkpoint. */
   readonly checkpoint: Checkpoint | null;
   /**
-   * True: all rows are as of exactly the checkpoint. False: the place has no snapshots, and its rows are read one after
-   * the other while the sink is written to: a difference counts only when it is still there while nothing is applied.
+   * What the sink would have for rows of the log: records as `rows` and `find` give them, with the sink's key, in the same
+   * order. A row that the sink keeps nothing of is left out. A sink that stores rows as they are answers the same batch.
+   * An image has a cell for each column of the schema, null where the sink does not keep it; one more cell at the end may
+   * stand for what the sink has that belongs to no column (never in what is expected).
+   * @throws TidemarkError `VERIFY_TABLE`; `SINK_DATA` when the sink cannot have such a row
    */
-  readonly isExact: boolean;
+  expected(schema: TableSchema, rows: ChangeBatch, signal: AbortSignal): Promise<ChangeBatch>;
   /**
-   * What the sink would have for rows of the log: `r` records of `schema`, as {@link RowsSnapshot.rows} gives them. A sink
-   * that stores rows as they are answers the same batch.
+   * True: rows may be missing at the sink without being wrong there, because they expire or may be evicted. Those that
+   * are there must be right all the same, and none may be there that the log has not.
    */
-  expected(schema: TableSchema, rows: ChangeBatch): ChangeBatch;
-  /** Those of the rows with the given keys (as {@link expected} gives them) that are there now. */
-  find(schema: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<ChangeBatch>;
+  mayLack(schema: TableSchema): boolean;
 }
 
 /** A source as of one snapshot, which is not a position: which transactions it shows is asked for each. */
 export interface SourceSnapshot extends RowsSnapshot {
-  /** True when the rows have what that transaction did. */
+  /**
+   * True when the rows have what that transaction of kind `source` did. Not monotonic in the log's order: one that has
+   * committed, but waits for a synchronous standby, is invisible still while later ones are seen. True for any transaction
+   * of the hub, which did nothing at the source.
+   */
   sees(transaction: TransactionEntry): boolean;
-  /** True when the stream has come past everything that the snapshot may show. */
+  /** True when the stream has come past everything that the snapshot may show: the log then has all of it. */
   passedBy(position: Position): boolean;
 }

@@ -30,6 +30,11 @@ export const CONTRACT_ERRORS = {
     remedy: 'Nothing: the copy of the table begins anew by itself.',
     retry: 'auto',
   },
+  VERIFY_TABLE: {
+    means: 'A table cannot be compared: it is not there, or not in the shape that the log says, or is being changed at this moment.',
+    remedy: 'It is tried again by itself while something is changing it; otherwise the message says what differs. `tidemark check` looks at the same tables.',
+    retry: 'auto',
+  },
   ABORTED: {
     means: 'The work was asked to stop.',
     remedy: 'Nothing is lost; start it again.',
