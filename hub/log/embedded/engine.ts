@@ -14,7 +14,7 @@ import { fileNumber, ID_BYTES } from './segments/segment.ts';
 import { EmbeddedSourceLog } from './source-log.ts';
 
 /** Folder of the logs in the data folder; one folder per source in it. */
-const LOG_FOLDER = 'log';
+export const LOG_FOLDER = 'log';
 
 export interface EmbeddedEngineOptions extends Partial<EmbeddedLogOptions> {
   /** Default: a lock that the kernel holds. */

@@ -112,6 +112,9 @@ export class LogCore {
   #updates: Promise<unknown> = Promise.resolve();
   #closed = false;
   #scratch = 0;
+  #holds = 0;
+  /** Files that left the log while somebody held them. */
+  #discarded: string[] = [];
 
   constructor(parts: CoreParts, state: { manifest: Manifest; end: Boundary; catalog: Catalog; openSegments: Map<number, OpenSegment> }) {
     this.source = parts.source;
@@ -163,6 +166,30 @@ export class LogCore {
   /** A number for a folder of one reader's own. */
   takeScratch(): number {
     return ++this.#scratch;
+  }
+
+  /** Until the answer is disposed no file of the log leaves the disk, also when it does not belong to the log any more. */
+  holdFiles(): AsyncDisposable {
+    this.#holds++;
+    let isHeld = true;
+    return {
+      [Symbol.asyncDispose]: async () => {
+        if (!isHeld) return;
+        isHeld = false;
+        this.#holds--;
+        if (this.#holds > 0) return;
+        for (const path of this.#discarded.splice(0)) await this.files.remove(path);
+      },
+    };
+  }
+
+  /**
+   * Removes a file that the manifest does not name any more: at once, or when nobody holds the log's files. One that a
+   * crash leaves is removed when the log is opened.
+   */
+  async discard(path: string): Promise<void> {
+    if (this.#holds > 0) this.#discarded.push(path);
+    else await this.files.remove(path);
   }
 
   /** A number for a file of the base; never the same one twice, also when the manifest could not be written. */

@@ -180,10 +180,10 @@ export class Compactor implements AsyncDisposable {
     const kept = new Set(core.view.segments.map((segment) => segment.number));
     for (const segment of before.segments) {
       if (kept.has(segment.number)) continue;
-      await core.files.remove(core.segmentPath(segment.number));
-      await core.files.remove(core.indexPath(segment.number));
+      await core.discard(core.segmentPath(segment.number));
+      await core.discard(core.indexPath(segment.number));
     }
-    if (before.base !== null) await core.files.remove(core.catalogPath(before.base.catalog));
+    if (before.base !== null) await core.discard(core.catalogPath(before.base.catalog));
     return true;
   }
 
@@ -203,7 +203,7 @@ export class Compactor implements AsyncDisposable {
         return base === null ? manifest : { ...manifest, base: { ...base, runs: [...base.runs.slice(0, first), run] } };
       });
       core.runtime.logger.log('info', 'log.merged', { source: core.source, runs: merged.length, entries: run.entries, bytes: run.bytes });
-      for (const { number } of merged) await core.files.remove(core.runPath(number));
+      for (const { number } of merged) await core.discard(core.runPath(number));
     }
   }
 }

@@ -278,7 +278,7 @@ function mergeClaims(a: TailClaims, b: TailClaims): TailClaims {
 }
 
 /** Adds a batch to an index; answers copies of its `s` and `h` records. */
-function noteBatch(index: SegmentIndexBuilder, { batch, position }: StoredBatch): ControlRecord[] {
+export function noteBatch(index: SegmentIndexBuilder, { batch, position }: StoredBatch): ControlRecord[] {
   index.addPlace(batch.baseOffset, position);
   index.noteBatch(batch);
   const { controls } = surveyRecords(batch, 0, (tableId) => index.addTable(tableId));

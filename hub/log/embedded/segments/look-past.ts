@@ -23,16 +23,23 @@ export async function findClaims(
 ): Promise<TailClaims> {
   let offset = 0;
   let bytes = 0;
+  for await (const { header } of headersIn(file, from, to)) {
+    if (!isPlausible(header)) continue;
+    offset = Math.max(offset, header.durableOffset);
+    bytes = Math.max(bytes, header.durableBytes);
+  }
+  return { offset, bytes };
+}
+
+/** Whole batch headers in (from, to) of a file, at any byte; what they say may be about anything. */
+export async function* headersIn(file: LogFile, from: number, to: number): AsyncGenerator<{ readonly position: number; readonly header: BatchHeader }> {
   const window = Buffer.alloc(WINDOW + BATCH_HEADER);
   for (let start = from; start < to; start += WINDOW) {
     const read = await file.read(window.subarray(0, Math.min(window.length, to - start)), start);
     const held = window.subarray(0, read);
     for (let at = held.indexOf(BATCH_MAGIC); at >= 0 && at < WINDOW; at = held.indexOf(BATCH_MAGIC, at + 1)) {
       const header = decodeBatchHeader(held, at);
-      if (header === null || !isPlausible(header)) continue;
-      offset = Math.max(offset, header.durableOffset);
-      bytes = Math.max(bytes, header.durableBytes);
+      if (header !== null) yield { position: start + at, header };
     }
   }
-  return { offset, bytes };
 }

@@ -219,8 +219,8 @@ async function removeLeftOut(core: LogCore, before: readonly SegmentEntry[], aft
     const path = core.segmentPath(segment.number);
     if (now === undefined) {
       core.openSegments.delete(segment.number);
-      await core.files.remove(path);
-      await core.files.remove(core.indexPath(segment.number));
+      await core.discard(path);
+      await core.discard(core.indexPath(segment.number));
     } else if (segment.state !== 'sealed' && now.state !== 'active') {
       await truncateTo(core, path, now.bytes);
     }
