@@ -177,7 +177,7 @@ function planOf(from: readonly Column[], to: readonly Column[]): Piece[] {
 }
 
 /** The cell that rows older than the column have in it. The fill of a `bytes` column is hex text: `\x0a1b`. */
-function fillCell(column: Column): Buffer {
+export function fillCell(column: Column): Buffer {
   if (column.fill === null) return Buffer.from([Cell.null]);
   const binary = baseType(column.type).kind === 'bytes';
   const value = binary ? hexBytes(column.fill, column.name) : Buffer.from(column.fill, 'utf8');

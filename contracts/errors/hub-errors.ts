@@ -70,6 +70,16 @@ export const HUB_ERRORS = {
     remedy: 'Name an offset, a time (2026-11-01T12:00Z, or -2h), a position of the source (lsn:0/16B3748), begin, horizon or end.',
     retry: 'never',
   },
+  MOMENT_KEY: {
+    means: 'The columns and values that were to name a row do not fit the table.',
+    remedy: 'Name each column of the key as COLUMN=VALUE, the value as `tidemark read` prints it; of a key of one column the value alone will do.',
+    retry: 'never',
+  },
+  MOMENT_VALUE: {
+    means: 'A value does not fit the type that the format has for its column, such as an infinite date in Parquet. Nothing is rounded or left out for that.',
+    remedy: 'Give every column as its canonical text with `--as-text`, or choose `--format csv` or `ndjson`.',
+    retry: 'never',
+  },
   TABLE_UNKNOWN: {
     means: 'The source has no table of that name, or the configuration does not select it.',
     remedy: '`tidemark tables` lists the tables; names are written `schema.table`.',
@@ -84,6 +94,11 @@ export const HUB_ERRORS = {
     means: 'A request to the API of the hub is malformed, or comes from where it may not come from.',
     remedy: 'See docs/cli.md, "HTTP API".',
     retry: 'never',
+  },
+  API_BUSY: {
+    means: 'The hub already puts together as many tables of other moments, and differences between moments, as it does at once.',
+    remedy: 'Ask again when one of them has ended; each takes memory and disk of the hub.',
+    retry: 'auto',
   },
   API_UNREACHABLE: {
     means: 'No hub answers where one was looked for.',
@@ -149,5 +164,35 @@ export const HUB_ERRORS = {
     means: 'The file in which the hub notes what tables a sink has been given cannot be read.',
     remedy: 'Move the file away; the hub then takes it that the sink has every table that the configuration selects.',
     retry: 'operator',
+  },
+  SINK_PAUSE_FILE: {
+    means: 'The file in which the hub notes that a sink is paused cannot be read.',
+    remedy: 'Move the file away; the sink then goes on. Pause it again with `tidemark sink pause NAME` if it should not.',
+    retry: 'operator',
+  },
+  REBUILD_FILE: {
+    means: 'The file in which the hub notes the rebuild of a sink cannot be read.',
+    remedy: 'Move the file away; the rebuild is forgotten, the sink goes on. Start it again with `tidemark rebuild NAME`, which removes what the earlier one has left.',
+    retry: 'operator',
+  },
+  REBUILD_KIND: {
+    means: 'A sink of this kind is not rebuilt: it keeps every change, does something for each of them, or has no way to take on a copy.',
+    remedy: 'Rebuild sinks that hold state. For this one, begin with a new sink of another name.',
+    retry: 'never',
+  },
+  REBUILD_UNDER_WAY: {
+    means: 'A rebuild of this sink is under way already, and asks for something else.',
+    remedy: 'Wait for it (`tidemark status`), or end it with `tidemark rebuild NAME --cancel`.',
+    retry: 'operator',
+  },
+  REBUILD_NONE: {
+    means: 'There is no rebuild of this sink.',
+    remedy: 'Start one with `tidemark rebuild NAME`.',
+    retry: 'never',
+  },
+  REBUILD_TABLES: {
+    means: 'Single tables of this sink cannot be rebuilt as asked: they join the others at the sink\'s own checkpoint, where the sink must stand, and only where it has a way to put them in place.',
+    remedy: 'Rebuild the whole sink: leave `--tables` out.',
+    retry: 'never',
   },
 } as const;

@@ -1,5 +1,6 @@
 /** A table as it was: the base, and the history up to an offset folded over it. */
 import type { BaseRows } from '../../contracts/base.ts';
+import type { Catalog } from '../../contracts/catalog.ts';
 import type { SourceLog } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { RecordView } from '../../contracts/record.ts';
@@ -10,6 +11,8 @@ import { NetCursor } from '../log/embedded/base/net-cursor.ts';
 import { RowsOfTable } from '../log/embedded/base/rows-of-table.ts';
 import { MergeCursor } from '../log/embedded/runs/merge.ts';
 import type { EntryCursor } from '../log/embedded/runs/run-format.ts';
+import { aborted } from '../waiters.ts';
+import { ScratchFolder } from './scratch.ts';
 
 export interface TableAtOptions {
   readonly tableId: number;
@@ -18,12 +21,23 @@ export interface TableAtOptions {
   readonly files: FileSystem;
   /** For sorting; made, and removed at the end. */
   readonly directory: string;
-  /** Bytes of rows in memory while sorting. Default 64 MiB. */
+  /** Bytes of rows in memory while sorting. Default 32 MiB. */
   readonly memoryBytes?: number;
   readonly signal: AbortSignal;
+  /** Rows of a table without a key come in the shape that it has in this one, in that shape's order. Default: as of `at`. */
+  readonly catalog?: Catalog;
+  /** Told how far the history has been read, batch by batch. */
+  readonly onProgress?: ((progress: HistoryProgress) => void) | undefined;
 }
 
-const MEMORY = 64 << 20;
+/** Records read of those that have to be. */
+export interface HistoryProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Bytes of rows in memory while sorting, unless others are asked for. */
+export const SORT_MEMORY = 32 << 20;
 
 /**
  * The rows of a table as of an offset, in order of their keys, in bounded memory. `r` records of the schema version that
@@ -31,25 +45,39 @@ const MEMORY = 64 << 20;
  * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `LOG_DISK_FULL`, `ABORTED`
  */
 export async function* tableAt(log: SourceLog, options: TableAtOptions): AsyncGenerator<BaseRows, void, void> {
-  const { tableId, at, files, directory, signal, memoryBytes = MEMORY } = options;
+  const { tableId, at, files, directory, signal, memoryBytes = SORT_MEMORY } = options;
   await using base = await log.openBase();
   const after = base?.horizon ?? 0;
-  const catalog = await log.catalogAt(at, signal);
-  await files.makeDirectory(directory);
-  try {
-    await using sort = await HistorySort.create({ files, directory, memoryBytes, catalog, tableId });
-    for await (const batch of log.read({ after, to: at, follow: false, signal })) await sort.add(batch, at);
-    const isBag = catalog.schema(tableId)?.keyKind === 'none';
-    const rows = base?.rows(tableId, { signal }) ?? null;
-    // Rows without a key are counted by what they are in the newest shape, which may order them anew.
-    if (isBag && rows !== null) for await (const { batch, offsets } of rows) await sort.addRows(batch, offsets);
-    const cursors: EntryCursor[] = isBag || rows === null ? [] : [new BaseCursor(rows)];
-    cursors.push(await sort.sorted());
-    const net = new NetCursor(new MergeCursor(cursors, 'all'), { isBottom: true, keeps: () => true });
-    const walk = new RowsOfTable(net, tableId, null, log.state().commitTime);
-    for (let found = await walk.next(); found !== null; found = await walk.next()) yield found;
-  } finally {
-    await files.remove(directory);
+  const catalog = options.catalog ?? (await log.catalogAt(at, signal));
+  await using scratch = await ScratchFolder.make(files, directory);
+  await using sort = await HistorySort.create({ files, directory: scratch.path, memoryBytes, catalog, tableId });
+  await addHistory(sort, log, { after, to: at, signal, onProgress: options.onProgress });
+  const isBag = catalog.schema(tableId)?.keyKind === 'none';
+  const rows = base?.rows(tableId, { signal }) ?? null;
+  // Rows without a key are counted by what they are in the newest shape, which may order them anew.
+  if (isBag && rows !== null) for await (const { batch, offsets } of rows) await sort.addRows(batch, offsets);
+  const cursors: EntryCursor[] = isBag || rows === null ? [] : [new BaseCursor(rows)];
+  cursors.push(await sort.sorted());
+  const net = new NetCursor(new MergeCursor(cursors, 'all'), { isBottom: true, keeps: () => true });
+  const walk = new RowsOfTable(net, tableId, null, log.state().commitTime);
+  for (let found = await walk.next(); found !== null; found = await walk.next()) {
+    if (signal.aborted) throw aborted(signal);
+    yield found;
+  }
+}
+
+export interface StretchOptions {
+  readonly after: Offset;
+  readonly to: Offset;
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((progress: HistoryProgress) => void) | undefined;
+}
+
+/** Puts a stretch of the history into a sort. */
+export async function addHistory(sort: HistorySort, log: SourceLog, { after, to, signal, onProgress }: StretchOptions): Promise<void> {
+  for await (const batch of log.read({ after, to, follow: false, signal })) {
+    await sort.add(batch, to);
+    onProgress?.({ done: batch.lastOffset - after, total: to - after });
   }
 }
 

@@ -1,0 +1,120 @@
+/** Every version of one row. */
+import type { Catalog } from '../../contracts/catalog.ts';
+import type { ChangeBatch } from '../../contracts/change-batch.ts';
+import type { SourceLog } from '../../contracts/log-engine.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import { Op } from '../../contracts/op.ts';
+import { Projectors } from '../../contracts/projection.ts';
+import { RecordView } from '../../contracts/record.ts';
+import type { TransactionEntry } from '../../contracts/transaction.ts';
+import { isGone, rowAt, saysOf, type RowAt } from './row-at.ts';
+
+export interface RowVersion {
+  /** Of the change that made it. */
+  readonly offset: Offset;
+  readonly op: number;
+  readonly flags: number;
+  readonly schemaVersion: number;
+  /** The transaction of the change, or the part of it in one batch. Null: the row stood already where the history begins. */
+  readonly entry: TransactionEntry | null;
+  /** Null: there was no row before. */
+  readonly before: RowAt | null;
+  /** Null: there is none from here on. */
+  readonly after: RowAt | null;
+  /** Of the batch that holds the change: its last offset, and whether it ends inside a transaction. */
+  readonly batch: Pick<ChangeBatch, 'lastOffset' | 'endsOpen'> | null;
+}
+
+export interface RowHistoryOptions {
+  readonly tableId: number;
+  readonly key: Uint8Array;
+  /** From the horizon on: the row as it stands there comes first. */
+  readonly from: Offset;
+  readonly to: Offset;
+  /** Knows every schema version up to `to`. */
+  readonly catalog: Catalog;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Every version that a row of a table with a key has had from one offset to another, oldest first. A transaction of the
+ * hub (a part of a copy, which tells again what is known) counts as one change, and as none when it changes nothing.
+ * Holds one batch.
+ * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
+ */
+export async function* rowHistory(log: SourceLog, options: RowHistoryOptions): AsyncGenerator<RowVersion, void, void> {
+  const { tableId, key, from, to, signal } = options;
+  const standing = await rowAt(log, tableId, key, from, signal);
+  if (standing !== null) {
+    const { offset, schemaVersion } = standing;
+    yield { offset, op: Op.read, flags: 0, schemaVersion, entry: null, before: null, after: standing, batch: null };
+  }
+  const versions = new Versions(options, standing);
+  for await (const batch of log.read({ after: from, to, follow: false, signal })) yield* versions.of(batch);
+  yield* versions.rest();
+}
+
+/** Makes versions of the records of one key. */
+class Versions {
+  readonly #options: RowHistoryOptions;
+  readonly #projectors = new Projectors();
+  readonly #view = new RecordView();
+  #standing: RowAt | null;
+  /** The last change in a transaction of the hub that has not ended. */
+  #pending: RowVersion | null = null;
+
+  constructor(options: RowHistoryOptions, standing: RowAt | null) {
+    this.#options = options;
+    this.#standing = standing;
+  }
+
+  *of(batch: ChangeBatch): Generator<RowVersion, void, void> {
+    const { tableId, key } = this.#options;
+    const { transactions } = batch;
+    let index = 0;
+    const view = this.#view.reset(batch.records);
+    while (view.next()) {
+      for (let entry = transactions[index]; entry !== undefined && entry.first + entry.count <= view.index; entry = transactions[++index]) {
+        if (entry.commits) yield* this.rest();
+      }
+      if (view.tableId !== tableId || !saysOf(view, key)) continue;
+      yield* this.#change(view, batch, transactions[index] ?? null);
+    }
+    for (; index < transactions.length; index++) if (transactions[index]?.commits === true) yield* this.rest();
+  }
+
+  /** What waits for the end of a transaction of the hub. */
+  *rest(): Generator<RowVersion, void, void> {
+    const version = this.#pending;
+    this.#pending = null;
+    if (version === null || this.#isSame(version.after)) return;
+    this.#standing = version.after;
+    yield version;
+  }
+
+  *#change(view: RecordView, batch: ChangeBatch, entry: TransactionEntry | null): Generator<RowVersion, void, void> {
+    const { op, flags, schemaVersion } = view;
+    const offset = batch.baseOffset + view.index;
+    const after = isGone(view) ? null : { offset, schemaVersion, image: Buffer.from(view.after()) };
+    const before = this.#standing;
+    const version: RowVersion = { offset, op, flags, schemaVersion, entry, before, after, batch };
+    if (entry?.kind === 'hub') {
+      this.#pending = version;
+      return;
+    }
+    // What was not there is gone no more than it was: a table is emptied, or a row deleted that had not been copied yet.
+    if (before === null && after === null) return;
+    this.#standing = after;
+    yield version;
+  }
+
+  #isSame(after: RowAt | null): boolean {
+    const before = this.#standing;
+    if (before === null || after === null) return before === after;
+    if (before.schemaVersion === after.schemaVersion) return before.image.equals(after.image);
+    const { catalog, tableId } = this.#options;
+    const from = catalog.schemaOf(tableId, before.schemaVersion);
+    const to = catalog.schemaOf(tableId, after.schemaVersion);
+    return this.#projectors.get(from, to).image(before.image, 0, before.image.length).equals(after.image);
+  }
+}
