@@ -31,7 +31,7 @@ export interface TakeOver {
 export async function takeOver(session: Session, request: TakeOver): Promise<StoredCheckpoint> {
   try {
     await createTables(session);
-    await session.client.query('SELECT pg_catalog.pg_advisory_lock_shared($1, $2)', [LOCK_CLASS, lockKey(request.sink)]);
+    await markApplying(session, request.sink);
     try {
       return await writeFence(session, request, PATIENCE_MS);
     } catch (error) {
@@ -98,8 +98,13 @@ function foreign(request: TakeOver, stored: StoredCheckpoint | null): TidemarkEr
   });
 }
 
+/** Until the session ends: who takes the sink over may end it. */
+export async function markApplying(session: Session, sink: string): Promise<void> {
+  await session.client.query('SELECT pg_catalog.pg_advisory_lock_shared($1, $2)', [LOCK_CLASS, lockKey(sink)]);
+}
+
 /** Ends sessions of the same role that apply for the sink, of a hub that is gone or has been superseded. */
-async function endOlderSessions(session: Session, sink: string): Promise<void> {
+export async function endOlderSessions(session: Session, sink: string): Promise<void> {
   await session.client.query(
     `SELECT pg_catalog.pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l
       WHERE l.locktype = 'advisory' AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.objsubid = 2 AND l.pid <> pg_catalog.pg_backend_pid()

@@ -1,0 +1,78 @@
+/**
+ * Types of users in the shadow. It is filled from long ago, when a type may have had other labels or fields than the
+ * tables have that are served meanwhile and use the same type: it must not be changed. Where it is not as the log says,
+ * the shadow's column is of text until the swap.
+ */
+import type pg from 'pg';
+import type { Column, TableSchema } from '../../../contracts/schema.ts';
+import { createSchema } from '../replica-types.ts';
+import type { TypeRules } from '../sink-target.ts';
+import { ident } from '../sql.ts';
+import { type CreatableType, creatableTypes, quotedTypeName, splitTypeName } from '../type-sql.ts';
+import { addNote } from './notes.ts';
+import type { ShadowNames } from './shadow-names.ts';
+
+export function shadowTypes(names: ShadowNames): TypeRules {
+  return { prepare: () => Promise.resolve(), provide: (client, schema) => provide(client, names, schema) };
+}
+
+/** Types that are missing are made and noted; columns of types that are not as the schema has them become text. */
+async function provide(client: pg.ClientBase, names: ShadowNames, schema: TableSchema): Promise<TableSchema> {
+  if (!hasUserTypes(schema)) return schema;
+  const columns: Column[] = [];
+  for (const column of schema.columns) {
+    const fits = await provideType(client, names, column);
+    columns.push(fits ? column : { ...column, nativeType: 'text', type: { kind: 'text', length: null, fixed: false } });
+  }
+  return { ...schema, columns };
+}
+
+export function hasUserTypes(schema: TableSchema): boolean {
+  return schema.columns.some((column) => creatableTypes(column.type).length > 0);
+}
+
+/** Every type of users in the column is at the replica as the schema has it. */
+export async function typesFit(client: pg.ClientBase, column: Column): Promise<boolean> {
+  for (const type of creatableTypes(column.type)) if ((await stateOf(client, type)) !== 'same') return false;
+  return true;
+}
+
+async function provideType(client: pg.ClientBase, names: ShadowNames, column: Column): Promise<boolean> {
+  for (const type of creatableTypes(column.type)) {
+    const state = await stateOf(client, type);
+    if (state === 'other') return false;
+    if (state === 'same') continue;
+    await makeType(client, names, type);
+  }
+  return true;
+}
+
+/** Makes a type that is missing, and notes it: it goes again if the rebuild is given up. */
+export async function makeType(client: pg.ClientBase, names: ShadowNames, type: CreatableType): Promise<void> {
+  const { schema } = splitTypeName(type.name);
+  const { rows } = await client.query('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [schema]);
+  if (rows.length === 0) {
+    await createSchema(client, schema);
+    await addNote(client, names, { kind: 'schema', name: ident(schema) });
+  }
+  await client.query(type.create);
+  await addNote(client, names, { kind: 'type', name: quotedTypeName(type.name) });
+}
+
+type TypeState = 'missing' | 'same' | 'other';
+
+async function stateOf(client: pg.ClientBase, type: CreatableType): Promise<TypeState> {
+  const { schema, name } = splitTypeName(type.name);
+  const { rows } = await client.query<{ labels: string[]; fields: string[] }>(
+    `SELECT ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) AS labels,
+            ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS fields
+       FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2`,
+    [schema, name],
+  );
+  const found = rows[0];
+  if (found === undefined) return 'missing';
+  if (type.labels !== null && !type.labels.every((label) => found.labels.includes(label))) return 'other';
+  if (type.fields !== null && JSON.stringify(type.fields.map((field) => field.name)) !== JSON.stringify(found.fields)) return 'other';
+  return 'same';
+}
