@@ -37,9 +37,15 @@ export interface BaseReader extends AsyncDisposable {
    * The rows of a table, in order; nothing is read ahead beyond one batch.
    * @param options.after the `last` of rows that came before: goes on behind them, also in a later opening of a base of
    *   the same horizon
+   * @param options.withDropped with rows of a windowed table that were dropped, and are kept only because they may have to
+   *   complete later changes of themselves; default: without
    * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
    */
-  rows(tableId: number, options: { readonly after?: Uint8Array | null; readonly signal: AbortSignal }): AsyncIterable<BaseRows>;
-  /** One row by its key; null: there is none. Not for keyless tables. @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED` */
-  find(tableId: number, key: Uint8Array): Promise<BaseRow | null>;
+  rows(tableId: number, options: { readonly after?: Uint8Array | null; readonly withDropped?: boolean; readonly signal: AbortSignal }): AsyncIterable<BaseRows>;
+  /**
+   * One row by its key; null: there is none. Not for keyless tables.
+   * @param withDropped as of `rows`; default: false
+   * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`
+   */
+  find(tableId: number, key: Uint8Array, withDropped?: boolean): Promise<BaseRow | null>;
 }

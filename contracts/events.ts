@@ -19,6 +19,8 @@ export const EVENTS = {
   'log.no-room-ahead': 'A segment could not be given room ahead of its writes; it grows as it is written.',
   'log.compacted': 'The oldest history was folded into the base; the horizon has moved.',
   'log.compaction-failed': 'Folding history into the base failed; the log is as before, and it is tried again.',
+  'log.lease-broken': 'The disk was almost full: history was folded that a lease had kept, and the lease has ended.',
+  'log.file-left': 'A file that the log does not need any more could not be removed yet.',
   'log.merged': 'Runs of the base were merged into one.',
   'log.index-lost': 'The index of a segment cannot be read; the segment is read in its place.',
   'log.index-made-again': 'The index of a segment was made again from its records.',

@@ -4,6 +4,7 @@ import type { ChangeBatch } from './change-batch.ts';
 import type { Checkpoint, Epoch, EpochId, LogId } from './checkpoint.ts';
 import type { Offset } from './offset.ts';
 import type { Position } from './position.ts';
+import type { TableSchema } from './schema.ts';
 
 /**
  * The log of every source of one hub. One implementation of {@link LogEngine} serves all sources; a source has one
@@ -34,10 +35,37 @@ export interface LogState extends DurableProgress {
   readonly horizonTime: number;
   /** Commit time of the last transaction, microseconds since 1970; 0 when there is none. */
   readonly commitTime: number;
-  /** Bytes on disk. */
+  /** Bytes on disk: history, base and archive. */
   readonly bytes: number;
   /** Those of them that are history. */
   readonly historyBytes: number;
+  /** Those that are the base: each table as of the horizon. */
+  readonly baseBytes: number;
+  /** Those that are the archive: records from below the horizon of tables that keep them. */
+  readonly archiveBytes: number;
+}
+
+/** How long the log keeps what happened to a table. What stands in the history is kept in any case. */
+export type Keep =
+  /** Below the horizon its rows stay, its single records do not. */
+  | { readonly kind: 'compact' }
+  /** No record is ever dropped: those below the horizon are archived, beside the rows. */
+  | { readonly kind: 'all' }
+  /**
+   * Records are archived, and with the rows that they were the last to change dropped when they are older than this, in
+   * milliseconds: by the running maximum of commit times, at the next fold. Rows without a key are never dropped.
+   */
+  | { readonly kind: 'window'; readonly ageMs: number };
+
+/** What the log has of one table. */
+export interface TableExtent {
+  /** Every record of the table behind this offset can be read; at most the horizon, and exactly that for a folded table. */
+  readonly recordsAfter: Offset;
+  /**
+   * Rows whose last change stands at or below this offset have been dropped: the table as of any offset is the fold of
+   * what came after this one. 0: none was, the table is whole.
+   */
+  readonly rowsAfter: Offset;
 }
 
 /** The end of a source transaction. */
@@ -66,6 +94,52 @@ export interface CompactionBudget {
   readonly memoryBytes: number;
   /** Share of the time that the work may take: above 0, at most 1. */
   readonly share: number;
+}
+
+export interface CompactionOptions extends CompactionBudget {
+  /** How long each table is kept, by its newest name. Default: all are folded. */
+  readonly keep?: (table: TableSchema) => Keep;
+  /**
+   * For the last room on the disk only: readers are passed, leases end; both find `LOG_BELOW_HORIZON` then. A copy under
+   * way is never passed. Default: false.
+   */
+  readonly force?: boolean;
+}
+
+/** What keeps the horizon from moving on: a reader, a lease by its name, or the copy of a table by its name. */
+export interface HorizonHold {
+  readonly by: 'reader' | 'lease' | 'copy';
+  /** Empty for a reader. */
+  readonly name: string;
+  /** The horizon does not pass this offset. */
+  readonly offset: Offset;
+}
+
+/** What compaction does and did, for status. Bytes are of the history as it stood in segments. */
+export interface CompactionProgress {
+  /** Null: nothing is under way. */
+  readonly running: {
+    readonly phase: 'fold' | 'merge';
+    /** The horizon that is being worked towards. */
+    readonly to: Offset;
+    /** Of the phase: what is done, and all of it. */
+    readonly bytes: number;
+    readonly totalBytes: number;
+    /** Milliseconds since 1970. */
+    readonly since: number;
+  } | null;
+  /** The last fold that moved the horizon since the log was opened; null: none did. */
+  readonly last: { readonly horizon: Offset; readonly bytes: number; readonly seconds: number; readonly at: number } | null;
+  /** The lowest of all holds at this moment; null: nobody holds the horizon. */
+  readonly hold: HorizonHold | null;
+}
+
+/** Some records of some tables, in order, with nothing left out between them but records of other tables. */
+export interface TableRecords {
+  /** Its `baseOffset` counts only where `offsets` is null. */
+  readonly batch: ChangeBatch;
+  /** The offset of each record; null: they stand without gaps, from the batch's own, and may be of other tables, too. */
+  readonly offsets: readonly Offset[] | null;
 }
 
 /** How a reader with this checkpoint goes on. */
@@ -112,15 +186,25 @@ export interface SourceLog {
   marks(): readonly HistoryMark[];
   /**
    * Folds the oldest history into the base: moves the horizon as far as it may towards `to`, which is not past a reader
-   * in the middle, nor past a lease. Answers the horizon as it is then.
-   * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT`, `ABORTED`: the log is as it was before
+   * in the middle, nor past a lease. Answers the horizon as it is then. Works in steps, each of which moves the horizon:
+   * what fails or is aborted in the middle loses one step, and leaves nothing behind.
+   * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT`, `ABORTED`: the log is as after the last step
    */
-  compact(to: Offset, budget: CompactionBudget, signal: AbortSignal): Promise<Offset>;
+  compact(to: Offset, options: CompactionOptions, signal: AbortSignal): Promise<Offset>;
+  /** What compaction is doing. */
+  compaction(): CompactionProgress;
+  /** What the log has of a table; of one that it does not know: what it has of a table that is folded. */
+  extent(tableId: number): TableExtent;
   /**
    * Keeps the horizon from passing `offset` until the lease is released, also over a restart; again with a greater
    * offset: moves it on. @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_WRITE_FAILED`
    */
   lease(name: string, offset: Offset): Promise<void>;
+  /**
+   * A lease at the horizon as it is at that moment, which is answered: the base that is opened next is of exactly that
+   * offset. @throws TidemarkError `LOG_WRITE_FAILED`
+   */
+  leaseHorizon(name: string): Promise<Offset>;
   /** Names of the leases that are held. */
   leases(): readonly string[];
   /** Ends a lease; one that is not there is no error. @throws TidemarkError `LOG_WRITE_FAILED` */
@@ -132,6 +216,13 @@ export interface SourceLog {
    * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT` (with segment file and byte), `LOG_READ_FAILED`, `ABORTED`
    */
   read(options: ReadOptions): AsyncIterable<ChangeBatch>;
+  /**
+   * As {@link read}, of some tables, from as far back as each of them has its records ({@link TableExtent}): below the
+   * horizon from the archive, above it from the history. Control records that concern every table come with them.
+   * @throws TidemarkError as `read`; `LOG_BELOW_HORIZON` also where one of the tables lacks records behind `after`;
+   *   `LOG_TABLES` for more tables than can be put in order below the horizon
+   */
+  readTables(tableIds: readonly number[], options: ReadOptions): AsyncIterable<TableRecords>;
   /** Resolves when the high watermark is at or beyond `offset`. @throws TidemarkError `ABORTED` */
   reached(offset: Offset, signal: AbortSignal): Promise<void>;
   /**

@@ -61,4 +61,16 @@ export const LOG_ERRORS = {
     remedy: 'Ask for an offset at or above the horizon that the message names, or rebuild from the log\'s start.',
     retry: 'never',
   },
+  LOG_TABLES: {
+    means: 'Records of too many tables at once were asked for from below the horizon, where each table has its own.',
+    remedy: 'Read fewer tables at a time, or from the horizon on.',
+    retry: 'never',
+  },
+  LOG_DISK_LIMIT: {
+    means:
+      'The data folder has come near `hub.limits.disk`, or the disk near its end. Capture has stopped before a write could ' +
+      'fail; what the log has is durable, the source holds the rest back.',
+    remedy: 'Free space on that disk, raise `hub.limits.disk`, or keep less history (`hub.log`). The hub goes on by itself.',
+    retry: 'auto',
+  },
 } as const;

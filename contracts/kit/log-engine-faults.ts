@@ -132,7 +132,11 @@ class FaultyLog implements SourceLog {
   lastCommit: SourceLog['lastCommit'] = (accepts, signal) => this.#log.lastCommit(accepts, signal);
   openBase: SourceLog['openBase'] = () => this.#log.openBase();
   marks: SourceLog['marks'] = () => this.#log.marks();
-  compact: SourceLog['compact'] = (to, budget, signal) => this.#log.compact(to, budget, signal);
+  compact: SourceLog['compact'] = (to, options, signal) => this.#log.compact(to, options, signal);
+  compaction: SourceLog['compaction'] = () => this.#log.compaction();
+  extent: SourceLog['extent'] = (tableId) => this.#log.extent(tableId);
+  readTables: SourceLog['readTables'] = (tableIds, options) => this.#log.readTables(tableIds, options);
+  leaseHorizon: SourceLog['leaseHorizon'] = (name) => this.#log.leaseHorizon(name);
   lease: SourceLog['lease'] = (name, offset) => this.#log.lease(name, offset);
   leases: SourceLog['leases'] = () => this.#log.leases();
   release: SourceLog['release'] = (name) => this.#log.release(name);

@@ -24,6 +24,9 @@ export const METRICS = {
   ]),
   tidemark_log_sync_batches: histogram('batches', 'Batches of the log that became durable together.', ['source'], [1, 2, 4, 8, 16, 32, 64, 128, 256]),
   tidemark_log_end_offset: gauge('offset', 'Last offset that is durable, committed or not.', ['source']),
+  tidemark_compaction_folds_total: counter('times', 'Times the horizon has moved.', ['source']),
+  tidemark_compaction_bytes_total: counter('bytes', 'Bytes of history folded into the base.', ['source']),
+  tidemark_compaction_seconds_total: counter('seconds', 'Time that folding has taken, its rests included.', ['source']),
   tidemark_log_segments: gauge('segments', 'Segment files of the log.', ['source']),
 
   // Sampled from the status.

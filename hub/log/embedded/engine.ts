@@ -96,7 +96,7 @@ export class EmbeddedLogEngine implements LogEngine {
       await this.#make(source, directory);
     }
     const recovered = readOnly ? await recoverBeside(files, directory, source) : await recoverLog(files, directory, source);
-    const { catalog, openSegments } = recovered;
+    const { catalog, extents, openSegments } = recovered;
     const segments = readOnly ? segmentsUpTo(recovered, recovered.manifest.segments, recovered.end) : recovered.manifest.segments;
     const core = new LogCore(
       { source, directory, runtime: this.#runtime, options: this.#options, readOnly },
@@ -104,6 +104,7 @@ export class EmbeddedLogEngine implements LogEngine {
         manifest: { ...recovered.manifest, segments },
         end: readOnly ? endWithin(segments, recovered.end) : recovered.end,
         catalog,
+        extents,
         openSegments,
       },
     );

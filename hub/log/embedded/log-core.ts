@@ -7,6 +7,7 @@ import type { Position } from '../../../contracts/position.ts';
 import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
 import { join } from 'node:path';
 import { catalogFile, runFile } from './base/base-files.ts';
+import type { Extents } from './base/kept-tables.ts';
 import { Pins } from './base/pins.ts';
 import { diskError, readError } from './disk-error.ts';
 import { encodeManifest, MANIFEST_FILE, type Base, type Manifest, type SegmentEntry } from './manifest.ts';
@@ -38,6 +39,8 @@ export interface LogView {
   readonly horizon: Offset;
   /** Each table as of the horizon; null while that is 0. */
   readonly base: Base | null;
+  /** What is kept of single tables, as of the horizon. */
+  readonly extents: Extents;
 }
 
 /** A table's state after the record at `offset`; applied to the catalog when the high watermark passes it. */
@@ -116,7 +119,7 @@ export class LogCore {
   /** Files that left the log while somebody held them. */
   #discarded: string[] = [];
 
-  constructor(parts: CoreParts, state: { manifest: Manifest; end: Boundary; catalog: Catalog; openSegments: Map<number, OpenSegment> }) {
+  constructor(parts: CoreParts, state: { manifest: Manifest; end: Boundary; catalog: Catalog; extents: Extents; openSegments: Map<number, OpenSegment> }) {
     this.source = parts.source;
     this.directory = parts.directory;
     this.runtime = parts.runtime;
@@ -128,7 +131,7 @@ export class LogCore {
     this.catalog = state.catalog;
     this.openSegments = state.openSegments;
     this.#manifest = state.manifest;
-    this.#view = viewOf(state.manifest, state.end);
+    this.#view = viewOf(state.manifest, state.end, state.extents);
   }
 
   get files(): FileSystem {
@@ -213,9 +216,10 @@ export class LogCore {
 
   /**
    * Replaces the manifest, one change after the other. The state in memory moves when the new one is durable.
+   * @param extentsOf those of the next manifest's base; default: as they are
    * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`: on disk is the old or the new one
    */
-  updateManifest(change: (manifest: Manifest) => Manifest, endOf?: (next: Manifest) => Boundary): Promise<void> {
+  updateManifest(change: (manifest: Manifest) => Manifest, endOf?: (next: Manifest) => Boundary, extentsOf?: () => Extents): Promise<void> {
     const update = this.#updates.then(async () => {
       const next = change(this.#manifest);
       try {
@@ -225,7 +229,7 @@ export class LogCore {
       }
       const { nextSegment, nextBase } = this.#manifest;
       this.#manifest = { ...next, nextSegment: Math.max(next.nextSegment, nextSegment), nextBase: Math.max(next.nextBase, nextBase) };
-      this.#view = viewOf(next, endOf?.(next) ?? this.#view.end);
+      this.#view = viewOf(next, endOf?.(next) ?? this.#view.end, extentsOf?.() ?? this.#view.extents);
       this.metrics.noteSegments(next.segments.length);
     });
     this.#updates = update.catch(() => undefined);
@@ -289,6 +293,6 @@ export class LogCore {
   }
 }
 
-function viewOf(manifest: Manifest, end: Boundary): LogView {
-  return { segments: manifest.segments, end, epochs: manifest.epochs, horizon: manifest.horizon, base: manifest.base };
+function viewOf(manifest: Manifest, end: Boundary, extents: Extents): LogView {
+  return { segments: manifest.segments, end, epochs: manifest.epochs, horizon: manifest.horizon, base: manifest.base, extents };
 }

@@ -37,6 +37,13 @@ export class LogMetrics {
     this.#metrics.set('tidemark_log_end_offset', offset, this.#labels);
   }
 
+  /** So many bytes of history were folded into the base. */
+  noteFold(bytes: number, seconds: number): void {
+    this.#metrics.add('tidemark_compaction_folds_total', 1, this.#labels);
+    this.#metrics.add('tidemark_compaction_bytes_total', bytes, this.#labels);
+    this.#metrics.add('tidemark_compaction_seconds_total', seconds, this.#labels);
+  }
+
   noteSegments(count: number): void {
     this.#metrics.set('tidemark_log_segments', count, this.#labels);
   }

@@ -12,9 +12,9 @@ import type { Offset } from '../../../contracts/offset.ts';
 import type { FileSystem } from '../../../contracts/runtime.ts';
 
 export const MANIFEST_FILE = 'manifest';
-/** 1: without a base. */
-const FORMATS: ReadonlySet<string> = new Set(['1', '2']);
-const FORMAT = 2;
+/** 1: without a base; 2: without an archive. */
+const FORMATS: ReadonlySet<string> = new Set(['1', '2', '3']);
+const FORMAT = 3;
 const MAGIC = 'tidemark-log';
 
 interface SegmentStart {
@@ -59,6 +59,23 @@ export interface BaseRun {
   readonly bags: readonly (readonly [number, number])[];
 }
 
+/**
+ * One file of the archive: the records of (after, to] of the tables that are kept alike. Those of one age follow each
+ * other, from the oldest to the newest.
+ */
+export interface ArchiveRun {
+  readonly number: number;
+  readonly after: Offset;
+  readonly to: Offset;
+  /** For how long its records are kept, milliseconds; null: for ever. */
+  readonly ageMs: number | null;
+  readonly entries: number;
+  readonly bytes: number;
+  /** The greatest commit times up to `after` and up to `to`, microseconds since 1970. */
+  readonly afterTime: number;
+  readonly toTime: number;
+}
+
 /** Each table as of the horizon. */
 export interface Base {
   /** The source position (hex; null: none yet) at the horizon. */
@@ -70,6 +87,7 @@ export interface Base {
   readonly catalog: number;
   /** From the oldest to the newest; each begins where the one before ends. */
   readonly runs: readonly BaseRun[];
+  readonly archive: readonly ArchiveRun[];
 }
 
 /** Somebody who is not done with the base and the history behind `offset`: the horizon does not pass it. */
@@ -116,11 +134,19 @@ export function decodeManifest(bytes: Buffer, file: string): Manifest {
   if (String(body.length) !== head[2]) throw corrupt(`it has ${body.length} bytes instead of ${head[2]}`, file);
   if (crc32(body) !== Number.parseInt(head[3] ?? '', 16)) throw corrupt('its checksum does not fit', file);
   const read: unknown = JSON.parse(body.toString('utf8'));
-  const value = head[1] === '1' && typeof read === 'object' ? { base: null, leases: [], nextBase: 1, ...read } : read;
+  const value = upgraded(read, Number(head[1]));
   if (!isManifest(value)) throw corrupt('it lacks a field', file);
   checkSegments(value, file);
   checkBase(value, file);
   return value;
+}
+
+/** What an older format does not have. */
+function upgraded(value: unknown, format: number): unknown {
+  if (format === FORMAT || typeof value !== 'object' || value === null) return value;
+  if (format === 1) return { base: null, leases: [], nextBase: 1, ...value };
+  const base = 'base' in value && typeof value.base === 'object' && value.base !== null ? { archive: [], ...value.base } : null;
+  return { ...value, base };
 }
 
 /** @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT` */
@@ -155,6 +181,11 @@ function checkBase({ base, horizon }: Manifest, file: string): void {
     end = run.to;
   }
   if (end !== horizon && base !== null) throw corrupt(`the base ends at offset ${end}, the horizon is ${horizon}`, file);
+  const ends = new Map<number | null, Offset>();
+  for (const run of base?.archive ?? []) {
+    if (run.after < (ends.get(run.ageMs) ?? 0) || run.to < run.after || run.to > horizon) throw corrupt(`run ${run.number} of the archive is out of order`, file);
+    ends.set(run.ageMs, run.to);
+  }
 }
 
 function isManifest(value: unknown): value is Manifest {
@@ -173,7 +204,16 @@ function isBase(value: unknown): boolean {
   const v = value as Partial<Record<keyof Base, unknown>>;
   return (
     isOffset(v.catalog) && isOffset(v.commitTime) && isOffset(v.maxCommitTime) && (v.position === null || typeof v.position === 'string') &&
-    Array.isArray(v.runs) && v.runs.every(isRun)
+    Array.isArray(v.runs) && v.runs.every(isRun) && Array.isArray(v.archive) && v.archive.every(isArchiveRun)
+  );
+}
+
+function isArchiveRun(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const v = value as Partial<Record<keyof ArchiveRun, unknown>>;
+  return (
+    isOffset(v.number) && isOffset(v.after) && isOffset(v.to) && isOffset(v.entries) && isOffset(v.bytes) && isOffset(v.afterTime) && isOffset(v.toTime) &&
+    (v.ageMs === null || isOffset(v.ageMs))
   );
 }
 
@@ -184,6 +224,11 @@ function isRun(value: unknown): boolean {
     isOffset(v.number) && isOffset(v.after) && isOffset(v.to) && isOffset(v.entries) && isOffset(v.bytes) && Array.isArray(v.bags) &&
     v.bags.every((bag: unknown) => Array.isArray(bag) && bag.length === 2 && bag.every(isOffset))
   );
+}
+
+/** Numbers of all files of a base: its runs, those of the archive, the catalog. */
+export function baseFileNumbers(base: Base): number[] {
+  return [base.catalog, ...base.runs.map(({ number }) => number), ...base.archive.map(({ number }) => number)];
 }
 
 function isLease(value: unknown): boolean {

@@ -3,7 +3,7 @@ import type { Catalog } from '../../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../../contracts/change-batch.ts';
 import type { Checkpoint, EpochId } from '../../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { CommitPoint, CompactionBudget, DurableProgress, HistoryMark, LogState, LogWriter, ReadOptions, ReadPlan, SourceLog } from '../../../contracts/log-engine.ts';
+import type { CommitPoint, CompactionOptions, CompactionProgress, DurableProgress, HistoryMark, LogState, LogWriter, ReadOptions, ReadPlan, SourceLog, TableExtent, TableRecords } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { EmbeddedBaseReader } from './base/base-reader.ts';
 import { catalogAt } from './base/catalog-at.ts';
@@ -12,6 +12,7 @@ import { epochOf, epochsWith, planRead } from './epochs.ts';
 import { lastCommit } from './reading/last-commit.ts';
 import type { LogCore } from './log-core.ts';
 import { readLog } from './reading/reader.ts';
+import { readTables } from './reading/table-records.ts';
 import { cutLog } from './segments/sealing.ts';
 import { ID_BYTES } from './segments/segment.ts';
 import { EmbeddedLogWriter } from './writing/writer.ts';
@@ -32,6 +33,9 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
 
   state(): LogState {
     const { view, manifest } = this.core;
+    const historyBytes = this.#historyBytes();
+    const baseBytes = view.base?.runs.reduce((sum, run) => sum + run.bytes, 0) ?? 0;
+    const archiveBytes = view.base?.archive.reduce((sum, run) => sum + run.bytes, 0) ?? 0;
     return {
       highWatermark: view.end.offset,
       position: view.end.sourcePosition,
@@ -40,8 +44,10 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
       horizon: view.horizon,
       horizonTime: view.base?.commitTime ?? 0,
       commitTime: view.end.commitTime,
-      historyBytes: this.#historyBytes(),
-      bytes: this.#historyBytes() + (view.base?.runs.reduce((sum, run) => sum + run.bytes, 0) ?? 0),
+      bytes: historyBytes + baseBytes + archiveBytes,
+      historyBytes,
+      baseBytes,
+      archiveBytes,
     };
   }
 
@@ -70,10 +76,20 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
     return EmbeddedBaseReader.open(this.core);
   }
 
-  compact(to: Offset, budget: CompactionBudget, signal: AbortSignal): Promise<Offset> {
+  compact(to: Offset, options: CompactionOptions, signal: AbortSignal): Promise<Offset> {
     this.core.assertOpen();
     this.#assertWritable('compaction was asked for');
-    return this.#compactor.compact(to, budget, signal);
+    return this.#compactor.compact(to, options, signal);
+  }
+
+  compaction(): CompactionProgress {
+    return this.#compactor.progress;
+  }
+
+  extent(tableId: number): TableExtent {
+    const { extents, horizon } = this.core.view;
+    const { recordsAfter, rowsAfter } = extents.get(tableId) ?? { recordsAfter: horizon, rowsAfter: 0 };
+    return { recordsAfter, rowsAfter };
   }
 
   marks(): readonly HistoryMark[] {
@@ -93,6 +109,16 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
       }
       return { ...manifest, leases: [...manifest.leases.filter((lease) => lease.name !== name), { name, offset }] };
     });
+  }
+
+  async leaseHorizon(name: string): Promise<Offset> {
+    this.#assertWritable('a lease was asked for');
+    let offset = 0;
+    await this.core.updateManifest((manifest) => {
+      offset = manifest.horizon;
+      return { ...manifest, leases: [...manifest.leases.filter((lease) => lease.name !== name), { name, offset }] };
+    });
+    return offset;
   }
 
   leases(): readonly string[] {
@@ -115,6 +141,10 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
 
   read(options: ReadOptions): AsyncIterable<ChangeBatch> {
     return readLog(this.core, options);
+  }
+
+  readTables(tableIds: readonly number[], options: ReadOptions): AsyncIterable<TableRecords> {
+    return readTables(this.core, tableIds, options);
   }
 
   reached(offset: Offset, signal: AbortSignal): Promise<void> {

@@ -7,7 +7,8 @@ import { readError } from '../disk-error.ts';
 import type { LogCore } from '../log-core.ts';
 import type { Base } from '../manifest.ts';
 import { EntryKind, ValueView } from './base-entry.ts';
-import { decodeCatalog } from './base-files.ts';
+import { decodeCatalog, type BaseCatalog } from './base-files.ts';
+import type { Extents } from './kept-tables.ts';
 import { NetCursor } from './net-cursor.ts';
 import { OpenRuns } from './open-runs.ts';
 import type { Pin } from './pins.ts';
@@ -22,17 +23,19 @@ export class EmbeddedBaseReader implements BaseReader {
   readonly position: Position | null;
   readonly commitTime: number;
   readonly catalog: Catalog;
+  readonly #extents: Extents;
   readonly #core: LogCore;
   readonly #runs: OpenRuns;
   readonly #scratch: string;
   readonly #pin: Pin;
 
-  private constructor(core: LogCore, horizon: Offset, base: Base, catalog: Catalog, runs: OpenRuns, scratch: string) {
+  private constructor(core: LogCore, horizon: Offset, base: Base, { catalog, extents }: BaseCatalog, runs: OpenRuns, scratch: string) {
     this.#core = core;
     this.horizon = horizon;
     this.position = base.position === null ? null : Buffer.from(base.position, 'hex');
     this.commitTime = base.commitTime;
     this.catalog = catalog;
+    this.#extents = extents;
     this.#runs = runs;
     this.#scratch = scratch;
     this.#pin = core.pins.pin(horizon);
@@ -61,13 +64,15 @@ export class EmbeddedBaseReader implements BaseReader {
     }
   }
 
-  async *rows(tableId: number, options: { readonly after?: Uint8Array | null; readonly signal: AbortSignal }): AsyncGenerator<BaseRows, void, void> {
-    const { after = null, signal } = options;
+  async *rows(tableId: number, options: Parameters<BaseReader['rows']>[1]): AsyncGenerator<BaseRows, void, void> {
+    const { after = null, signal, withDropped = false } = options;
     if (this.catalog.table(tableId) === undefined) return;
     const from = { tableId, key: NONE };
     const cursor = new NetCursor(await this.#runs.cursor(this.#core.files, this.#scratch, this.catalog, from), {
       isBottom: true,
       keeps: (id) => id === tableId,
+      rowsAfter: (id) => this.#extents.get(id)?.rowsAfter ?? 0,
+      keepsWide: withDropped,
     });
     const walk = new RowsOfTable(cursor, tableId, after, this.commitTime);
     for (let rows = await walk.next(); rows !== null; rows = await walk.next()) {
@@ -77,11 +82,12 @@ export class EmbeddedBaseReader implements BaseReader {
     }
   }
 
-  async find(tableId: number, key: Uint8Array): Promise<BaseRow | null> {
+  async find(tableId: number, key: Uint8Array, withDropped = false): Promise<BaseRow | null> {
     const found = await this.#runs.find(tableId, key);
     if (found === null) return null;
     const { kind, offset, version, imageStart, imageEnd } = new ValueView().read(found, 0, found.length);
     if (kind !== EntryKind.row) return null;
+    if (!withDropped && offset <= (this.#extents.get(tableId)?.rowsAfter ?? 0)) return null;
     const emptied = await this.#runs.emptied(tableId);
     if (emptied !== null && new ValueView().read(emptied, 0, emptied.length).offset > offset) return null;
     return { offset, schemaVersion: version, image: found.subarray(imageStart, imageEnd) };

@@ -44,7 +44,7 @@ export async function catalogAt(core: LogCore, offset: Offset, signal: AbortSign
 async function readBaseCatalog(core: LogCore, number: number): Promise<Catalog> {
   const path = core.catalogPath(number);
   try {
-    return decodeCatalog(await core.files.readFile(path), path);
+    return decodeCatalog(await core.files.readFile(path), path).catalog;
   } catch (error) {
     throw readError(error, { source: core.source, file: path });
   }

@@ -1,37 +1,54 @@
 /**
  * Moves the horizon: folds the oldest history into the base. Every step writes beside what is there; the manifest is the
- * moment at which the new base, the horizon and the end of the old segments are true together. What a crash leaves
- * behind is removed when the log is opened, and the work begins again.
+ * moment at which the new base, the horizon and the end of the old segments are true together. What fails removes what it
+ * has written, except where the manifest may name it on the disk; what a crash leaves behind is removed when the log is
+ * opened. Either way the work goes on from the last step.
  *
  * A run holds the net of one stretch of history. Runs are merged so that each is a few times larger than all that are
  * newer together: then there are few, and a row is written again a few times in its life only.
  */
 import { join } from 'node:path';
 import type { Catalog } from '../../../../contracts/catalog.ts';
-import type { CompactionBudget } from '../../../../contracts/log-engine.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { CompactionOptions, CompactionProgress } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { diskError } from '../disk-error.ts';
 import type { LogCore } from '../log-core.ts';
-import type { Base, BaseRun, SealedSegment } from '../manifest.ts';
+import type { ArchiveRun, Base, BaseRun } from '../manifest.ts';
 import { readLog } from '../reading/reader.ts';
-import { RunWriter } from '../runs/run-writer.ts';
 import type { EntryCursor } from '../runs/run-format.ts';
+import { MergeCursor } from '../runs/merge.ts';
+import { RunReader } from '../runs/run-reader.ts';
+import { RunWriter } from '../runs/run-writer.ts';
+import { ArchiveSort } from './archive-sort.ts';
 import { encodeCatalog } from './base-files.ts';
 import { catalogAt } from './catalog-at.ts';
+import { cutBefore, type Cut } from './cut.ts';
+import { heldBy } from './holds.ts';
 import { HistorySort } from './history-sort.ts';
+import { archiveToMerge, KeptTables } from './kept-tables.ts';
 import { NetCursor } from './net-cursor.ts';
 import { OpenRuns } from './open-runs.ts';
 import { Pace } from './pace.ts';
+import { StepFiles, type WrittenFile } from './step-files.ts';
+import { aborted } from '../../../waiters.ts';
 
 /** A run is merged with the newer ones once it is not so many times larger than they are together. */
 const GROWTH = 4;
+/** A step folds so many times what is sorted in memory: as much as is merged in one go. */
+const STEP_MEMORIES = 32;
+/** Of the room on the disk a step takes at most this part for what it folds; it writes that twice at most. */
+const PART_OF_ROOM = 3;
+/** Of the memory, where records are archived too. */
+const BASE_PART = 0.75;
 
-/** The end of a transaction, and what is true there. */
-interface Cut {
-  readonly offset: Offset;
-  readonly position: string | null;
-  readonly commitTime: number;
-  readonly maxCommitTime: number;
+/** What one call works with. */
+interface Work {
+  readonly options: CompactionOptions;
+  readonly pace: Pace;
+  readonly signal: AbortSignal;
+  /** A folder for sorting, which is there. */
+  readonly scratch: string;
 }
 
 /** Disposing asks what is under way to stop, and waits for it: nothing changes a file of the log afterwards. */
@@ -39,19 +56,27 @@ export class Compactor implements AsyncDisposable {
   readonly #core: LogCore;
   readonly #closing = new AbortController();
   #busy: Promise<unknown> = Promise.resolve();
+  #running: CompactionProgress['running'] = null;
+  #last: CompactionProgress['last'] = null;
+  readonly #files: StepFiles;
 
   constructor(core: LogCore) {
     this.#core = core;
+    this.#files = new StepFiles(core);
+  }
+
+  get progress(): CompactionProgress {
+    return { running: this.#running, last: this.#last, hold: heldBy(this.#core) };
   }
 
   /**
    * Moves the horizon as far as it may towards `to`: to the end of a transaction near the end of a sealed segment, not
    * past a reader nor a lease. Answers the horizon as it is then. One call works at a time.
-   * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT`, `ABORTED`: the log is as before
+   * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`, `LOG_CORRUPT`, `ABORTED`: the log is as after the last step
    */
-  compact(to: Offset, budget: CompactionBudget, signal: AbortSignal): Promise<Offset> {
+  compact(to: Offset, options: CompactionOptions, signal: AbortSignal): Promise<Offset> {
     const either = AbortSignal.any([signal, this.#closing.signal]);
-    const done = this.#busy.then(() => this.#compact(to, budget, either));
+    const done = this.#busy.then(() => this.#compact(to, options, either));
     this.#busy = done.catch(() => undefined);
     return done;
   }
@@ -61,150 +86,229 @@ export class Compactor implements AsyncDisposable {
     await this.#busy;
   }
 
-  async #compact(to: Offset, budget: CompactionBudget, signal: AbortSignal): Promise<Offset> {
+  async #compact(to: Offset, options: CompactionOptions, signal: AbortSignal): Promise<Offset> {
     const core = this.#core;
     signal.throwIfAborted();
-    const cut = await this.#cut(Math.min(to, this.#held()), signal);
-    if (cut === null) return core.view.horizon;
     const scratch = join(core.directory, `scratch-${core.takeScratch()}`);
-    const pace = new Pace(core.runtime.clock, budget.share, signal);
+    const work: Work = { options, pace: new Pace(core.runtime.clock, options.share, signal), signal, scratch };
     try {
-      await core.files.makeDirectory(scratch);
-      try {
-        const catalog = await catalogAt(core, cut.offset, signal);
-        const run = await this.#foldHistory(cut, catalog, scratch, budget, pace, signal);
-        if (await this.#moveHorizon(cut, catalog, run)) await this.#mergeRuns(catalog, scratch, pace);
-      } finally {
-        await core.files.remove(scratch);
+      await this.#files.sweep();
+      for (;;) {
+        const limit = Math.min(to, heldBy(core, options.force)?.offset ?? to);
+        const cut = await cutBefore(core, limit, await this.#stepBytes(options), signal);
+        if (cut === null) return core.view.horizon;
+        try {
+          await core.files.makeDirectory(scratch);
+          if (!(await this.#step(cut, work))) return core.view.horizon;
+        } finally {
+          this.#running = null;
+          await core.files.remove(scratch);
+        }
       }
-      return core.view.horizon;
     } catch (error) {
+      if (signal.aborted) throw aborted(signal);
       throw diskError(error, 'the log could not be compacted', { source: core.source });
     }
   }
 
-  /** The last commit in the sealed segments that end at or before `limit`; null: none above the horizon. */
-  async #cut(limit: Offset, signal: AbortSignal): Promise<Cut | null> {
+  /** @throws TidemarkError `LOG_DISK_FULL` where not even the oldest part of the history can be folded beside itself */
+  async #stepBytes({ memoryBytes }: CompactionOptions): Promise<number> {
     const core = this.#core;
-    const { segments, horizon } = core.view;
-    const folded = segments.filter((segment): segment is SealedSegment => segment.state === 'sealed' && segment.last <= limit && segment.last > horizon);
-    for (const segment of folded.toReversed()) {
-      const cuts: Cut[] = [];
-      for await (const batch of readLog(core, { after: Math.max(segment.base - 1, horizon), to: segment.last, follow: false, signal })) {
-        for (const entry of batch.transactions) {
-          if (!entry.commits) continue;
-          const offset = batch.baseOffset + entry.first + entry.count - 1;
-          const position = entry.position.length === 0 ? (cuts[0]?.position ?? null) : Buffer.from(entry.position).toString('hex');
-          const commitTime = entry.kind === 'source' ? entry.commitTime : (cuts[0]?.commitTime ?? core.view.base?.commitTime ?? 0);
-          if (offset > horizon) cuts[0] = { offset, position, commitTime, maxCommitTime: segment.maxCommitTime };
-        }
-      }
-      const [found] = cuts;
-      if (found !== undefined) return { ...found, position: found.position ?? core.view.base?.position ?? null };
+    const most = memoryBytes * STEP_MEMORIES;
+    const space = (await core.files.space?.(core.directory)) ?? null;
+    if (space === null) return most;
+    const room = Math.floor(space.free / PART_OF_ROOM);
+    const oldest = core.view.segments.find((segment) => segment.state === 'sealed');
+    if (oldest?.state === 'sealed' && oldest.bytes > room * 2) {
+      throw new TidemarkError('LOG_DISK_FULL', `folding history takes about ${oldest.bytes} bytes beside it, and ${space.free} are left`, { where: { source: core.source } });
     }
-    return null;
+    return Math.min(most, room);
   }
 
-  async #foldHistory(cut: Cut, catalog: Catalog, scratch: string, budget: CompactionBudget, pace: Pace, signal: AbortSignal): Promise<BaseRun> {
+  /** Folds the history up to a cut, and tidies up. False: the horizon has not moved. */
+  async #step(cut: Cut, work: Work): Promise<boolean> {
     const core = this.#core;
-    const { horizon, base } = core.view;
-    await using sort = await HistorySort.create({ files: core.files, directory: scratch, memoryBytes: budget.memoryBytes, catalog });
-    for await (const batch of readLog(core, { after: horizon, to: cut.offset, follow: false, signal })) {
+    const { runtime } = core;
+    const began = runtime.clock.monotonic();
+    const hasMoved = await this.#files.write((files) => this.#fold(cut, work, files));
+    if (!hasMoved) return false;
+    const seconds = (runtime.clock.monotonic() - began) / 1000;
+    this.#last = { horizon: cut.offset, bytes: cut.bytes, seconds, at: runtime.clock.now() };
+    core.metrics.noteFold(cut.bytes, seconds);
+    await this.#merge(work);
+    return true;
+  }
+
+  async #fold(cut: Cut, work: Work, files: WrittenFile[]): Promise<boolean> {
+    const core = this.#core;
+    const { horizon, base, extents } = core.view;
+    const range = { after: horizon, to: cut.offset, afterTime: base?.maxCommitTime ?? 0, toTime: cut.maxCommitTime };
+    const catalog = await catalogAt(core, cut.offset, work.signal);
+    const kept = new KeptTables({
+      catalog, range, before: extents, archive: base?.archive ?? [],
+      keep: work.options.keep ?? (() => ({ kind: 'compact' })),
+      now: core.runtime.clock.now() * 1000,
+    });
+    this.#begin('fold', cut.offset, cut.bytes);
+    const memory = work.options.memoryBytes;
+    const isArchived = kept.ages.length > 0;
+    await using sort = await HistorySort.create({ files: core.files, directory: work.scratch, memoryBytes: isArchived ? memory * BASE_PART : memory, catalog });
+    await using archive = await ArchiveSort.create({ files: core.files, directory: work.scratch, memoryBytes: memory * (1 - BASE_PART), kept, catalog });
+    for await (const batch of readLog(core, { after: horizon, to: cut.offset, follow: false, signal: work.signal })) {
       await sort.add(batch, cut.offset);
-      await pace.breathe();
+      if (isArchived) await archive.add(batch, cut.offset);
+      this.#advance(batch.records.length);
+      await work.pace.breathe();
     }
-    const net = new NetCursor(await sort.sorted(), { isBottom: base === null || base.runs.length === 0, keeps: keptBy(catalog) });
-    return await this.#write(net, { after: horizon, to: cut.offset }, catalog, pace);
+    const isBottom = base === null || base.runs.length === 0;
+    const net = new NetCursor(await sort.sorted(), { isBottom, keeps: keptBy(catalog), rowsAfter: (tableId) => kept.rowsAfter(tableId), keepsWide: true });
+    const run = await this.#writeBase(net, range, catalog, work, files);
+    const archived: ArchiveRun[] = [];
+    for (const { ageMs, cursor } of await archive.sorted()) {
+      const written = await this.#writeRun(cursor, work, files);
+      if (written.entries === 0) files.push({ path: core.runPath(written.number), isNamed: false });
+      else archived.push({ ...range, ...written, ageMs });
+    }
+    return this.#moveHorizon(cut, catalog, run, archived, kept, work, files);
   }
 
-  async #write(cursor: EntryCursor, range: { after: Offset; to: Offset }, catalog: Catalog, pace: Pace): Promise<BaseRun> {
+  async #writeBase(cursor: EntryCursor, { after, to }: { after: Offset; to: Offset }, catalog: Catalog, work: Work, files: WrittenFile[]): Promise<BaseRun> {
+    const bags = new Set<number>();
+    const { number, entries, bytes } = await this.#writeRun(cursor, work, files, (tableId) => {
+      if (catalog.schema(tableId)?.keyKind === 'none') bags.add(tableId);
+    });
+    return { after, to, number, entries, bytes, bags: [...bags].map((id) => [id, catalog.schema(id)?.version ?? 0] as const) };
+  }
+
+  async #writeRun(cursor: EntryCursor, work: Work, files: WrittenFile[], onTable: (tableId: number) => void = () => undefined): Promise<{ number: number; entries: number; bytes: number }> {
     const core = this.#core;
     const number = core.takeBaseNumber();
+    files.push({ path: core.runPath(number), isNamed: true });
     await using writer = await RunWriter.create(core.files, core.runPath(number));
-    const bags = new Set<number>();
     let table = -1;
     for (;;) {
       const moving = cursor.next();
       if (!(moving instanceof Promise ? await moving : moving)) break;
-      if (cursor.tableId !== table) {
-        table = cursor.tableId;
-        if (catalog.schema(table)?.keyKind === 'none') bags.add(table);
-      }
+      if (cursor.tableId !== table) onTable((table = cursor.tableId));
       const written = writer.addFrom(cursor);
       if (!(written instanceof Promise)) continue;
       await written;
-      await pace.breathe();
+      await work.pace.breathe();
     }
     const { entries, bytes } = await writer.finish(true);
-    return { ...range, number, entries, bytes, bags: [...bags].map((id) => [id, catalog.schema(id)?.version ?? 0] as const) };
+    return { number, entries, bytes };
   }
 
   /**
-   * The lowest offset that somebody keeps the horizon from passing. A copy under way does: what it has to repair and to
-   * delete is told apart by the records before it began.
+   * From here on the history before `cut` is in base and archive alone. False: somebody came meanwhile who keeps the
+   * horizon from moving so far; nothing has changed.
    */
-  #held(): Offset {
-    const { pins, manifest, catalog } = this.#core;
-    let held = Math.min(pins.lowest(), ...manifest.leases.map(({ offset }) => offset));
-    for (const { state } of catalog.tables()) if (state.state === 'copying') held = Math.min(held, state.since - 1);
-    return held;
-  }
-
-  /**
-   * From here on the history before `cut` is in the base alone. False: somebody came meanwhile who keeps the horizon from
-   * moving so far; nothing has changed.
-   */
-  async #moveHorizon(cut: Cut, catalog: Catalog, run: BaseRun): Promise<boolean> {
+  async #moveHorizon(cut: Cut, catalog: Catalog, run: BaseRun, archived: readonly ArchiveRun[], kept: KeptTables, work: Work, files: WrittenFile[]): Promise<boolean> {
     const core = this.#core;
     const number = core.takeBaseNumber();
-    await core.files.replace(core.catalogPath(number), encodeCatalog(catalog));
+    files.push({ path: core.catalogPath(number), isNamed: true });
+    await core.files.replace(core.catalogPath(number), encodeCatalog({ catalog, extents: kept.extents }));
     await core.files.syncDirectory(core.directory);
     const before = core.view;
+    const { offset, position, commitTime, maxCommitTime } = cut;
+    const { force = false } = work.options;
     let isHeld = false;
-    await core.updateManifest((manifest) => {
-      isHeld = this.#held() < cut.offset;
-      if (isHeld) return manifest;
-      const { offset, position, commitTime, maxCommitTime } = cut;
-      const base: Base = { position, commitTime, maxCommitTime, catalog: number, runs: [...(manifest.base?.runs ?? []), run] };
+    let broken: readonly string[] = [];
+    await this.#files.name(files, (manifest) => {
+      isHeld = (heldBy(core, force)?.offset ?? offset) < offset;
+      if (isHeld) return null;
+      const archive = [...(manifest.base?.archive ?? []).filter((one) => !kept.expired.includes(one)), ...archived];
+      const base: Base = { position, commitTime, maxCommitTime, catalog: number, runs: [...(manifest.base?.runs ?? []), run], archive };
       // The one in which the high watermark stands is a place that readers go on from.
       const end = core.view.end.segment;
       const segments = manifest.segments.filter((segment) => segment.state !== 'sealed' || segment.last > offset || segment.number === end);
-      return { ...manifest, horizon: offset, base, segments };
-    });
-    if (isHeld) {
-      await core.files.remove(core.runPath(run.number));
-      await core.files.remove(core.catalogPath(number));
-      return false;
-    }
-    core.runtime.logger.log('info', 'log.compacted', { source: core.source, horizon: cut.offset, entries: run.entries, bytes: run.bytes });
-    const kept = new Set(core.view.segments.map((segment) => segment.number));
-    for (const segment of before.segments) {
-      if (kept.has(segment.number)) continue;
-      await core.discard(core.segmentPath(segment.number));
-      await core.discard(core.indexPath(segment.number));
-    }
-    if (before.base !== null) await core.discard(core.catalogPath(before.base.catalog));
+      broken = manifest.leases.filter((lease) => lease.offset < offset).map(({ name }) => name);
+      return { ...manifest, horizon: offset, base, segments, leases: manifest.leases.filter((lease) => lease.offset >= offset) };
+    }, kept.extents);
+    if (isHeld) return false;
+    for (const name of broken) core.runtime.logger.log('warn', 'log.lease-broken', { source: core.source, name, horizon: offset });
+    core.runtime.logger.log('info', 'log.compacted', { source: core.source, horizon: offset, entries: run.entries, bytes: run.bytes });
+    const left = new Set(core.view.segments.map((segment) => segment.number));
+    const gone = before.segments.filter((segment) => !left.has(segment.number));
+    await this.#files.discard([
+      ...gone.flatMap((segment) => [core.segmentPath(segment.number), core.indexPath(segment.number)]),
+      ...kept.expired.map((one) => core.runPath(one.number)),
+      ...(before.base === null ? [] : [core.catalogPath(before.base.catalog)]),
+    ]);
     return true;
   }
 
-  async #mergeRuns(catalog: Catalog, scratch: string, pace: Pace): Promise<void> {
+  /** Merges runs of the base, then of the archive, as long as there are some to merge. */
+  async #merge(work: Work): Promise<void> {
     const core = this.#core;
-    for (;;) {
-      const runs = core.view.base?.runs ?? [];
-      const first = mergeFrom(runs);
-      if (first === null) return;
+    const catalog = await catalogAt(core, core.view.horizon, work.signal);
+    for (let runs = core.view.base?.runs ?? [], first = mergeFrom(runs); first !== null; runs = core.view.base?.runs ?? [], first = mergeFrom(runs)) {
       const merged = runs.slice(first);
-      await using open = await OpenRuns.open(core.files, merged, (number) => core.runPath(number));
-      const net = new NetCursor(await open.cursor(core.files, scratch, catalog), { isBottom: first === 0, keeps: keptBy(catalog) });
-      const run = await this.#write(net, { after: merged[0]?.after ?? 0, to: merged.at(-1)?.to ?? 0 }, catalog, pace);
-      await core.files.syncDirectory(core.directory);
-      await core.updateManifest((manifest) => {
-        const { base } = manifest;
-        return base === null ? manifest : { ...manifest, base: { ...base, runs: [...base.runs.slice(0, first), run] } };
-      });
-      core.runtime.logger.log('info', 'log.merged', { source: core.source, runs: merged.length, entries: run.entries, bytes: run.bytes });
-      for (const { number } of merged) await core.discard(core.runPath(number));
+      if (!(await this.#hasRoomFor(merged))) return;
+      await this.#files.write((files) => this.#mergeBase(merged, catalog, work, files));
+      await this.#files.discard(merged.map(({ number }) => core.runPath(number)));
     }
+    for (let merged = archiveToMerge(core.view.base?.archive ?? []); merged !== null; merged = archiveToMerge(core.view.base?.archive ?? [])) {
+      const runs = merged;
+      if (!(await this.#hasRoomFor(runs))) return;
+      await this.#files.write((files) => this.#mergeArchive(runs, work, files));
+      await this.#files.discard(runs.map(({ number }) => core.runPath(number)));
+    }
+  }
+
+  /** Runs that are not merged today are merged after another fold. */
+  async #hasRoomFor(runs: readonly { readonly bytes: number }[]): Promise<boolean> {
+    const core = this.#core;
+    const space = (await core.files.space?.(core.directory)) ?? null;
+    return space === null || runs.reduce((sum, { bytes }) => sum + bytes, 0) * 2 < space.free;
+  }
+
+  async #mergeBase(merged: readonly BaseRun[], catalog: Catalog, work: Work, files: WrittenFile[]): Promise<void> {
+    const core = this.#core;
+    const { extents, horizon } = core.view;
+    this.#begin('merge', horizon, merged.reduce((sum, { bytes }) => sum + bytes, 0));
+    await using open = await OpenRuns.open(core.files, merged, (number) => core.runPath(number));
+    const net = new NetCursor(await open.cursor(core.files, work.scratch, catalog), {
+      isBottom: merged[0] === core.view.base?.runs[0],
+      keeps: keptBy(catalog), rowsAfter: (tableId) => extents.get(tableId)?.rowsAfter ?? 0, keepsWide: true,
+    });
+    const run = await this.#writeBase(net, { after: merged[0]?.after ?? 0, to: merged.at(-1)?.to ?? 0 }, catalog, work, files);
+    await core.files.syncDirectory(core.directory);
+    const gone = new Set(merged.map(({ number }) => number));
+    await this.#files.name(files, (manifest) => {
+      const { base } = manifest;
+      return base === null ? null : { ...manifest, base: { ...base, runs: [...base.runs.filter(({ number }) => !gone.has(number)), run] } };
+    });
+    core.runtime.logger.log('info', 'log.merged', { source: core.source, runs: merged.length, entries: run.entries, bytes: run.bytes });
+  }
+
+  async #mergeArchive(merged: readonly ArchiveRun[], work: Work, files: WrittenFile[]): Promise<void> {
+    const core = this.#core;
+    const [first] = merged;
+    const last = merged.at(-1);
+    if (first === undefined || last === undefined) return;
+    this.#begin('merge', core.view.horizon, merged.reduce((sum, { bytes }) => sum + bytes, 0));
+    await using stack = new AsyncDisposableStack();
+    const readers: RunReader[] = [];
+    for (const { number } of merged) readers.push(stack.use(await RunReader.open(core.files, core.runPath(number))));
+    const written = await this.#writeRun(new MergeCursor(readers.map((reader) => reader.cursor()), 'all'), work, files);
+    await core.files.syncDirectory(core.directory);
+    const run: ArchiveRun = { ...first, ...written, to: last.to, toTime: last.toTime };
+    const gone = new Set(merged.map(({ number }) => number));
+    await this.#files.name(files, (manifest) => {
+      const { base } = manifest;
+      return base === null ? null : { ...manifest, base: { ...base, archive: [...base.archive.filter(({ number }) => !gone.has(number)), run] } };
+    });
+    core.runtime.logger.log('info', 'log.merged', { source: core.source, runs: merged.length, entries: run.entries, bytes: run.bytes });
+  }
+
+  #begin(phase: 'fold' | 'merge', to: Offset, totalBytes: number): void {
+    this.#running = { phase, to, bytes: 0, totalBytes, since: this.#core.runtime.clock.now() };
+  }
+
+  #advance(bytes: number): void {
+    const running = this.#running;
+    if (running !== null) this.#running = { ...running, bytes: Math.min(running.bytes + bytes, running.totalBytes) };
   }
 }
 

@@ -1,4 +1,6 @@
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { Offset } from '../../../../contracts/offset.ts';
+import { Flag } from '../../../../contracts/op.ts';
 import { writeI64, writeU64 } from '../bytes.ts';
 import type { EntryCursor } from '../runs/run-format.ts';
 import { EntryKind, VALUE_HEADER, ValueView } from './base-entry.ts';
@@ -8,6 +10,10 @@ export interface NetOptions {
   readonly isBottom: boolean;
   /** False: entries of the table are left out. */
   readonly keeps: (tableId: number) => boolean;
+  /** Rows of the table that were last changed at or below the offset have been dropped. Default: 0, none was. */
+  readonly rowsAfter?: (tableId: number) => Offset;
+  /** Dropped rows that may hold out-of-line values are there all the same, for who completes rows. Default: false. */
+  readonly keepsWide?: boolean;
 }
 
 /**
@@ -34,6 +40,9 @@ export class NetCursor implements EntryCursor {
   #kind = 0;
   #offset = 0;
   #count = 0;
+  #flags = 0;
+  /** Of the table of the entry that is held. */
+  #rowsAfter: Offset = 0;
   #emptiedTable = -1;
   #emptiedAt = 0;
 
@@ -76,11 +85,13 @@ export class NetCursor implements EntryCursor {
     const size = valueEnd - keyStart;
     if (size > this.bytes.length) this.bytes = Buffer.allocUnsafe(Math.max(size, this.bytes.length * 2));
     bytes.copy(this.bytes, 0, keyStart, valueEnd);
+    if (tableId !== this.tableId) this.#rowsAfter = this.#options.rowsAfter?.(tableId) ?? 0;
     this.tableId = tableId;
     this.keyEnd = keyEnd - keyStart;
     this.valueEnd = size;
-    const { kind, offset, count } = this.#value.read(bytes, keyEnd, valueEnd);
+    const { kind, offset, count, flags } = this.#value.read(bytes, keyEnd, valueEnd);
     this.#kind = kind;
+    this.#flags = flags;
     this.#offset = offset;
     this.#count = this.#isVoid(tableId, offset) ? 0 : count;
     this.#isAt = false;
@@ -106,6 +117,10 @@ export class NetCursor implements EntryCursor {
     this.#isAt = false;
   }
 
+  #isKeptWide(): boolean {
+    return this.#options.keepsWide === true && (this.#flags & Flag.wide) !== 0;
+  }
+
   #isVoid(tableId: number, offset: number): boolean {
     return tableId === this.#emptiedTable && offset < this.#emptiedAt;
   }
@@ -127,7 +142,7 @@ export class NetCursor implements EntryCursor {
       case EntryKind.deleted:
         return !isBottom && !this.#isVoid(this.tableId, this.#offset);
       default:
-        return !this.#isVoid(this.tableId, this.#offset);
+        return (this.#offset > this.#rowsAfter || this.#isKeptWide()) && !this.#isVoid(this.tableId, this.#offset);
     }
   }
 }

@@ -27,7 +27,7 @@ export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenera
   const to = options.to ?? MAX_OFFSET;
   assertAboveHorizon(core, after);
   using pin = core.pins.pin(after);
-  const walk = new LogWalk(core, recentPlace(core, after) ?? (await placeOf(core, after)));
+  const walk = new LogWalk(core, recentPlace(core, after) ?? (await placeOf(core, after)), after);
   try {
     for (;;) {
       if (signal.aborted) throw aborted(signal);
@@ -86,6 +86,7 @@ export async function placeOf(core: LogCore, after: Offset): Promise<Place> {
  */
 export class LogWalk {
   readonly #core: LogCore;
+  readonly #after: Offset;
   #segment: number;
   #position: number;
   /** Base offset that the next batch must have; null before the first. */
@@ -93,8 +94,10 @@ export class LogWalk {
   #file: LogFile | null = null;
   #cursor: SegmentCursor | null = null;
 
-  constructor(core: LogCore, place: Place) {
+  /** @param after the first batch holds the record behind it, or one before that */
+  constructor(core: LogCore, place: Place, after: Offset) {
     this.#core = core;
+    this.#after = after;
     this.#segment = place.segment;
     this.#position = place.position;
   }
@@ -194,6 +197,7 @@ export class LogWalk {
 
   #follows(batch: ChangeBatch): ChangeBatch {
     if (this.#next !== null && batch.baseOffset !== this.#next) throw this.#corrupt(`offset ${batch.baseOffset} follows ${this.#next - 1}`);
+    if (this.#next === null && batch.baseOffset > this.#after + 1) throw this.#corrupt(`offset ${batch.baseOffset} follows ${this.#after}`);
     this.#next = batch.baseOffset + batch.count;
     return batch;
   }

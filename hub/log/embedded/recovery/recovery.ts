@@ -9,7 +9,8 @@ import type { Offset } from '../../../../contracts/offset.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
 import { progressOf, surveyRecords } from '../segments/batch-rules.ts';
-import { catalogFile, decodeCatalog, runFile } from '../base/base-files.ts';
+import { catalogFile, decodeCatalog, runFile, type BaseCatalog } from '../base/base-files.ts';
+import type { Extents } from '../base/kept-tables.ts';
 import { readError } from '../disk-error.ts';
 import { findClaims, type TailClaims } from '../segments/look-past.ts';
 import type { Boundary, OpenSegment } from '../log-core.ts';
@@ -26,6 +27,7 @@ export interface Recovered {
   readonly manifest: Manifest;
   readonly end: Boundary;
   readonly catalog: Catalog;
+  readonly extents: Extents;
   readonly openSegments: Map<number, OpenSegment>;
   /** Sealed segments whose index must be made again. */
   readonly lostIndexes: ReadonlyMap<number, SegmentIndexBuilder>;
@@ -48,13 +50,13 @@ async function recover(files: FileSystem, directory: string, source: string): Pr
   for (const { number } of manifest.segments) {
     if (!names.has(segmentFile(number))) throw corrupt('a segment file is missing', join(directory, segmentFile(number)), source);
   }
-  for (const { number } of manifest.base?.runs ?? []) {
+  for (const { number } of [...(manifest.base?.runs ?? []), ...(manifest.base?.archive ?? [])]) {
     if (!names.has(runFile(number))) throw corrupt('a run of the base is missing', join(directory, runFile(number)), source);
   }
   const { base } = manifest;
   const path = base === null ? '' : join(directory, catalogFile(base.catalog));
-  const catalog = base === null ? new Catalog() : decodeCatalog(await files.readFile(path), path);
-  return new Recovery(files, directory, source, manifest, catalog).run(names);
+  const known: BaseCatalog = base === null ? { catalog: new Catalog(), extents: new Map() } : decodeCatalog(await files.readFile(path), path);
+  return new Recovery(files, directory, source, manifest, known).run(names);
 }
 
 class Recovery {
@@ -64,6 +66,7 @@ class Recovery {
   readonly #manifest: Manifest;
   /** Begins as of the horizon. */
   readonly #catalog: Catalog;
+  readonly #extents: Extents;
   readonly #openSegments = new Map<number, OpenSegment>();
   readonly #lostIndexes = new Map<number, SegmentIndexBuilder>();
   readonly #view = new RecordView();
@@ -74,8 +77,9 @@ class Recovery {
   #durable: Offset;
   #unnamedFrom = 0;
 
-  constructor(files: FileSystem, directory: string, source: string, manifest: Manifest, catalog: Catalog) {
+  constructor(files: FileSystem, directory: string, source: string, manifest: Manifest, { catalog, extents }: BaseCatalog) {
     this.#catalog = catalog;
+    this.#extents = extents;
     this.#files = files;
     this.#directory = directory;
     this.#source = source;
@@ -108,6 +112,7 @@ class Recovery {
       manifest: this.#manifest,
       end: this.#end,
       catalog: this.#catalog,
+      extents: this.#extents,
       openSegments: this.#openSegments,
       lostIndexes: this.#lostIndexes,
       unnamedFrom: this.#unnamedFrom,

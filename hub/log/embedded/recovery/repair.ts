@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { LogFile } from '../../../../contracts/runtime.ts';
 import { baseFileNumber } from '../base/base-files.ts';
+import { baseFileNumbers } from '../manifest.ts';
 import { diskError } from '../disk-error.ts';
 import type { LogCore } from '../log-core.ts';
 import type { Recovered } from './recovery.ts';
@@ -54,7 +55,7 @@ async function readExactly(file: LogFile, position: number, length: number): Pro
 async function removeLeftovers(core: LogCore): Promise<void> {
   const { segments, base } = core.view;
   const named = new Set(segments.map(({ number }) => number));
-  const ofBase = new Set(base === null ? [] : [base.catalog, ...base.runs.map(({ number }) => number)]);
+  const ofBase = new Set(base === null ? [] : baseFileNumbers(base));
   for (const name of await core.files.list(core.directory)) {
     const number = fileNumber(name);
     const baseNumber = baseFileNumber(name);

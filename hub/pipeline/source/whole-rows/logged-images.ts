@@ -81,7 +81,7 @@ export class LoggedImages {
     await using base = await this.#log.openBase();
     for (const index of folded) {
       const { id, offset } = wanted[index] as Wanted;
-      const row = (await base?.find(tableOf(id), keyOf(id))) ?? null;
+      const row = (await base?.find(tableOf(id), keyOf(id), true)) ?? null;
       if (row === null || row.offset !== offset) continue;
       const image = { bytes: row.image, start: 0, end: row.image.length, schemaVersion: row.schemaVersion };
       images[index] = image;

@@ -320,7 +320,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     await this.#store.clear('i');
     const view = new RecordView();
     for (const { tableId } of base.catalog.tables()) {
-      for await (const { batch, offsets } of base.rows(tableId, { signal: this.#stop.signal })) {
+      for await (const { batch, offsets } of base.rows(tableId, { withDropped: true, signal: this.#stop.signal })) {
         for (view.reset(batch.records); view.next(); ) {
           if ((view.flags & Flag.wide) === 0 || view.keyEnd === view.keyStart) continue;
           this.#watched.indexed.add(tableId);
