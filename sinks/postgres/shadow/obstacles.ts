@@ -54,8 +54,9 @@ function ownChanges(column: ReplicaColumn, nativeType: string, target: ReplicaCo
  * depends on. The rule of a view stands for the view.
  */
 const OBSTACLES_SQL = `
-WITH wanted AS (SELECT c.*, t.typarray FROM pg_catalog.unnest($1::oid[]) AS w(oid)
-                  JOIN pg_catalog.pg_class c ON c.oid = w.oid LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype),
+WITH wanted AS (SELECT c.*, n.nspname, t.typarray FROM pg_catalog.unnest($1::oid[]) AS w(oid)
+                  JOIN pg_catalog.pg_class c ON c.oid = w.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                  LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype),
 dependent AS (
   SELECT w.oid AS tab, w.reltype, w.typarray, d.classid, d.objid, d.objsubid
     FROM wanted w JOIN pg_catalog.pg_depend d
@@ -89,7 +90,7 @@ SELECT w.oid::int8::text, x.what FROM wanted w CROSS JOIN LATERAL (
   UNION ALL SELECT 'type ' || w.reloftype::regtype::text WHERE w.reloftype <> 0
   UNION ALL SELECT 'access method' WHERE w.relam <> (SELECT m.oid FROM pg_catalog.pg_am m WHERE m.amname = pg_catalog.current_setting('default_table_access_method'))
   UNION ALL SELECT 'owner ' || pg_catalog.pg_get_userbyid(w.relowner) WHERE NOT pg_catalog.pg_has_role(w.relowner, 'MEMBER')
-  UNION ALL SELECT 'no right to create in schema ' || w.relnamespace::regnamespace::text
+  UNION ALL SELECT 'no right to create in schema ' || w.nspname
              WHERE NOT pg_catalog.has_schema_privilege(w.relnamespace, 'CREATE') OR NOT pg_catalog.has_schema_privilege(w.relowner, w.relnamespace, 'CREATE')
   UNION ALL SELECT 'security label' WHERE EXISTS (SELECT FROM pg_catalog.pg_seclabel s WHERE s.classoid = 'pg_catalog.pg_class'::regclass AND s.objoid = w.oid)
   UNION ALL SELECT DISTINCT 'grant by ' || pg_catalog.pg_get_userbyid(x.grantor) FROM pg_catalog.aclexplode(w.relacl) x WHERE x.grantor <> w.relowner
@@ -100,5 +101,5 @@ SELECT w.oid::int8::text, x.what FROM wanted w CROSS JOIN LATERAL (
   UNION ALL SELECT 'index ' || ic.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
              WHERE i.indrelid = w.oid AND (NOT i.indisvalid OR i.indisclustered OR i.indisexclusion OR ic.reltablespace <> 0
                 OR NOT pg_catalog.starts_with(pg_catalog.pg_get_indexdef(i.indexrelid), pg_catalog.format('CREATE %sINDEX %I ON %I.%I USING ',
-                     CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, ic.relname, w.relnamespace::regnamespace::name, w.relname)))
+                     CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, ic.relname, w.nspname, w.relname)))
 ) AS x(what)`;
