@@ -52,7 +52,7 @@ export async function tightenTable(context: DdlContext, schema: TableSchema, kno
   const name = targetName(context.names, schema);
   const table = await readReplicaTable(context.client, name);
   const loose = table === null ? [] : looseColumns(schema, table);
-  for (const column of loose) await alter(context.client, notNullStep(`ALTER TABLE ${qualified(name)}`, column));
+  for (const column of loose) await alterTable(context.client, notNullStep(`ALTER TABLE ${qualified(name)}`, column));
   return loose.length > 0;
 }
 
@@ -83,7 +83,7 @@ async function beginGeneration(context: DdlContext, name: TargetName, after: Tab
   }
   await client.query(table.referenced ? `DELETE FROM ${rowsOf(table)}` : `TRUNCATE ${rowsOf(table)}`);
   const found: TableSchema = ours?.shape ?? { ...after, columns: after.columns.filter((column) => table.columns.some((one) => one.name === column.name)) };
-  for (const step of alterSteps(name, diffSchema(found, after, 'name'), table)) await alter(client, step);
+  for (const step of alterSteps(name, diffSchema(found, after, 'name'), table)) await alterTable(client, step);
 }
 
 async function changeShape(context: DdlContext, from: TargetName, to: TargetName, before: TableSchema, after: TableSchema): Promise<void> {
@@ -91,7 +91,7 @@ async function changeShape(context: DdlContext, from: TargetName, to: TargetName
   await moveTable(client, context.sink, before.tableId, from, to);
   const table = await readReplicaTable(client, to);
   if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(to)} is gone from the replica`);
-  for (const step of alterSteps(to, diffSchema(before, after), table)) await alter(client, step);
+  for (const step of alterSteps(to, diffSchema(before, after), table)) await alterTable(client, step);
 }
 
 async function hasRows(client: pg.ClientBase, table: ReplicaTable): Promise<boolean> {
@@ -117,7 +117,8 @@ async function register(context: DdlContext, name: TargetName, schema: TableSche
   });
 }
 
-async function alter(client: pg.ClientBase, step: AlterStep): Promise<void> {
+/** One step, by the first of its attempts that the rows allow. Part of the transaction that is open. */
+export async function alterTable(client: pg.ClientBase, step: AlterStep): Promise<void> {
   for (const [index, attempt] of step.attempts.entries()) {
     await client.query('SAVEPOINT tidemark_alter');
     try {

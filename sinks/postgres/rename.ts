@@ -42,8 +42,8 @@ async function placeOf(client: pg.ClientBase, sink: string, tableId: number, fro
   throw new TidemarkError('REPLICA_SHAPE', `${printedName(from)} holds another table meanwhile, and the rows that it had are gone`);
 }
 
-/** A table of the sink that has the name gives it up. */
-async function makeRoom(client: pg.ClientBase, sink: string, name: TargetName): Promise<void> {
+/** A table of the sink that has the name gives it up. @throws TidemarkError `REPLICA_TABLE_TAKEN` when it is not the sink's */
+export async function makeRoom(client: pg.ClientBase, sink: string, name: TargetName): Promise<void> {
   const { rows } = await client.query(
     'SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2',
     [name.schema, name.name],

@@ -11,6 +11,7 @@ import { checkReplica } from './check.ts';
 import { sinkError } from './errors.ts';
 import { takeOver } from './opening.ts';
 import { Session, type SessionSettings } from './session.ts';
+import { PostgresShadow } from './shadow/postgres-shadow.ts';
 import { holdTriggers, sinkSettings } from './sink-session.ts';
 import { servedTarget, type SinkTarget } from './sink-target.ts';
 import { Watchdog } from './watchdog.ts';
@@ -24,6 +25,7 @@ export class PostgresSink implements Sink {
   readonly handsNamesOn = true;
   /** A rebuild goes into a shadow beside the tables. */
   readonly inPlace = null;
+  readonly shadow: PostgresShadow;
   readonly #config: SinkConfig;
   readonly #runtime: Runtime;
   readonly #target: SinkTarget;
@@ -37,6 +39,7 @@ export class PostgresSink implements Sink {
     this.#target = target;
     this.#runtime = runtime;
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
+    this.shadow = new PostgresShadow({ config, runtime, owner: this.#owner, sinkOf: (of, other) => new PostgresSink(of, runtime, other) });
   }
 
   async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {

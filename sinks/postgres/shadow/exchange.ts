@@ -58,10 +58,9 @@ export async function installStatements(client: pg.ClientBase, pair: TablePair, 
     `ALTER TABLE ${qualified(shadow.name)} SET SCHEMA ${ident(name.schema)}`,
     `ALTER TABLE ${qualified({ schema: name.schema, name: shadow.name.name })} RENAME TO ${ident(name.name)}`,
   ];
-  if (live !== null) taken.delete(live.name.name);
-  for (const index of theirIndexes) taken.delete(index.name);
+  if (live?.name.schema === name.schema) for (const gone of [live.name.name, ...theirIndexes.map((index) => index.name)]) taken.delete(gone);
   const indexNames = indexStatements(pair, match, shadow, taken);
-  if (theirs === null) return [...move, ...indexNames, ...notNullNames(name, shadow, mine, null)];
+  if (theirs === null) return [...move, ...indexNames, ...notNullNames(name, shadow, mine, null), ...(await defaultGrants(client, name))];
   return [...move, ...indexNames, ...notNullNames(name, shadow, mine, theirs), ...carried(pair, schema, mine, theirs, match)];
 }
 
@@ -71,7 +70,8 @@ function indexStatements({ name }: TablePair, match: IndexMatch, shadow: Replica
   const at = (index: string): string => qualified({ schema: name.schema, name: index });
   const statements = match.matched.flatMap(({ live, shadow: own }): string[] => {
     const comments = live.comment === null ? [] : [`COMMENT ON INDEX ${at(live.name)} IS ${literal(live.comment)}`];
-    if (live.constraint?.comment != null) comments.push(`COMMENT ON CONSTRAINT ${ident(live.name)} ON ${qualified(name)} IS ${literal(live.constraint.comment)}`);
+    const comment = live.constraint?.comment ?? null;
+    if (comment !== null) comments.push(`COMMENT ON CONSTRAINT ${ident(live.name)} ON ${qualified(name)} IS ${literal(comment)}`);
     if (live.constraint === null || own.constraint !== null) return [...(own.name === live.name ? [] : [`ALTER INDEX ${at(own.name)} RENAME TO ${ident(live.name)}`]), ...comments];
     const kind = live.constraint.kind === 'p' ? 'PRIMARY KEY' : 'UNIQUE';
     return [`${table} ADD CONSTRAINT ${ident(live.name)} ${kind} USING INDEX ${ident(own.name)}${live.constraint.deferral}`, ...comments];
@@ -119,7 +119,7 @@ function carried({ name, mirrored, isSame }: TablePair, schema: TableSchema, min
     if (column.comment !== null) statements.push(`COMMENT ON COLUMN ${target}.${ident(to)} IS ${literal(column.comment)}`);
     if (column.statistics !== null) statements.push(`${alter} SET STATISTICS ${column.statistics}`);
     // A default of the source's comes with the shape; this one is the replica's own.
-    const isOwn = source?.constantDefault == null && schema.columns.find((one) => one.name === to)?.constantDefault == null;
+    const isOwn = [source, schema.columns.find((one) => one.name === to)].every((one) => (one?.constantDefault ?? null) === null);
     if (column.fallback !== null && isOwn) statements.push(`${alter} SET DEFAULT ${column.fallback}`);
   }
   return [...statements, ...identityStatements(table, mine, theirs, match), ...ownership(target, mine, theirs)];
@@ -149,11 +149,25 @@ function ownership(target: string, mine: Traits, theirs: Traits): string[] {
   }
   if (mine.owner !== theirs.owner) statements.push(`ALTER TABLE ${target} OWNER TO ${ident(theirs.owner)}`);
   if (mine.hasGrants || theirs.hasGrants) {
-    for (const { grantee, privilege, grantable } of theirs.grants) {
-      statements.push(`GRANT ${privilege} ON TABLE ${target} TO ${grantee}${grantable ? ' WITH GRANT OPTION' : ''}`);
-    }
+    statements.push(...theirs.grants.map((grant) => grantSql(target, grant)));
   }
   return statements;
+}
+
+/** A table that is made in the schema would have these privileges at once; the shadow's was made in another. */
+async function defaultGrants(client: pg.ClientBase, name: TargetName): Promise<string[]> {
+  const { rows } = await client.query<Grant>(
+    `SELECT x.privilege_type AS privilege, x.is_grantable AS grantable,
+            CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END AS grantee
+       FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace, pg_catalog.aclexplode(d.defaclacl) AS x
+      WHERE d.defaclobjtype = 'r' AND n.nspname = $1 AND d.defaclrole = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)`,
+    [name.schema],
+  );
+  return rows.map((grant) => grantSql(qualified(name), grant));
+}
+
+function grantSql(target: string, { grantee, privilege, grantable }: Grant): string {
+  return `GRANT ${privilege} ON TABLE ${target} TO ${grantee}${grantable ? ' WITH GRANT OPTION' : ''}`;
 }
 
 /** Names of tables and indexes in the schemas that shadow tables come to, read once for all of them. */

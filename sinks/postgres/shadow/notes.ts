@@ -1,6 +1,7 @@
 /** Notes that the shadow keeps in its own schema: what was made for it elsewhere, and that it was swapped in. */
 import type pg from 'pg';
-import { ident, qualified } from '../sql.ts';
+import { createSchema } from '../replica-types.ts';
+import { qualified } from '../sql.ts';
 import { notesTable, type ShadowNames } from './shadow-names.ts';
 
 /** `type` and `schema`: made for the shadow outside of its schema. `swapped`: what is left of it is to be removed. */
@@ -15,7 +16,7 @@ export interface Note {
 /** Part of the transaction that is open, or one of its own. */
 export async function addNote(client: pg.ClientBase, names: ShadowNames, note: Note): Promise<void> {
   const table = qualified(notesTable(names));
-  await client.query(`CREATE SCHEMA IF NOT EXISTS ${ident(names.schema)}`);
+  await createSchema(client, names.schema);
   await client.query(`CREATE TABLE IF NOT EXISTS ${table} (kind text NOT NULL, name text NOT NULL, PRIMARY KEY (kind, name))`);
   await client.query(`INSERT INTO ${table} VALUES ($1, $2) ON CONFLICT DO NOTHING`, [note.kind, note.name]);
 }

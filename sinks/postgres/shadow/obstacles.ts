@@ -4,8 +4,12 @@
  * indexes, unique constraints, defaults, storage parameters, replica identity).
  */
 import type pg from 'pg';
+import type { Column } from '../../../contracts/schema.ts';
 import type { ReplicaColumn } from '../replica-table.ts';
 import type { TablePair } from './table-pairs.ts';
+
+/** The one that does not outlast a change of the columns. */
+export const OTHER_ORDER = 'another order of the columns';
 
 /** Tables of one statement at most. */
 const TABLES_PER_QUERY = 200;
@@ -32,20 +36,20 @@ export function columnObstacles({ schema, live, mirrored, shadow }: Pick<TablePa
   const found = live.columns.flatMap((column) => {
     const source = own.get(column.name);
     if (source === undefined) return [`column ${column.name}, which the source does not have`];
-    return ownChanges(column, source.nativeType, target.get(column.name));
+    return ownChanges(column, source, target.get(column.name));
   });
   const common = live.columns.filter((column) => target.has(column.name)).map((column) => column.name);
   const names = new Set(common);
   const order = shadow?.columns.filter((column) => names.has(column.name)).map((column) => column.name) ?? common;
-  return common.some((name, index) => name !== order[index]) ? [...found, 'another order of the columns'] : found;
+  return common.some((name, index) => name !== order[index]) ? [...found, OTHER_ORDER] : found;
 }
 
-function ownChanges(column: ReplicaColumn, nativeType: string, target: ReplicaColumn | undefined): string[] {
+function ownChanges(column: ReplicaColumn, { nativeType, nullable }: Column, target: ReplicaColumn | undefined): string[] {
   const found: string[] = [];
   if (column.generated) found.push(`column ${column.name}, generated at the sink`);
   else if (column.nativeType !== nativeType) found.push(`column ${column.name} of ${column.nativeType}, which is ${nativeType} at the source`);
   if (column.identity !== 'no') found.push(`identity of column ${column.name}`);
-  if (column.notNull && target !== undefined && !target.notNull) found.push(`not null of column ${column.name}`);
+  if (column.notNull && nullable && target?.notNull === false) found.push(`not null of column ${column.name}`);
   return found;
 }
 
@@ -77,7 +81,10 @@ SELECT DISTINCT d.tab::int8::text AS oid,
  WHERE NOT (r.oid IS NOT NULL AND d.objsubid = 0 AND r.relkind IN ('i', 't'))
    AND NOT (c.oid IS NOT NULL AND c.conrelid = d.tab AND c.contype IN ('p', 'u', 'n'))
    AND NOT (g.oid IS NOT NULL AND g.tgisinternal)
+   AND d.classid <> 'pg_catalog.pg_publication_rel'::regclass
    AND NOT (a.oid IS NOT NULL AND a.adrelid = d.tab)
+UNION ALL
+SELECT w.oid::int8::text, 'publication ' || p.pubname FROM wanted w JOIN pg_catalog.pg_publication_tables p ON p.schemaname = w.nspname AND p.tablename = w.relname
 UNION ALL
 SELECT w.oid::int8::text, x.what FROM wanted w CROSS JOIN LATERAL (
   SELECT 'partitions' WHERE w.relkind = 'p'

@@ -7,9 +7,10 @@ import type { ReplicaTable } from '../replica-table.ts';
 import { rowsOf } from '../sql.ts';
 import { readIndexes, strandedIndexes, type TableIndex } from './indexes.ts';
 import { sampleStatement } from './merge-sql.ts';
-import { readObstacles } from './obstacles.ts';
+import { OTHER_ORDER, readObstacles } from './obstacles.ts';
 import { hasStandby } from './readers.ts';
 import type { ShadowSession } from './shadow-session.ts';
+import { textColumns } from './shadow-types.ts';
 import { printedChange, type Reshaping, reshapingOf, type TablePair } from './table-pairs.ts';
 
 /**
@@ -29,7 +30,7 @@ export interface PlannedTable extends FilledPair {
   readonly extend: readonly ShapeChange[];
 }
 
-/** Below this many bytes of the live table a merge is quick, whatever differs. */
+/** Tables of fewer bytes are merged quickly, whatever differs. */
 const SMALL_BYTES = 8 << 20;
 /** With more rows than this share gone, changed or new it is quicker to exchange the table. */
 const MANY = 0.2;
@@ -55,7 +56,7 @@ function inTheWay(pair: TablePair, reshaping: Reshaping, obstacles: ReadonlyMap<
   const { live } = pair;
   if (live === null || reshaping.kind !== 'reshape') return null;
   const stranded = strandedIndexes(pair, indexes.get(live.oid) ?? []).map((index) => `index ${index.name}`);
-  const objects = [...(obstacles.get(live.oid) ?? []), ...stranded].filter((what) => what !== ORDER);
+  const objects = [...(obstacles.get(live.oid) ?? []), ...stranded].filter((what) => what !== OTHER_ORDER);
   if (objects.length === 0) return null;
   const changes = reshaping.changes.map(printedChange).join(', ');
   return {
@@ -65,9 +66,6 @@ function inTheWay(pair: TablePair, reshaping: Reshaping, obstacles: ReadonlyMap<
   };
 }
 
-/** The order of columns does not outlast a change of them. */
-const ORDER = 'another order of the columns';
-
 /** @throws TidemarkError `REBUILD_IN_THE_WAY` */
 export function refuseInTheWay(found: readonly InTheWay[]): void {
   const [first] = found;
@@ -75,47 +73,72 @@ export function refuseInTheWay(found: readonly InTheWay[]): void {
   throw new TidemarkError('REBUILD_IN_THE_WAY', found.map((one) => one.what).join('. '), { where: { table: tableName(first.pair.schema) }, remedy: first.remedy });
 }
 
-/** Reads some rows of large tables. @throws TidemarkError `REBUILD_IN_THE_WAY`, `REBUILD_MOVED` when the shadow lacks a table */
+/**
+ * Live tables are exchanged all together, or merged all together: a reader whose snapshot is from before the swap, and who
+ * comes to the tables after it, sees all of the new rows then, or all of the old. Only a table that gets another shape must
+ * be exchanged whatever the others can. Reads some rows of large tables.
+ * @throws TidemarkError `REBUILD_IN_THE_WAY`, `REBUILD_MOVED` when the shadow lacks a table
+ */
 export async function planTables(shadow: ShadowSession, pairs: readonly TablePair[]): Promise<PlannedTable[]> {
   refuseInTheWay(await findInTheWay(shadow, pairs));
-  const obstacles = await readObstacles(shadow.session.client, pairs);
-  const standby = await hasStandby(shadow.session);
-  const planned: PlannedTable[] = [];
-  for (const pair of pairs) {
+  const filled = pairs.map((pair): FilledPair => {
     if (pair.shadow === null) throw new TidemarkError('REBUILD_MOVED', 'the shadow does not have the table', { where: { table: tableName(pair.schema) } });
-    const full = { ...pair, shadow: pair.shadow };
-    const mustStay = pair.live !== null && ((obstacles.get(pair.live.oid) ?? []).length > 0 || standby);
-    planned.push(await planOne(shadow, full, mustStay));
-  }
-  return planned;
+    return { ...pair, shadow: pair.shadow };
+  });
+  const exchanges = await areExchanged(shadow, filled);
+  return filled.map((pair): PlannedTable => {
+    const reshaping = reshapingOf(pair);
+    if (pair.live === null) return { ...pair, way: 'create', mayMerge: false, extend: [] };
+    if (reshaping.kind === 'reshape') return { ...pair, way: 'exchange', mayMerge: false, extend: [] };
+    return { ...pair, way: exchanges ? 'exchange' : 'merge', mayMerge: true, extend: reshaping.kind === 'extend' ? reshaping.changes : [] };
+  });
 }
 
-async function planOne(shadow: ShadowSession, pair: FilledPair, mustStay: boolean): Promise<PlannedTable> {
-  if (pair.live === null) return { ...pair, way: 'create', mayMerge: false, extend: [] };
-  const reshaping = reshapingOf(pair);
-  if (reshaping.kind === 'reshape') return { ...pair, way: 'exchange', mayMerge: false, extend: [] };
-  const extend = reshaping.kind === 'extend' ? reshaping.changes : [];
-  const exchanges = !mustStay && (extend.length > 0 || (await isWorthIt(shadow, pair.live, pair)));
-  return { ...pair, way: exchanges ? 'exchange' : 'merge', mayMerge: true, extend };
+/** Every live table can be exchanged, and for one of them it is quicker, or must be. */
+async function areExchanged(shadow: ShadowSession, pairs: readonly FilledPair[]): Promise<boolean> {
+  const obstacles = await readObstacles(shadow.session.client, pairs);
+  // Columns of text get their types in the transaction of the swap: for older snapshots their table would be empty.
+  const kept = pairs.filter(({ live, schema, shadow: table }) => live !== null && ((obstacles.get(live.oid) ?? []).length > 0 || textColumns(schema.columns, table).length > 0));
+  if (kept.some((pair) => reshapingOf(pair).kind !== 'reshape') || (await hasStandby(shadow.session))) return false;
+  if (pairs.some((pair) => reshapingOf(pair).kind !== 'none')) return true;
+  for (const pair of await largeTables(shadow, pairs)) if (await differsMuch(shadow, pair)) return true;
+  return false;
 }
 
-/** True when merging would write much of a large table. */
-async function isWorthIt({ session }: ShadowSession, live: ReplicaTable, { schema, shadow }: FilledPair): Promise<boolean> {
-  const { client } = session;
-  const { rows } = await client.query<{ bytes: string; pages: string; live: number; shadow: number }>(
-    `SELECT pg_catalog.pg_table_size($1::oid)::text AS bytes, greatest(1, pg_catalog.pg_relation_size($2::oid) / 8192)::text AS pages, l.reltuples AS live, s.reltuples AS shadow
-       FROM pg_catalog.pg_class l, pg_catalog.pg_class s WHERE l.oid = $1 AND s.oid = $2`,
-    [live.oid, shadow.oid],
+interface LargeTable {
+  readonly pair: FilledPair;
+  readonly live: ReplicaTable;
+  /** Pages of the shadow. */
+  readonly pages: number;
+  /** As the server estimates them; below 0: not known. */
+  readonly liveRows: number;
+  readonly shadowRows: number;
+}
+
+async function largeTables({ session }: ShadowSession, pairs: readonly FilledPair[]): Promise<LargeTable[]> {
+  const both = pairs.flatMap((pair) => (pair.live === null ? [] : [{ pair, live: pair.live }]));
+  const { rows } = await session.client.query<{ place: string; pages: string; liveRows: number; shadowRows: number }>(
+    `SELECT w.place::text, greatest(1, pg_catalog.pg_relation_size(w.shadow) / pg_catalog.current_setting('block_size')::int)::text AS pages,
+            l.reltuples AS "liveRows", s.reltuples AS "shadowRows"
+       FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::oid[])) WITH ORDINALITY AS w (live, shadow, place)
+       JOIN pg_catalog.pg_class l ON l.oid = w.live JOIN pg_catalog.pg_class s ON s.oid = w.shadow
+      WHERE greatest(pg_catalog.pg_table_size(w.live), pg_catalog.pg_table_size(w.shadow)) >= $3`,
+    [both.map(({ live }) => live.oid), both.map(({ pair }) => pair.shadow.oid), SMALL_BYTES],
   );
-  const sizes = rows[0];
-  if (sizes === undefined) return false;
-  const isEmpty = (await client.query(`SELECT FROM ${rowsOf(live)} LIMIT 1`)).rows.length === 0;
-  if (isEmpty) return true;
-  if (Number(sizes.bytes) < SMALL_BYTES) return false;
-  if (schema.keyKind === 'none') return true;
-  if (sizes.live > sizes.shadow * (1 + MANY) && sizes.shadow >= 0) return true;
-  const share = Math.min(100, (100 * SAMPLED_PAGES) / Number(sizes.pages));
-  const sample = await client.query<{ rows: number; other: number }>(sampleStatement(schema, live, shadow, share));
+  return rows.flatMap(({ place, pages, liveRows, shadowRows }) => {
+    const entry = both[Number(place) - 1];
+    return entry === undefined ? [] : [{ ...entry, pages: Number(pages), liveRows, shadowRows }];
+  });
+}
+
+/** True when merging would write much of the table. */
+async function differsMuch({ session }: ShadowSession, { pair, live, pages, liveRows, shadowRows }: LargeTable): Promise<boolean> {
+  const { client } = session;
+  const some = await client.query(`SELECT FROM ${rowsOf(live)} LIMIT 1`);
+  if (some.rows.length === 0 || pair.schema.keyKind === 'none') return true;
+  if (shadowRows >= 0 && liveRows > shadowRows * (1 + MANY)) return true;
+  const share = Math.min(100, (100 * SAMPLED_PAGES) / pages);
+  const sample = await client.query<{ rows: number; other: number }>(sampleStatement(pair.schema, live, pair.shadow, share));
   const found = sample.rows[0];
   return found !== undefined && found.rows > 0 && found.other / found.rows > MANY;
 }

@@ -52,7 +52,7 @@ async function readers({ client }: Session): Promise<Map<number, Reader>> {
        FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid,
             (SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS may) AS r
       WHERE l.locktype = 'virtualxid' AND l.granted AND l.mode = 'ExclusiveLock' AND a.datname = pg_catalog.current_database()
-        AND a.pid <> pg_catalog.pg_backend_pid() AND coalesce(a.backend_type, '') NOT LIKE 'autovacuum%'`,
+        AND a.pid <> pg_catalog.pg_backend_pid() AND a.usesysid IS NOT NULL`,
   );
   return new Map(rows.map(({ pid, transaction, xmin }) => [pid, { transaction, xmin }]));
 }

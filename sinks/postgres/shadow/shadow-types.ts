@@ -5,9 +5,10 @@
  */
 import type pg from 'pg';
 import type { Column, TableSchema } from '../../../contracts/schema.ts';
+import type { ReplicaTable } from '../replica-table.ts';
 import { createSchema } from '../replica-types.ts';
 import type { TypeRules } from '../sink-target.ts';
-import { ident } from '../sql.ts';
+import { ident, literal, qualified } from '../sql.ts';
 import { type CreatableType, creatableTypes, quotedTypeName, splitTypeName } from '../type-sql.ts';
 import { addNote } from './notes.ts';
 import type { ShadowNames } from './shadow-names.ts';
@@ -27,7 +28,7 @@ async function provide(client: pg.ClientBase, names: ShadowNames, schema: TableS
   return { ...schema, columns };
 }
 
-export function hasUserTypes(schema: TableSchema): boolean {
+export function hasUserTypes(schema: Pick<TableSchema, 'columns'>): boolean {
   return schema.columns.some((column) => creatableTypes(column.type).length > 0);
 }
 
@@ -48,7 +49,7 @@ async function provideType(client: pg.ClientBase, names: ShadowNames, column: Co
 }
 
 /** Makes a type that is missing, and notes it: it goes again if the rebuild is given up. */
-export async function makeType(client: pg.ClientBase, names: ShadowNames, type: CreatableType): Promise<void> {
+async function makeType(client: pg.ClientBase, names: ShadowNames, type: CreatableType): Promise<void> {
   const { schema } = splitTypeName(type.name);
   const { rows } = await client.query('SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1', [schema]);
   if (rows.length === 0) {
@@ -75,4 +76,22 @@ async function stateOf(client: pg.ClientBase, type: CreatableType): Promise<Type
   if (type.labels !== null && !type.labels.every((label) => found.labels.includes(label))) return 'other';
   if (type.fields !== null && JSON.stringify(type.fields.map((field) => field.name)) !== JSON.stringify(found.fields)) return 'other';
   return 'same';
+}
+
+/** Columns of types of users that the shadow has as text. */
+export function textColumns(columns: readonly Column[], shadow: ReplicaTable): Column[] {
+  const texts = new Set(shadow.columns.filter((column) => column.castType === 'pg_catalog.text').map((column) => column.name));
+  return columns.filter((column) => texts.has(column.name) && column.nativeType !== 'text' && hasUserTypes({ columns: [column] }));
+}
+
+/** Gives columns of text their types; null: there are none. */
+export function retypeSql(shadow: ReplicaTable, columns: readonly Column[]): string | null {
+  if (columns.length === 0) return null;
+  const changes = columns.flatMap((column) => {
+    const name = ident(column.name);
+    const retype = [`ALTER COLUMN ${name} DROP DEFAULT`, `ALTER COLUMN ${name} TYPE ${column.nativeType} USING ${name}::${column.nativeType}`];
+    if (column.constantDefault !== null) retype.push(`ALTER COLUMN ${name} SET DEFAULT ${literal(column.constantDefault)}::${column.nativeType}`);
+    return retype;
+  });
+  return `ALTER TABLE ${qualified(shadow.name)} ${changes.join(', ')}`;
 }

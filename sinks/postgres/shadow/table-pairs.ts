@@ -5,7 +5,7 @@ import { decodeSchema, tableName, type TableSchema } from '../../../contracts/sc
 import { type NameRules, printedName, targetName, type TargetName } from '../../relational/names.ts';
 import { diffSchema, type ShapeChange } from '../../relational/schema-diff.ts';
 import { readReplicaTables, type ReplicaTable } from '../replica-table.ts';
-import { qualified, rowsOf } from '../sql.ts';
+import { rowsOf } from '../sql.ts';
 import { type ShadowNames, shadowTable } from './shadow-names.ts';
 
 export interface TablePair {
@@ -19,6 +19,8 @@ export interface TablePair {
   readonly live: ReplicaTable | null;
   /** The shape that the sink gave the live table; null: somebody else made it, and it is empty. */
   readonly mirrored: TableSchema | null;
+  /** The sink that mirrors into the live table; null: none does. */
+  readonly owner: string | null;
   /** The live table is an earlier shape of this very table: its columns are known by number. */
   readonly isSame: boolean;
 }
@@ -38,7 +40,7 @@ interface Mirrored {
   readonly shape: TableSchema | null;
 }
 
-/** Three catalog statements for each 200 tables. @throws TidemarkError `REPLICA_TABLE_TAKEN`, `REPLICA_SHAPE` */
+/** Two catalog statements for each 200 tables. */
 export async function readPairs(client: pg.ClientBase, request: PairsRequest): Promise<TablePair[]> {
   const { shadow, names, tables, sameLog } = request;
   const mirrored = await readMirrored(client, shadow.sink);
@@ -56,15 +58,28 @@ export async function readPairs(client: pg.ClientBase, request: PairsRequest): P
   });
   const lives = await readReplicaTables(client, places.map(({ at, name }) => at ?? name));
   const shadows = await readReplicaTables(client, tables.map((schema) => shadowTable(shadow, schema.tableId)));
-  const pairs = tables.map((schema, index): TablePair => {
+  return tables.map((schema, index): TablePair => {
     const { name, at, entry } = places[index] ?? { name: targetName(names, schema), at: null, entry: undefined };
     const live = at === null ? null : (lives[index] ?? null);
-    if (live !== null) refuseForeign(schema, live, entry, shadow.sink);
     const isSame = entry !== undefined && sameLog && entry.tableId === schema.tableId;
-    return { schema, name, shadow: shadows[index] ?? null, live, mirrored: live === null ? null : (entry?.shape ?? null), isSame };
+    return { schema, name, shadow: shadows[index] ?? null, live, mirrored: live === null ? null : (entry?.shape ?? null), owner: entry?.sink ?? null, isSame };
   });
-  for (const pair of pairs) await refuseRows(client, pair);
-  return pairs;
+}
+
+/** @throws TidemarkError `REPLICA_TABLE_TAKEN`, `REPLICA_SHAPE` where what stands under a name is not the sink's to replace */
+export async function refuseTaken(client: pg.ClientBase, pairs: readonly TablePair[]): Promise<void> {
+  for (const pair of pairs) {
+    if (pair.live === null) continue;
+    if (pair.owner !== null && pair.mirrored === null) refuse(pair, 'REPLICA_TABLE_TAKEN', `is mirrored by the sink ${pair.owner}`);
+    if (pair.live.kind !== 'r' && pair.live.kind !== 'p') refuse(pair, 'REPLICA_SHAPE', 'is not a table');
+    if (pair.mirrored !== null) continue;
+    const { rows } = await client.query(`SELECT FROM ${rowsOf(pair.live)} LIMIT 1`);
+    if (rows.length > 0) refuse(pair, 'REPLICA_TABLE_TAKEN', 'has rows that this sink did not write');
+  }
+}
+
+function refuse({ schema, name }: TablePair, code: 'REPLICA_TABLE_TAKEN' | 'REPLICA_SHAPE', what: string): never {
+  throw new TidemarkError(code, `${printedName(name)} ${what}`, { where: { table: tableName(schema) } });
 }
 
 async function readMirrored(client: pg.ClientBase, sink: string): Promise<Mirrored[]> {
@@ -78,24 +93,6 @@ async function readMirrored(client: pg.ClientBase, sink: string): Promise<Mirror
     tableId: Number(row.table_id),
     shape: row.shape === null ? null : decodeSchema(Buffer.from(row.shape, 'utf8')),
   }));
-}
-
-function refuseForeign(schema: TableSchema, live: ReplicaTable, entry: Mirrored | undefined, sink: string): void {
-  const where = { table: tableName(schema) };
-  if (entry !== undefined && entry.sink !== sink) {
-    throw new TidemarkError('REPLICA_TABLE_TAKEN', `${printedName(live.name)} is mirrored by the sink ${entry.sink}`, { where });
-  }
-  if (live.kind !== 'r' && live.kind !== 'p') throw new TidemarkError('REPLICA_SHAPE', `${printedName(live.name)} is not a table`, { where });
-}
-
-async function refuseRows(client: pg.ClientBase, { schema, live, mirrored }: TablePair): Promise<void> {
-  if (live === null || mirrored !== null) return;
-  const { rows } = await client.query(`SELECT FROM ${rowsOf(live)} LIMIT 1`);
-  if (rows.length === 0) return;
-  throw new TidemarkError('REPLICA_TABLE_TAKEN', `${printedName(live.name)} has rows that this sink did not write`, {
-    where: { table: tableName(schema) },
-    remedy: `Empty it (TRUNCATE ${qualified(live.name)}), rename it, or map the source table to another name with \`as\`.`,
-  });
 }
 
 /** What is between the shape of the live table and that of the shadow. */
