@@ -132,12 +132,27 @@ export const HUB_ERRORS = {
   },
   SINK_DIVERGED: {
     means: 'The checkpoint at the sink is of a state that this log never had: the hub\'s folder was restored from an older copy, or lost.',
-    remedy: 'The sink cannot go on from there. Empty its tables and its checkpoint, then `tidemark sink retry NAME` fills it again from the log.',
+    remedy: 'The sink cannot go on from there. `tidemark rebuild NAME` fills it again from the log, beside what is there.',
+    retry: 'operator',
+  },
+  VERIFY_RUNNING: {
+    means: 'The sink is being verified already.',
+    remedy: 'Wait for its end, or end it: it stops when the command that began it does.',
+    retry: 'operator',
+  },
+  VERIFY_SINK: {
+    means: 'The sink cannot be verified or repaired as it is: it stands at no offset of this log, is being filled or rebuilt, cannot be read back, or nothing may be applied to it.',
+    remedy: 'Let it be filled or rebuilt first (`tidemark status` shows how far it is), or resume it.',
+    retry: 'operator',
+  },
+  VERIFY_SOURCE: {
+    means: 'The source cannot be read to be compared with the log.',
+    remedy: 'Compare the log with the sink alone: `tidemark verify SINK --against log`.',
     retry: 'operator',
   },
   SINK_BEHIND: {
     means: 'The sink stands below the horizon of the log: the history that it needs next has been folded into the base.',
-    remedy: 'Empty its tables and its checkpoint, then `tidemark sink retry NAME` fills it again from the log.',
+    remedy: '`tidemark rebuild NAME` fills it again from the log, beside what is there.',
     retry: 'operator',
   },
   RETAINED_WAL: {
