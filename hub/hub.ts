@@ -2,28 +2,40 @@ import { join } from 'node:path';
 import type { ConnectorModule, HubConfig, LogSettings, SinkConfig, SinkModule, SourceConfig } from '../contracts/config.ts';
 import type { SourceConnector } from '../contracts/connector.ts';
 import { asTidemarkError, TidemarkError } from '../contracts/errors/error.ts';
-import type { CompactionBudget, LogEngine } from '../contracts/log-engine.ts';
+import type { CompactionOptions, LogEngine } from '../contracts/log-engine.ts';
 import type { Offset } from '../contracts/offset.ts';
 import type { Runtime } from '../contracts/runtime.ts';
 import type { Sink } from '../contracts/sink.ts';
 import { Compaction } from './compaction/compaction.ts';
+import { DiskGuard } from './compaction/disk-guard.ts';
+import type { DiskRoom } from './compaction/disk-limit.ts';
 import type { Retention } from './compaction/retention.ts';
 import { DeadLetters } from './dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from './log/embedded/engine.ts';
 import { Copies } from './pipeline/source/copy/copies.ts';
 import { shareOf } from './pipeline/sink/budget.ts';
+import { PauseFile } from './pipeline/sink/pause-file.ts';
 import { SinkPipeline } from './pipeline/sink/sink-pipeline.ts';
 import { leaseOf, SinkTables } from './pipeline/sink/sink-tables.ts';
 import { SourcePipeline } from './pipeline/source/source-pipeline.ts';
 import { Supervisor, type Supervised } from './pipeline/supervisor.ts';
 import { WholeRows } from './pipeline/source/whole-rows/whole-rows.ts';
+import { resolveMoment } from './moments/resolve.ts';
 import { positionPrinter } from './print-position.ts';
+import { rebuildLeaseOf } from './rebuild/shadow-work.ts';
+import { SinkRebuild } from './rebuild/sink-rebuild.ts';
 import { sameConfig } from './same-config.ts';
-import type { HubService, HubStatus, WaitTarget } from './service.ts';
+import type { CompactAnswer, DiskView, HubService, HubStatus, RebuildAnswer, RebuildQuestion, WaitTarget } from './service.ts';
 import { unopenedSink, unopenedSource, type Unopened } from './unopened.ts';
+import { hubParts } from './verify/hub-parts.ts';
+import type { VerifyEvent, VerifyRequest } from './verify/report.ts';
+import { Verifications } from './verify/verifications.ts';
 
 /** A hub that closes ends within ten seconds: in-flight work first, then connections and files. */
 const CLOSING_LIMITS = { drainMs: 6000, disposeMs: 2500 };
+
+/** How long a reload waits for a rebuild to be cancelled that is not meant for the new configuration, in milliseconds. */
+const REBUILD_CANCEL_MS = 10_000;
 
 /** The implementations that a configuration can name. */
 export interface Registry {
@@ -43,8 +55,12 @@ export class Hub implements HubService, AsyncDisposable {
   readonly #version: string;
   readonly #startedAt: number;
   readonly #supervisor: Supervisor;
+  readonly #disk: DiskGuard;
   readonly #sources = new Map<string, SourcePipeline>();
   readonly #sinks = new Map<string, SinkPipeline>();
+  /** By the name of the sink. */
+  readonly #rebuilds = new Map<string, SinkRebuild>();
+  readonly #verifications = new Verifications();
   readonly #unopenedSources = new Map<string, Unopened<SourceConfig>>();
   readonly #unopenedSinks = new Map<string, Unopened<SinkConfig>>();
   #config: HubConfig;
@@ -59,6 +75,11 @@ export class Hub implements HubService, AsyncDisposable {
     this.#startedAt = runtime.clock.now();
     this.engine = engine;
     this.#supervisor = new Supervisor(runtime, CLOSING_LIMITS);
+    this.#disk = new DiskGuard({
+      data: config.data, limit: config.limits.disk, runtime,
+      logBytes: () => [...this.#sources.values()].reduce((sum, { log }) => sum + log.state().bytes, 0),
+      onLevel: () => this.#sources.forEach((source) => source.roomChanged()),
+    });
   }
 
   /**
@@ -69,6 +90,7 @@ export class Hub implements HubService, AsyncDisposable {
     const engine = await EmbeddedLogEngine.create(config.data, runtime);
     const hub = new Hub(config, runtime, options.registry, options.version ?? '0.0.0', engine);
     try {
+      hub.#disk.start();
       for (const source of config.sources.values()) await hub.#openSource(source);
       for (const sink of config.sinks.values()) await hub.#openSink(sink);
     } catch (failure) {
@@ -82,8 +104,9 @@ export class Hub implements HubService, AsyncDisposable {
     return Promise.resolve({
       version: this.#version,
       startedAt: new Date(this.#startedAt).toISOString(),
+      disk: diskView(this.#disk.room),
       sources: [...this.#sources.values()].map((source) => source.status()).concat([...this.#unopenedSources.values()].map(unopenedSource)),
-      sinks: [...this.#sinks.values()].map((sink) => sink.status()).concat([...this.#unopenedSinks.values()].map(unopenedSink)),
+      sinks: [...this.#sinks].map(([name, sink]) => ({ ...sink.status(), rebuild: this.#rebuilds.get(name)?.status() ?? null })).concat([...this.#unopenedSinks.values()].map(unopenedSink)),
     });
   }
 
@@ -104,28 +127,49 @@ export class Hub implements HubService, AsyncDisposable {
   }
 
   /**
-   * Resolves when every source has been copied and followed to where it was at the call, and every sink has applied that.
+   * Resolves when every source has been copied and followed to where it was at the call, and every sink has applied that
+   * which is not paused.
    * @throws TidemarkError the failure on which a source or sink has stopped, `ABORTED`
    */
   async untilCaughtUp(signal: AbortSignal): Promise<void> {
     const ends = new Map<string, Offset>();
     for (const { error } of [...this.#unopenedSources.values(), ...this.#unopenedSinks.values()]) throw error;
     await Promise.all([...this.#sources].map(async ([name, source]) => void ends.set(name, await source.caughtUp(signal))));
-    await Promise.all([...this.#sinks.values()].map((sink) => sink.reached(ends.get(sink.config.from) ?? 0, signal)));
+    const active = [...this.#sinks.values()].filter(({ pausedBy }) => pausedBy === null);
+    await Promise.all(active.map((sink) => sink.reached(ends.get(sink.config.from) ?? 0, signal)));
   }
 
   async pauseSink(sink: string): Promise<void> {
     await this.#sink(sink).pause();
   }
 
-  resumeSink(sink: string): Promise<void> {
-    this.#sink(sink).resume();
-    return Promise.resolve();
+  async resumeSink(sink: string): Promise<void> {
+    await this.#sink(sink).resume();
   }
 
   retrySink(sink: string): Promise<void> {
     this.#sink(sink).retry();
     return Promise.resolve();
+  }
+
+  async rebuildSink(sink: string, { tables, to, fromScratch }: RebuildQuestion, signal: AbortSignal): Promise<RebuildAnswer> {
+    const { log } = this.#sink(sink);
+    const codecs = this.#registry.connectors.map(({ positions }) => positions);
+    const find = to === null ? null : (end: AbortSignal) => resolveMoment(to, log, { codecs, now: this.#runtime.clock.now(), signal: end });
+    return this.#rebuild(sink).begin({ tables, to: find, fromScratch }, signal);
+  }
+
+  async cancelRebuild(sink: string, signal: AbortSignal): Promise<string> {
+    return this.#rebuild(sink).cancel('', AbortSignal.any([signal, this.#deadline()]));
+  }
+
+  verify(sink: string, request: VerifyRequest, signal: AbortSignal): AsyncGenerator<VerifyEvent, void, void> {
+    const pipeline = this.#sink(sink);
+    const parts = hubParts({
+      pipeline, source: this.#sources.get(pipeline.config.from) ?? null, runtime: this.#runtime, data: this.#config.data,
+      printPosition: positionPrinter(this.#registry.connectors),
+    });
+    return this.#verifications.run(parts, request, signal);
   }
 
   async addTable(source: string, table: string): Promise<void> {
@@ -135,6 +179,10 @@ export class Hub implements HubService, AsyncDisposable {
   recopy(source: string, table: string): Promise<void> {
     this.#source(source).recopy(table);
     return Promise.resolve();
+  }
+
+  compactSource(source: string, to: string | null, signal: AbortSignal): Promise<CompactAnswer> {
+    return this.#source(source).compact(to, signal);
   }
 
   async resync(source: string): Promise<void> {
@@ -153,12 +201,14 @@ export class Hub implements HubService, AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#verifications.close();
     try {
       // A reload under way may itself wait for a part that does not end: it opens nothing more, and neither waits for the other.
       const closed = await Promise.allSettled([this.#supervisor[Symbol.asyncDispose](), this.#changing]);
       await this.#supervisor[Symbol.asyncDispose]();
       for (const each of closed) if (each.status === 'rejected') throw each.reason;
     } finally {
+      await this.#disk.stop();
       await this.engine[Symbol.asyncDispose]();
     }
   }
@@ -172,10 +222,16 @@ export class Hub implements HubService, AsyncDisposable {
     const isSame = (pipeline: SinkPipeline): boolean =>
       sameConfig(config.sinks.get(pipeline.config.name), pipeline.config) && config.sources.has(pipeline.config.from);
     const sinks = [...this.#sinks].filter(([, pipeline]) => !isSame(pipeline));
+    const rebuilds = [...this.#rebuilds].filter(([name]) => sinks.some(([changed]) => changed === name));
+    const ends = await Promise.all(rebuilds.map(([name, rebuild]) => rebuild.reconfigured(config.sinks.get(name) ?? null, AbortSignal.timeout(REBUILD_CANCEL_MS))));
+    done.push(...ends.filter((end) => end !== null));
+    await this.#removeAll(rebuilds, this.#rebuilds);
     await this.#removeAll(sinks, this.#sinks);
-    for (const [name, { log }] of sinks) {
+    for (const [name, pipeline] of sinks) {
       if (config.sinks.has(name)) continue;
-      await log.release(leaseOf(name));
+      await pipeline.log.release(leaseOf(name));
+      await pipeline.forget();
+      await rebuilds.find(([of]) => of === name)?.[1].forget();
       done.push(`sink ${name} removed`);
     }
     const sources = [...this.#sources].filter(([name, pipeline]) => !sameConfig(config.sources.get(name), pipeline.config));
@@ -231,7 +287,7 @@ export class Hub implements HubService, AsyncDisposable {
     const runtime = { ...this.#runtime, logger: this.#runtime.logger.child({ source: config.name }) };
     const log = await this.engine.open(config.name, { create: true });
     // A sink that was removed while it was being filled would keep the horizon for ever.
-    const held = new Set([...this.#config.sinks.values()].filter(({ from }) => from === config.name).map(({ name }) => leaseOf(name)));
+    const held = new Set([...this.#config.sinks.values()].filter(({ from }) => from === config.name).flatMap(({ name }) => [leaseOf(name), rebuildLeaseOf(name)]));
     for (const lease of log.leases()) if (!held.has(lease)) await log.release(lease);
     const directory = join(this.#config.data, 'sources', encodeURIComponent(config.name));
     await runtime.files.makeDirectory(directory);
@@ -240,8 +296,10 @@ export class Hub implements HubService, AsyncDisposable {
     const rows = opened.use(await WholeRows.open({ directory: join(directory, 'whole-rows'), files: runtime.files, log, logger: runtime.logger }));
     const pipeline = new SourcePipeline({
       config, log, rows, runtime, connector,
-      compaction: new Compaction({ log, runtime, retention: retentionOf(this.#config.log), budget: budgetOf(this.#config.log) }),
+      compaction: new Compaction({ log, runtime, retention: retentionOf(this.#config.log), options: optionsOf(this.#config.log), room: () => this.#disk.room }),
       limits: this.#config.limits,
+      disk: this.#disk,
+      keep: (table) => this.#config.log.keep?.(table).kind ?? 'compact',
       copies: new Copies(),
       directory: join(directory, 'copies'),
     });
@@ -257,19 +315,34 @@ export class Hub implements HubService, AsyncDisposable {
     const runtime = { ...this.#runtime, logger: this.#runtime.logger.child({ sink: config.name }) };
     const directory = join(this.#config.data, 'sinks', encodeURIComponent(config.name));
     await runtime.files.makeDirectory(directory);
-    const pipeline = new SinkPipeline({
-      config, runtime,
+    const bytes = shareOf(this.#config.limits.pipelineBytes, this.#config.sinks.size);
+    const printPosition = positionPrinter(this.#registry.connectors);
+    const recopy = (tableIds: readonly number[]): void => this.#sources.get(config.from)?.recopyIds(tableIds);
+    await using opened = new AsyncDisposableStack();
+    const pipeline = opened.use(new SinkPipeline({
+      config, runtime, bytes, printPosition, recopy,
       letters: await DeadLetters.load(runtime.files, join(directory, 'dead-letters.json')),
       tables: new SinkTables(runtime.files, join(directory, 'tables.json'), config),
+      pauses: await PauseFile.load(runtime.files, join(directory, 'pause.json')),
       sink: module.create(config, runtime),
       log: await this.engine.open(config.from, { create: true }),
-      bytes: shareOf(this.#config.limits.pipelineBytes, this.#config.sinks.size),
-      printPosition: positionPrinter(this.#registry.connectors),
-      recopy: (tableIds) => this.#sources.get(config.from)?.recopyIds(tableIds),
-    });
+    }));
+    const rebuild = opened.use(await SinkRebuild.load({ pipeline, directory, runtime, printPosition, bytes, recopy }));
+    await rebuild.prepare();
+    opened.move();
     this.#supervisor.add(pipeline);
     this.#sinks.set(config.name, pipeline);
+    this.#supervisor.add(rebuild);
+    this.#rebuilds.set(config.name, rebuild);
     pipeline.start();
+    rebuild.start();
+  }
+
+  #rebuild(sink: string): SinkRebuild {
+    this.#sink(sink);
+    const rebuild = this.#rebuilds.get(sink);
+    if (rebuild === undefined) throw new TidemarkError('SINK_UNKNOWN', `sink ${sink} has not been opened`, { where: { sink } });
+    return rebuild;
   }
 
   #source(name: string): SourcePipeline {
@@ -297,6 +370,10 @@ function retentionOf({ historyMs, historyBytes }: LogSettings): Retention {
   return { ageMs: historyMs, bytes: historyBytes };
 }
 
-function budgetOf({ compactionBytes, compactionShare }: LogSettings): CompactionBudget {
-  return { memoryBytes: compactionBytes, share: compactionShare };
+function optionsOf({ compactionBytes, compactionShare, keep }: LogSettings): CompactionOptions {
+  return { memoryBytes: compactionBytes, share: compactionShare, ...(keep === undefined ? {} : { keep }) };
+}
+
+function diskView({ used, limit, level }: DiskRoom): DiskView {
+  return { used, limit: Number.isFinite(limit) ? limit : null, level };
 }

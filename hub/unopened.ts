@@ -13,8 +13,9 @@ export interface Unopened<C extends SourceConfig | SinkConfig> {
 
 export function unopenedSource({ config, error, at }: Unopened<SourceConfig>): SourceStatusView {
   return {
-    name: config.name, type: config.type, state: 'failed', highWatermark: 0, horizon: 0, position: null, commitTime: 0,
-    lag: { bytes: null, seconds: null }, retainedWalBytes: null, logBytes: 0, recordsPerSecond: 0, waitingFor: '', tables: [],
+    name: config.name, type: config.type, state: 'failed', highWatermark: 0, horizon: 0, horizonTime: 0, position: null, commitTime: 0,
+    lag: { bytes: null, seconds: null }, retainedWalBytes: null, logBytes: 0, historyBytes: 0, baseBytes: 0, archiveBytes: 0,
+    compaction: { state: 'idle', part: null, target: null, last: null, hold: null, error: null }, recordsPerSecond: 0, waitingFor: '', tables: [],
     error: errorView(error, at),
   };
 }
@@ -22,6 +23,7 @@ export function unopenedSource({ config, error, at }: Unopened<SourceConfig>): S
 export function unopenedSink({ config, error, at }: Unopened<SinkConfig>): SinkStatusView {
   return {
     name: config.name, type: config.type, from: config.from, state: 'failed', degraded: false, offset: 0, position: null, commitTime: 0,
-    lag: { records: 0, bytes: 0, seconds: 0 }, recordsPerSecond: 0, deadLetters: 0, error: errorView(error, at),
+    lag: { records: 0, bytes: 0, seconds: 0 }, recordsPerSecond: 0, deadLetters: 0,
+    pause: null, rebuild: null, error: errorView(error, at),
   };
 }

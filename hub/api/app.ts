@@ -1,21 +1,19 @@
-import { Readable } from 'node:stream';
-import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteShorthandOptions } from 'fastify';
+import { fastify, type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify';
 import type { Static } from 'typebox';
 import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
 import type { EventName } from '../../contracts/events.ts';
-import type { LogEngine } from '../../contracts/log-engine.ts';
-import { checkedOffset } from '../../contracts/offset.ts';
-import type { Runtime } from '../../contracts/runtime.ts';
 import { exactTableName } from '../config/table-patterns.ts';
 import { sampleStatus } from '../observability/status-metrics.ts';
 import { createMetrics, type MetricsRegistry } from '../runtime/metrics.ts';
-import type { PrintPosition } from '../print-position.ts';
 import type { HubService, HubStatus, WaitTarget } from '../service.ts';
 import { errorBody, statusOf } from './answers.ts';
 import { changelogLines } from './changelog.ts';
+import { addCompactRoutes } from './compact-routes.ts';
+import { addRebuildRoutes } from './rebuild-routes.ts';
 import { refusalOf } from './local-request.ts';
+import { addMomentRoutes, openLog, type MomentRouteParts } from './moment-routes.ts';
+import { readRange, waitTarget } from './named-offsets.ts';
 import {
-  NDJSON,
   READ_QUERY,
   SINK_PATH,
   SOURCE_PATH,
@@ -26,13 +24,13 @@ import {
   type Tables,
   type Waited,
 } from './schemas.ts';
+import { endOf, streamLines } from './streaming.ts';
+import { addVerifyRoutes } from './verify-routes.ts';
 
 /** What the API speaks for. It owns none of it. */
-export interface ApiParts extends Pick<Runtime, 'clock' | 'logger'> {
+export interface ApiParts extends MomentRouteParts {
   readonly service: HubService;
-  readonly log: Pick<LogEngine, 'sources' | 'open'>;
   readonly metrics: MetricsRegistry;
-  readonly printPosition: PrintPosition;
   /** Reads the configuration again and applies it; answers what was done, for people. */
   reload(): Promise<string[]>;
 }
@@ -57,7 +55,11 @@ export function createApp(parts: ApiParts, closing: AbortSignal): FastifyInstanc
   });
   app.setErrorHandler((error, _request, reply) => sendError(error, reply, parts));
   addQueries(app, parts, closing);
+  addMomentRoutes(app, parts, closing);
   addActions(app, parts);
+  addRebuildRoutes(app, parts, closing);
+  addVerifyRoutes(app, parts, closing);
+  addCompactRoutes(app, parts, closing);
   return app;
 }
 
@@ -99,42 +101,23 @@ function addQueries(app: FastifyInstance, parts: ApiParts, closing: AbortSignal)
     async (request, reply): Promise<Waited> => {
       const { sink } = request.params;
       const { at, timeout = WAIT_DEFAULT_MS } = request.query;
-      return { sink, offset: await waitFor(parts, sink, targetOf(at), timeout, endOf(request, reply, closing)) };
+      const signal = endOf(request, reply, closing);
+      const target = await waitTarget(at, sink, parts, { codecs: parts.codecs, now: parts.clock.now(), signal });
+      return { sink, offset: await waitFor(parts, sink, target, timeout, signal) };
     },
   );
   app.get<{ Params: Static<typeof SOURCE_PATH>; Querystring: Static<typeof READ_QUERY> }>(
     '/v1/sources/:source/read',
     { schema: { params: SOURCE_PATH, querystring: READ_QUERY } },
     async (request, reply) => {
-      const { source } = request.params;
-      if (!(await parts.log.sources()).includes(source)) {
-        throw new TidemarkError('SOURCE_UNKNOWN', `there is no source ${source}`, { where: { source } });
-      }
-      const log = await parts.log.open(source, { create: false });
+      const { codecs, printPosition, clock, logger } = parts;
+      const { table, from, to, follow, limit } = request.query;
+      const log = await openLog(parts.log, request.params.source);
       const signal = endOf(request, reply, closing);
-      return streamLines(reply, changelogLines(log, { ...request.query, printPosition: parts.printPosition, signal }), signal, parts);
+      const range = await readRange(log, { from, to }, { codecs, now: clock.now(), signal });
+      return streamLines(reply, changelogLines(log, { table, ...range, follow, limit, printPosition, signal }), signal, logger);
     },
   );
-}
-
-/**
- * The first piece is awaited, so that a fault found by then is a proper answer. A later one is the last line of the
- * stream: the status has been sent.
- */
-async function streamLines(reply: FastifyReply, lines: AsyncGenerator<string>, signal: AbortSignal, parts: ApiParts): Promise<FastifyReply> {
-  const first = await lines.next();
-  async function* all(): AsyncGenerator<string> {
-    if (first.done === true) return;
-    try {
-      yield first.value;
-      yield* lines;
-    } catch (failure) {
-      const error = signal.aborted ? asTidemarkError(signal.reason, 'ABORTED') : asTidemarkError(failure, 'INTERNAL');
-      if (error.code !== 'ABORTED') parts.logger.log('error', 'api.failed', { code: error.code, error });
-      yield `${JSON.stringify({ error: errorBody(error) })}\n`;
-    }
-  }
-  return reply.type(NDJSON).send(Readable.from(all(), { objectMode: false }));
 }
 
 async function waitFor(parts: ApiParts, sink: string, target: WaitTarget, timeoutMs: number, end: AbortSignal): Promise<number> {
@@ -157,24 +140,12 @@ async function waitFor(parts: ApiParts, sink: string, target: WaitTarget, timeou
   }
 }
 
-/** Aborts when the client goes away or the API closes. */
-function endOf(request: FastifyRequest, reply: FastifyReply, closing: AbortSignal): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort(new TidemarkError('ABORTED', `the client of request ${request.id} went away`));
-  });
-  return AbortSignal.any([gone.signal, closing]);
-}
-
-function targetOf(at: string): WaitTarget {
-  return /^[0-9]+$/.test(at) ? { offset: checkedOffset(Number(at)) } : { position: at };
-}
-
 function healthOf(status: HubStatus): Health {
   const troubles = [
     ...status.sources.filter(({ state }) => state === 'failed' || state === 'stopped').map(({ name, state }) => `source ${name}: ${state}`),
     ...status.sources.flatMap(({ name, tables }) => tables.filter(({ state }) => state === 'stopped').map(({ table }) => `source ${name}, table ${table}: stopped`)),
     ...status.sinks.filter(({ state }) => state === 'failed' || state === 'stopped').map(({ name, state }) => `sink ${name}: ${state}`),
+    ...status.sinks.filter(({ rebuild }) => rebuild?.state === 'failed').map(({ name }) => `rebuild of sink ${name}: failed`),
     ...status.sinks.filter(({ degraded }) => degraded).map(({ name }) => `sink ${name}: degraded`),
   ];
   return { status: troubles.length === 0 ? 'ok' : 'degraded', version: status.version, troubles };

@@ -4,8 +4,11 @@ import { Check } from 'typebox/value';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { parseLoopback } from '../config/address.ts';
-import type { HubStatus } from '../service.ts';
+import type { HubStatus, RebuildAnswer, RebuildQuestion } from '../service.ts';
 import { errorOf } from './answers.ts';
+import { REBUILD_ANSWER } from './rebuild-schemas.ts';
+import type { VerifyEvent, VerifyRequest } from '../verify/report.ts';
+import { bodyOf, VERIFY_LINE } from './verify-schemas.ts';
 import { API_ERROR, DONE, HEALTH, STATUS, STREAM_FAULT, TABLES, WAITED, type Health, type Tables } from './schemas.ts';
 
 /** Where a hub listens. */
@@ -69,6 +72,17 @@ export class ApiClient {
     return (await this.#ask(DONE, { method: 'POST', path: `/v1/sinks/${encodeURIComponent(sink)}/${verb}`, signal })).done;
   }
 
+  /** Begins a rebuild, or goes on with the same one. */
+  async rebuild(sink: string, { tables, to, fromScratch }: RebuildQuestion, signal: AbortSignal): Promise<RebuildAnswer> {
+    const body = { ...(tables === null ? {} : { tables }), ...(to === null ? {} : { to }), fromScratch };
+    return this.#ask(REBUILD_ANSWER, { method: 'POST', path: `/v1/sinks/${encodeURIComponent(sink)}/rebuild`, body, signal });
+  }
+
+  /** Answers what was done, for people. */
+  async cancelRebuild(sink: string, signal: AbortSignal): Promise<string[]> {
+    return (await this.#ask(DONE, { method: 'POST', path: `/v1/sinks/${encodeURIComponent(sink)}/rebuild/cancel`, signal })).done;
+  }
+
   /** Answers what was done, for people. */
   async tableAction(source: string, verb: 'add-table' | 'recopy', table: string, signal: AbortSignal): Promise<string[]> {
     const path = `/v1/sources/${encodeURIComponent(source)}/${verb}`;
@@ -86,9 +100,37 @@ export class ApiClient {
   }
 
   /** The lines of a changelog (record-json.ts), in pieces of whole lines. Ending early ends the request. */
-  async *read(source: string, query: Readonly<Record<string, string>>, signal: AbortSignal): AsyncGenerator<string> {
-    const path = `/v1/sources/${encodeURIComponent(source)}/read?${new URLSearchParams(query).toString()}`;
-    const response = await this.#send({ method: 'GET', path, signal });
+  read(source: string, query: Readonly<Record<string, string>>, signal: AbortSignal): AsyncGenerator<string> {
+    return this.#lines(`/v1/sources/${encodeURIComponent(source)}/read?${new URLSearchParams(query).toString()}`, signal);
+  }
+
+  /** The lines of a table, of the history of a row, or of a difference (moment-schemas.ts), as `read` gives them. */
+  moments(source: string, what: 'table' | 'history' | 'diff', query: readonly (readonly [string, string])[], signal: AbortSignal): AsyncGenerator<string> {
+    const parameters = new URLSearchParams();
+    for (const [name, value] of query) parameters.append(name, value);
+    return this.#lines(`/v1/sources/${encodeURIComponent(source)}/${what}?${parameters.toString()}`, signal);
+  }
+
+  /** Folds history now: lines of progress, then of what was done (compact-schemas.ts). Ending early ends the work. */
+  compact(source: string, to: string | null, signal: AbortSignal): AsyncGenerator<string> {
+    return this.#lines(`/v1/sources/${encodeURIComponent(source)}/compact`, signal, to === null ? {} : { to });
+  }
+
+  /** Progress and, at the end, the report of a verification. Ending early ends it. */
+  async *verify(sink: string, request: VerifyRequest, signal: AbortSignal): AsyncGenerator<VerifyEvent, void, void> {
+    for await (const lines of this.#lines(`/v1/sinks/${encodeURIComponent(sink)}/verify`, signal, bodyOf(request))) {
+      for (const line of lines.split('\n')) {
+        if (line === '') continue;
+        const event = parseJson(line);
+        if (!Check(VERIFY_LINE, event)) throw new TidemarkError('API_ANSWER', 'a line of a verification is not understood');
+        yield event;
+      }
+    }
+  }
+
+  /** @param body makes it a POST */
+  async *#lines(path: string, signal: AbortSignal, body?: object): AsyncGenerator<string> {
+    const response = await this.#send(body === undefined ? { method: 'GET', path, signal } : { method: 'POST', path, body, signal });
     let rest = '';
     try {
       response.setEncoding('utf8');
@@ -106,7 +148,7 @@ export class ApiClient {
     } finally {
       response.destroy();
     }
-    if (rest !== '') throw new TidemarkError('API_ANSWER', 'the changelog ends inside a record');
+    if (rest !== '') throw new TidemarkError('API_ANSWER', 'the lines end inside one of them');
   }
 
   /** Prometheus' text. */
@@ -184,7 +226,7 @@ function splitFault(text: string): { lines: string; fault: TidemarkError | null 
   const value = parseJson(last);
   const fault = Check(STREAM_FAULT, value)
     ? errorOf(value.error)
-    : new TidemarkError('API_ANSWER', 'the end of the changelog is not understood');
+    : new TidemarkError('API_ANSWER', 'the end of the lines is not understood');
   return { lines: text.slice(0, at), fault };
 }
 

@@ -1,9 +1,10 @@
 /** What goes over the API, as JSON Schemas with their types; the hub answers with them and the client checks answers by them. */
 import Type, { type Static } from 'typebox';
 import type { HubStatus } from '../service.ts';
+import { PAUSE, rebuildView } from './rebuild-schemas.ts';
 
-const OFFSET = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+export const OFFSET = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+export const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
 const ERROR_VIEW = Type.Object({
   code: Type.String(),
@@ -13,12 +14,26 @@ const ERROR_VIEW = Type.Object({
   where: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])),
 });
 
+const KEPT = Type.Object({ how: Type.Enum(['compact', 'all', 'window']), recordsAfter: OFFSET, rowsAfter: OFFSET });
+
+const HOLD = nullable(Type.Object({ by: Type.Enum(['reader', 'lease', 'copy']), name: Type.String(), offset: OFFSET }));
+
+const COMPACTION = Type.Object({
+  state: Type.Enum(['idle', 'folding', 'merging', 'failed']),
+  part: nullable(Type.Number()),
+  target: nullable(OFFSET),
+  last: nullable(Type.Object({ horizon: OFFSET, bytes: Type.Number(), seconds: Type.Number(), at: Type.String() })),
+  hold: HOLD,
+  error: nullable(ERROR_VIEW),
+});
+
 const TABLE_STATUS = Type.Object({
   table: Type.String(),
   tableId: Type.Integer(),
   state: Type.Enum(['new', 'copying', 'consistent', 'stopped', 'removed']),
   since: OFFSET,
   consistent: Type.Array(Type.Object({ from: OFFSET, to: nullable(OFFSET) })),
+  kept: KEPT,
   copy: nullable(
     Type.Object({ rows: Type.Number(), estimatedRows: Type.Number(), etaSeconds: nullable(Type.Number()), waitingFor: Type.String() }),
   ),
@@ -32,11 +47,16 @@ const SOURCE_STATUS = Type.Object({
   state: Type.Enum(['starting', 'streaming', 'retrying', 'stopped', 'failed']),
   highWatermark: OFFSET,
   horizon: OFFSET,
+  horizonTime: Type.Number(),
   position: nullable(Type.String()),
   commitTime: Type.Number(),
   lag: Type.Object({ bytes: nullable(Type.Number()), seconds: nullable(Type.Number()) }),
   retainedWalBytes: nullable(Type.Number()),
   logBytes: Type.Number(),
+  historyBytes: Type.Number(),
+  baseBytes: Type.Number(),
+  archiveBytes: Type.Number(),
+  compaction: COMPACTION,
   recordsPerSecond: Type.Number(),
   waitingFor: Type.String(),
   tables: Type.Array(TABLE_STATUS),
@@ -55,6 +75,8 @@ const SINK_STATUS = Type.Object({
   lag: Type.Object({ records: Type.Number(), bytes: Type.Number(), seconds: Type.Number() }),
   recordsPerSecond: Type.Number(),
   deadLetters: Type.Integer(),
+  pause: nullable(PAUSE),
+  rebuild: nullable(rebuildView(ERROR_VIEW)),
   error: nullable(ERROR_VIEW),
 });
 
@@ -62,6 +84,7 @@ const SINK_STATUS = Type.Object({
 export const STATUS = Type.Object({
   version: Type.String(),
   startedAt: Type.String(),
+  disk: Type.Object({ used: Type.Number(), limit: nullable(Type.Number()), level: Type.Enum(['ok', 'low', 'short', 'full']) }),
   sources: Type.Array(SOURCE_STATUS),
   sinks: Type.Array(SINK_STATUS),
 });
@@ -114,13 +137,15 @@ export const SINK_PATH = Type.Object({ sink: NAME });
 export const MAX_WAIT_MS = 24 * 3_600_000;
 
 export const WAIT_QUERY = Type.Object({
-  at: Type.String({ minLength: 1, maxLength: 1000, description: 'An offset, or a position of the source such as lsn:0/16B3748' }),
+  at: Type.String({ minLength: 1, maxLength: 1000, description: 'An offset or a position of the source (lsn:0/16B3748), which may be still to come; or a time, begin, horizon or end, of what the log has' }),
   timeout: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_WAIT_MS, default: 30_000, description: 'Milliseconds' })),
 });
 
 export const READ_QUERY = Type.Object({
   table: Type.String({ minLength: 1, description: 'Table pattern: public.orders, or public.*' }),
-  from: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'First offset' })),
+  from: Type.Optional(Type.String({ minLength: 1, maxLength: 1000, pattern: '^(?!0+$)', description: 'First offset; or a moment, behind which the first record stands' })),
+  to: Type.Optional(Type.String({ minLength: 1, maxLength: 1000, description: 'Last offset; or a moment, up to which records stand' })),
+  follow: Type.Optional(Type.Boolean({ description: 'At the end wait for more' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Most records' })),
 });
 
@@ -129,7 +154,8 @@ export const TABLE_BODY = Type.Object(
   { additionalProperties: false },
 );
 
-const CELL = Type.Union([
+/** A value: its canonical text, null, bytes, or left out by the source. */
+export const CELL = Type.Union([
   Type.String(),
   Type.Null(),
   Type.Object({ $bytes: Type.String() }),
@@ -138,7 +164,7 @@ const CELL = Type.Union([
 export type CellJson = Static<typeof CELL>;
 const ROW = nullable(Type.Record(Type.String(), CELL));
 
-const TRANSACTION = Type.Object({
+export const TRANSACTION = Type.Object({
   kind: Type.String(),
   xid: Type.Integer(),
   /** Commit time by the source's clock. */

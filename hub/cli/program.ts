@@ -2,15 +2,21 @@ import { Command, CommanderError } from 'commander';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { CliContext } from './context.ts';
 import { addCheckCommand } from './commands/check.ts';
+import { addCompactCommand } from './commands/compact.ts';
+import { addDiffCommand } from './commands/diff.ts';
+import { addHistoryCommand } from './commands/history.ts';
 import { addInitCommand } from './commands/init.ts';
 import { addReadCommand } from './commands/read.ts';
+import { addRebuildCommand } from './commands/rebuild.ts';
 import { addReloadCommand } from './commands/reload.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
 import { addSinkCommands } from './commands/sink.ts';
 import { addSourceCommands } from './commands/source.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addTableCommand } from './commands/table.ts';
 import { addTablesCommand } from './commands/tables.ts';
+import { addVerifyCommand } from './commands/verify.ts';
 import { addWaitCommand } from './commands/wait.ts';
 import { examples } from './hub-access.ts';
 import { reportFailure, type ExitCode } from './exit.ts';
@@ -42,8 +48,9 @@ export function createProgram(context: CliContext): Command {
     .configureHelp({ showGlobalOptions: false })
     .addHelpText('after', `${examples('tidemark init "$SHOP_URL"', 'tidemark check', 'tidemark run')}\nExit codes: 0 ok, 1 failed, 2 usage or configuration.\n`);
   for (const add of [
-    addInitCommand, addCheckCommand, addRunCommand, addStatusCommand, addTablesCommand, addReadCommand, addWaitCommand,
-    addSourceCommands, addSinkCommands, addReloadCommand, addSchemaCommand,
+    addInitCommand, addCheckCommand, addRunCommand, addStatusCommand, addTablesCommand, addReadCommand,
+    addTableCommand, addHistoryCommand, addDiffCommand, addWaitCommand,
+    addSourceCommands, addSinkCommands, addRebuildCommand, addVerifyCommand, addReloadCommand, addCompactCommand, addSchemaCommand,
   ]) {
     add(program, context);
   }

@@ -1,16 +1,17 @@
 /** The status of a hub for people. Pure: from values to lines. */
-import cliProgress from 'cli-progress';
 import { formatDuration, formatSize } from '../../contracts/units.ts';
-import type { HubStatus, SinkStatusView, SourceStatusView, TableStatus } from '../service.ts';
+import type { HubStatus, RebuildView, SinkStatusView, SourceStatusView, TableStatus } from '../service.ts';
+import { bar } from './bar.ts';
+import { diskText, hasLogText, LOG_HEADINGS, logCells } from './log-text.ts';
+import { rebuildAim, rebuildProgress, sinkState } from './rebuild-text.ts';
 import { grouped, shortened, textTable } from './text-table.ts';
 
 /** Tables that are not as they should be are listed one by one, up to this many. */
 const MOST_TABLES = 20;
-const BAR_SIZE = 20;
 
 /** @param now milliseconds since 1970 */
 export function statusLines(status: HubStatus, now: number): string[] {
-  const lines = [`tidemark ${status.version}, up ${formatDuration(Math.max(0, now - Date.parse(status.startedAt)))}`];
+  const lines = [`tidemark ${status.version}, up ${formatDuration(Math.max(0, now - Date.parse(status.startedAt)))}${diskText(status.disk)}`];
   return [...lines, ...sections(status)];
 }
 
@@ -23,7 +24,9 @@ function sections({ sources, sinks }: HubStatus): string[] {
   const unsettled = sources.flatMap((source) => source.tables.filter(isUnsettled).map((table) => ({ source, table })));
   return [
     ...section(sources, SOURCE_HEADINGS, sourceCells),
+    ...section(sources.filter(hasLogText), LOG_HEADINGS, logCells),
     ...section(sinks, SINK_HEADINGS, sinkCells),
+    ...section(sinks.flatMap(underWay), ['REBUILD OF', 'OF WHAT', 'PROGRESS'], ({ sink, rebuild }) => [sink, rebuildAim(rebuild), rebuildProgress(rebuild)]),
     ...section(unsettled.slice(0, MOST_TABLES), ['TABLE', 'SOURCE', 'STATE', 'SINCE>', 'PROGRESS'], ({ source, table }) => tableCells(source.name, table, false)),
     ...(unsettled.length > MOST_TABLES ? [`and ${unsettled.length - MOST_TABLES} more; \`tidemark tables\` lists all`] : []),
     ...waits(sources),
@@ -60,13 +63,18 @@ function sinkCells(sink: SinkStatusView): string[] {
   return [
     sink.name,
     sink.from,
-    sink.degraded ? `${sink.state}, degraded` : sink.state,
+    sinkState(sink),
     String(sink.offset),
     sink.position ?? '-',
     `${grouped(records)} records, ${formatSize(bytes)}, ${formatDuration(seconds * 1000)}`,
     grouped(sink.recordsPerSecond),
     String(sink.deadLetters),
   ];
+}
+
+/** The rebuild of a sink, unless it is over. */
+function underWay({ name, rebuild }: SinkStatusView): { readonly sink: string; readonly rebuild: RebuildView }[] {
+  return rebuild === null || rebuild.endedAt !== null ? [] : [{ sink: name, rebuild }];
 }
 
 /** Every table of every source. */
@@ -102,15 +110,6 @@ export function copyPart({ rows, estimatedRows }: { readonly rows: number; reado
   return estimatedRows <= 0 ? 0 : Math.min(1, rows / estimatedRows);
 }
 
-function bar(part: number): string {
-  return cliProgress.Format.BarFormat(part, {
-    barsize: BAR_SIZE,
-    barCompleteString: '█'.repeat(BAR_SIZE),
-    barIncompleteString: '░'.repeat(BAR_SIZE),
-    barGlue: '',
-  });
-}
-
 function isUnsettled(table: TableStatus): boolean {
   return table.state !== 'consistent' && table.state !== 'removed';
 }
@@ -130,6 +129,8 @@ function failures(sources: readonly SourceStatusView[], sinks: readonly SinkStat
   const parts = [
     ...sources.map(({ name, error }) => ({ what: `source ${name}`, error })),
     ...sinks.map(({ name, error }) => ({ what: `sink ${name}`, error })),
+    // What leads through a rebuild in place is the sink itself, which has said it.
+    ...sinks.map(({ name, rebuild }) => ({ what: `rebuild of sink ${name}`, error: rebuild === null || rebuild.phase === 'replaying' ? null : rebuild.error })),
   ];
   return parts.flatMap(({ what, error }) =>
     error === null

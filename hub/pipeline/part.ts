@@ -7,16 +7,19 @@ import { Waiters } from '../waiters.ts';
 /** What a part is doing, as it is reported. */
 export type PartState = 'starting' | 'running' | 'retrying' | 'paused' | 'stopped' | 'failed';
 
+/** How a life ended by itself: its work is done, or rests where it has come to until somebody resumes it. */
+export type LifeEnd = 'done' | 'paused';
+
 /** A long-running piece of work: one life from its beginning to its failure or its stop. */
 export interface Work {
-  readonly kind: 'source' | 'sink';
+  readonly kind: 'source' | 'sink' | 'rebuild';
   /** The counter of its retries. */
   readonly retries: { readonly metric: MetricName; readonly labels: Readonly<Record<string, string>> };
   /**
-   * Works until `signal` aborts or something fails. Calls `healthy` once it is really at work, and after each success,
-   * so that the next failure is waited for from the shortest delay again.
+   * Works until `signal` aborts, something fails or, where it has an end, it has come to that. Calls `healthy` once it is
+   * really at work, and after each success, so that the next failure is waited for from the shortest delay again.
    */
-  live(signal: AbortSignal, healthy: () => void): Promise<void>;
+  live(signal: AbortSignal, healthy: () => void): Promise<LifeEnd | void>;
   /** What to do after a failure of `live`. A pure decision. */
   judge(failure: unknown): FailureAction;
 }
@@ -78,6 +81,11 @@ export class Part {
     else if (this.#state === 'failed') this.start();
   }
 
+  /** Is paused from the beginning. Not for one that is at work. */
+  rest(): void {
+    if (this.#life === null && !this.#closed) this.#state = 'paused';
+  }
+
   /** Resolves when it has stopped at its next boundary. */
   async pause(): Promise<void> {
     await this.stop();
@@ -129,8 +137,14 @@ export class Part {
     const { logger } = this.#runtime;
     while (!signal.aborted) {
       try {
-        await this.#work.live(signal, () => this.#healthy());
+        const end = await this.#work.live(signal, () => this.#healthy());
         if (signal.aborted) break;
+        if (end !== undefined) {
+          this.#state = end === 'done' ? 'stopped' : 'paused';
+          this.#error = null;
+          this.#life = null;
+          return;
+        }
         throw new Error(`${this.name} ended without being asked to`);
       } catch (failure) {
         if (signal.aborted) break;

@@ -35,7 +35,7 @@ describe('the folder of the hub', () => {
     await stand.hub.until('both have failed', ({ sources, sinks }) => [...sources, ...sinks].filter(({ state }) => state === 'failed').length >= 2, 30_000);
     const { sources, sinks } = await stand.status();
     expect(sources.find(({ name }) => name === 'shop')?.error).toMatchObject({ code: 'POSTGRES_SLOT_AHEAD', remedy: expect.stringContaining('resync') as string });
-    expect(sinks.find(({ name }) => name === 'replica')?.error).toMatchObject({ code: 'SINK_DIVERGED', remedy: expect.stringContaining('sink retry') as string });
+    expect(sinks.find(({ name }) => name === 'replica')?.error).toMatchObject({ code: 'SINK_DIVERGED', remedy: expect.stringContaining('tidemark rebuild') as string });
     await stand.change();
     await stand.resync();
     await stand.atReplica(EMPTY_IT);
@@ -76,7 +76,7 @@ describe('the replica', () => {
     await using stand = await begin();
     await stand.atReplica("UPDATE tidemark.checkpoint SET \"offset\" = \"offset\" + 1000 WHERE sink = 'replica'");
     await stand.change();
-    await stand.expectSinkFailed('SINK_DIVERGED', /Empty its tables and its checkpoint, then `tidemark sink retry/);
+    await stand.expectSinkFailed('SINK_DIVERGED', /tidemark rebuild/);
     await stand.atReplica(EMPTY_IT);
     expect(await stand.command('sink', 'retry', 'replica')).toMatchObject({ code: 0, stderr: '' });
     await stand.expectEqual();

@@ -3,7 +3,7 @@ import { say, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
 
 const VERBS = [
-  { verb: 'pause', does: 'Stop applying at the next boundary; the log goes on' },
+  { verb: 'pause', does: 'Stop applying at the next boundary, until it is resumed; the log goes on' },
   { verb: 'resume', does: 'Go on after a pause, from the checkpoint in the sink' },
   { verb: 'retry', does: 'Try a failed sink again now, and its open dead letters with the current rows' },
 ] as const;

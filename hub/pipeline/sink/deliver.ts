@@ -11,13 +11,13 @@ import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts
 import type { PrintPosition } from '../../print-position.ts';
 import { keysOf } from './batch-keys.ts';
 import { Delivery, foldBytes } from './delivery.ts';
-import { openSink, type DeliveryStart } from './delivery-plan.ts';
+import { openSink, type DeliveryStart, type InPlaceOrder } from './delivery-plan.ts';
 import type { FoldStart } from './fold.ts';
 import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts';
-import type { Work } from '../part.ts';
+import type { LifeEnd, Work } from '../part.ts';
 import { Sift } from './sift.ts';
 import { joinTables, leaseOf, loadBase, type SinkTables } from './sink-tables.ts';
-import { Waiters } from '../../waiters.ts';
+import { aborted, Waiters } from '../../waiters.ts';
 
 export interface DeliverParts {
   readonly config: SinkConfig;
@@ -32,8 +32,12 @@ export interface DeliverParts {
   readonly bytes: number;
   /** Keeps the horizon from passing the sink while it is filled; null: the sink's own, which is released once it is here. */
   readonly heldLease: string | null;
+  /** Rows of the log's base are durable at the sink, which does not stand anywhere yet. */
+  readonly onLoaded: (batch: SinkBatch) => void;
   /** A batch is durable at the sink, so many milliseconds after it was handed over. */
   readonly onApplied: (batch: SinkBatch, ms: number) => void;
+  /** Asked between two openings of the sink: it is to rest where it stands. */
+  readonly rests: () => boolean;
   /** Tables came under the sink's selection without their older rows: they must be copied again. */
   readonly onJoined: (tables: readonly TableSchema[]) => void;
 }
@@ -49,6 +53,26 @@ export interface SinkProgress {
   readonly rebuilding: boolean;
   /** Commit time of the oldest transaction not applied yet, microseconds since 1970; 0: none. */
   readonly oldestPending: number;
+}
+
+/** A rebuild in place that is led through by the delivery. Told in order; the next is not begun before one has resolved. */
+export interface InPlaceRebuilding extends InPlaceOrder {
+  onBegun(): Promise<void>;
+  /** What was not written anew is gone; the sink stands at `offset`. */
+  onSwept(offset: Offset): Promise<void>;
+}
+
+/** The sink, open and standing still: nothing is applied to it but by whoever visits it. */
+export interface DeliverVisit {
+  /** Where it stands. */
+  readonly at: FoldStart;
+  /** Applies a batch that leaves the checkpoint where it is, as a join does; resolves when it is durable. */
+  apply(batch: SinkBatch): Promise<void>;
+}
+
+interface AskedVisit {
+  readonly run: (visit: DeliverVisit) => Promise<void>;
+  readonly giveUp: () => void;
 }
 
 /** What a life does after the sink is open, and then ends to open it again. */
@@ -74,6 +98,8 @@ export class Deliver implements Work {
   #place: Pick<SinkBatch, 'position' | 'commitTime'> = { position: new Uint8Array(0), commitTime: 0 };
   #rebuilding = false;
   #errand: Errand | null = null;
+  readonly #visits = new Set<AskedVisit>();
+  #rebuild: InPlaceRebuilding | null = null;
   /** Letters that the batch ending at an offset settles once it is durable. */
   readonly #settling = new Map<Offset, readonly DeadLetter[]>();
   #again = new AbortController();
@@ -113,6 +139,14 @@ export class Deliver implements Work {
     return this.#stored;
   }
 
+  /** Somebody else has put the sink there, while nothing is delivered. */
+  standsAt({ after, position, commitTime }: FoldStart): void {
+    this.#place = { position, commitTime };
+    this.#stored = after;
+    this.#rebuilding = false;
+    this.#moveTo(after);
+  }
+
   #isToBeSifted(failure: unknown): boolean {
     return this.#errand?.kind === 'sift' && this.#errand.refusal === failure;
   }
@@ -126,6 +160,7 @@ export class Deliver implements Work {
   /** Ends every wait. To be called when no life will run any more. */
   close(): void {
     this.#reached.failAll(new TidemarkError('ABORTED', 'the sink is closed', { where: { sink: this.#parts.config.name } }));
+    for (const visit of this.#visits) visit.giveUp();
   }
 
   /** Tries the open dead letters again with what their keys are now: at once, or when the sink is delivered to again. */
@@ -135,7 +170,38 @@ export class Deliver implements Work {
     this.#again.abort(new Error('dead letters are tried again'));
   }
 
-  async live(signal: AbortSignal, healthy: () => void): Promise<void> {
+  /**
+   * Runs `work` between two openings of the sink, at once or when it is delivered to again; nothing else is applied until
+   * it has resolved. @throws what `work` throws, `ABORTED`
+   */
+  visit(work: (visit: DeliverVisit) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const asked: AskedVisit = {
+      run: async (visit) => {
+        signal.removeEventListener('abort', asked.giveUp);
+        await work(visit).then(resolve, reject);
+      },
+      giveUp: () => {
+        if (this.#visits.delete(asked)) reject(aborted(signal));
+      },
+    };
+    if (signal.aborted) return Promise.reject(aborted(signal));
+    signal.addEventListener('abort', asked.giveUp, { once: true });
+    this.#visits.add(asked);
+    this.#again.abort(new Error('somebody looks at the sink while it stands still'));
+    return promise;
+  }
+
+  /**
+   * Rebuilds the sink in place from its next opening on, which is at once where it is delivered to.
+   * @param rebuild null: none that was asked for; one that was begun goes on to the end of the log
+   */
+  rebuildInPlace(rebuild: InPlaceRebuilding | null): void {
+    this.#rebuild = rebuild;
+    this.#again.abort(new Error('a rebuild in place was asked for'));
+  }
+
+  async live(signal: AbortSignal, healthy: () => void): Promise<LifeEnd | void> {
     const { config } = this.#parts;
     try {
       while (!signal.aborted) {
@@ -144,6 +210,7 @@ export class Deliver implements Work {
           // What the sink refuses is looked for at once, so that the error that it stops on can name it.
           if (config.onError !== 'stop' || !this.#isToBeSifted(failure)) throw failure;
         });
+        if (this.#parts.rests()) return 'paused';
       }
     } catch (failure) {
       if (signal.aborted) return;
@@ -181,12 +248,17 @@ export class Deliver implements Work {
   /** One opening of the sink, until `either` aborts: `signal`, or to open it again at once. @param to where it ends; null: nowhere */
   async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void, to: Offset | null = null): Promise<void> {
     const { sink, log, config, runtime } = this.#parts;
-    const opened = await openSink(sink, log, config.tables, signal);
+    const rebuild = this.#rebuild;
+    const opened = await openSink(sink, log, config.tables, signal, rebuild);
     runtime.logger.log('info', 'sink.opened', { offset: opened.after, sweepAt: opened.sweepAt });
+    if (opened.begins) await rebuild?.onBegun();
+    // Swept before, and nobody could be told.
+    else if (rebuild !== null && opened.sweepAt === null) return this.#endRebuild(rebuild, opened.after);
     const start = opened.loads ? await this.#load(opened, signal) : opened;
     // Until the sink has come to where the log ends now, the horizon does not pass it again.
     this.#leasedUntil = log.state().highWatermark;
     await this.#join(start, signal);
+    if (to === null && this.#visits.size > 0) return this.#visited(start, signal);
     const errand = this.#errand;
     this.#errand = null;
     if (errand !== null) return this.#run(errand, start, signal);
@@ -201,8 +273,18 @@ export class Deliver implements Work {
     if (to !== null && start.after >= to) return;
     if (this.#hurdle !== start.after) healthy();
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
-    await delivery.run(either, to);
-    if (start.sweepAt !== null && delivery.progress >= start.sweepAt) await this.#sweep(delivery.progress, signal);
+    await delivery.run(either, to ?? rebuild?.to ?? null);
+    if (start.sweepAt === null || delivery.progress < start.sweepAt) return;
+    await this.#sweep(delivery.progress, signal);
+    if (rebuild !== null && rebuild === this.#rebuild) await this.#endRebuild(rebuild, delivery.durable);
+  }
+
+  async #visited(start: DeliveryStart, signal: AbortSignal): Promise<void> {
+    const sift = this.#sift(signal);
+    for (const asked of this.#visits) {
+      this.#visits.delete(asked);
+      await asked.run({ at: start, apply: (batch) => sift.still(batch) });
+    }
   }
 
   /** Fills a sink that has nothing, or is rebuilt in place, from the log's base. */
@@ -212,7 +294,11 @@ export class Deliver implements Work {
     runtime.logger.log('info', 'sink.loading', { horizon: log.state().horizon });
     const sift = this.#sift(signal);
     const empties = start.sweepAt === null;
-    const loaded = await loadBase({ sink, log, joins: config.tables, apply: (batch) => sift.still(batch) }, { lease: this.#lease, empties }, signal);
+    const apply = async (batch: SinkBatch): Promise<void> => {
+      await sift.still(batch);
+      this.#parts.onLoaded(batch);
+    };
+    const loaded = await loadBase({ sink, log, joins: config.tables, apply }, { lease: this.#lease, empties }, signal);
     return { ...start, ...loaded, loads: false };
   }
 
@@ -258,7 +344,10 @@ export class Deliver implements Work {
         this.#closeLetters(batch.to);
       },
       onProgress: (offset) => {
-        if (start.sweepAt !== null && offset >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
+        const sweepsNow = start.sweepAt !== null && offset >= start.sweepAt;
+        // Where the end is named, the delivery itself ends there, with the checkpoint.
+        if (sweepsNow && (this.#rebuild?.to ?? null) !== null) return;
+        if (sweepsNow) this.#again.abort(new Error('the rebuild has reached its end'));
         else this.#moveTo(offset);
       },
       onFailed: (batch, failure) => {
@@ -277,6 +366,12 @@ export class Deliver implements Work {
     await sink.inPlace.sweep(signal);
     runtime.logger.log('info', 'sink.rebuilt', { offset });
     this.#rebuilding = false;
+  }
+
+  async #endRebuild(rebuild: InPlaceRebuilding, offset: Offset): Promise<void> {
+    this.#moveTo(offset);
+    await rebuild.onSwept(offset);
+    if (this.#rebuild === rebuild) this.#rebuild = null;
   }
 
   async #run(errand: Errand, start: DeliveryStart, signal: AbortSignal): Promise<void> {

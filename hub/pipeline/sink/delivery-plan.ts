@@ -14,6 +14,16 @@ export interface DeliveryStart extends FoldStart {
   readonly loads: boolean;
   /** Of this opening; 0: the sink had no checkpoint. */
   readonly fence: number;
+  /** The sink was told to begin a rebuild in place. */
+  readonly begins: boolean;
+}
+
+/** A rebuild in place that somebody has asked for, over one that has nothing wrong. */
+export interface InPlaceOrder {
+  /** Where it ends, exactly, and where the sink then rests; null: it goes on after the end that the log has when it is opened. */
+  readonly to: Offset | null;
+  /** The sink has been told to begin. */
+  readonly begun: boolean;
 }
 
 /** What must happen before records can be applied. A pure decision. */
@@ -56,21 +66,27 @@ export function sinkStart(log: SourceLog, selects: TableSelector): SinkStart {
   return { logId: log.state().logId, catalog: Catalog.from(mirrored) };
 }
 
-/** Takes the sink over and finds where its delivery begins. @throws TidemarkError what the sink throws, or what refuses */
-export async function openSink(sink: Sink, log: SourceLog, selects: TableSelector, signal: AbortSignal): Promise<DeliveryStart> {
+/**
+ * Takes the sink over and finds where its delivery begins.
+ * @param order null: a rebuild in place is begun only where the sink cannot go on
+ * @throws TidemarkError what the sink throws, or what refuses
+ */
+export async function openSink(sink: Sink, log: SourceLog, selects: TableSelector, signal: AbortSignal, order: InPlaceOrder | null = null): Promise<DeliveryStart> {
   const start = sinkStart(log, selects);
   const checkpoint = await sink.open(start, signal);
   const { inPlace } = sink;
   const pending = inPlace !== null && checkpoint !== null && (await inPlace.pending(signal));
   const opening = openingOf(log.plan(checkpoint), checkpoint, inPlace !== null, pending);
+  const begins = order?.begun === false || opening.kind === 'rebuild-in-place';
   if (opening.kind === 'refuse') throw opening.error;
-  const { highWatermark: target, horizon } = log.state();
-  if (opening.kind === 'rebuild-in-place' && inPlace !== null) {
-    return { ...placeOf(await inPlace.begin(start, signal)), sweepAt: target, loads: horizon > 0 };
+  const { highWatermark, horizon } = log.state();
+  const target = order?.to ?? highWatermark;
+  if (begins && inPlace !== null) {
+    return { ...placeOf(await inPlace.begin(start, signal)), sweepAt: target, loads: horizon > 0, begins };
   }
-  return { ...placeOf(checkpoint), sweepAt: opening.kind === 'resume-rebuild' ? target : null, loads: opening.kind === 'load' };
+  return { ...placeOf(checkpoint), sweepAt: opening.kind === 'resume-rebuild' ? target : null, loads: opening.kind === 'load', begins: false };
 }
 
-function placeOf(checkpoint: Checkpoint | null): Omit<DeliveryStart, 'sweepAt' | 'loads'> {
+function placeOf(checkpoint: Checkpoint | null): Omit<DeliveryStart, 'sweepAt' | 'loads' | 'begins'> {
   return { after: checkpoint?.offset ?? 0, position: checkpoint?.position ?? new Uint8Array(0), commitTime: 0, fence: checkpoint?.fence ?? 0 };
 }

@@ -1,4 +1,6 @@
+import type { Checkpoint } from '../../../contracts/checkpoint.ts';
 import type { SinkConfig } from '../../../contracts/config.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
@@ -7,7 +9,10 @@ import type { DeadLetters } from '../../dead-letters/dead-letters.ts';
 import { errorView } from '../../error-view.ts';
 import type { PrintPosition } from '../../print-position.ts';
 import type { SinkStatusView } from '../../service.ts';
-import { Deliver } from './deliver.ts';
+import { Deliver, type DeliverVisit, type InPlaceRebuilding } from './deliver.ts';
+import { sinkStart } from './delivery-plan.ts';
+import type { Pause, PauseFile } from './pause-file.ts';
+import type { FoldStart } from './fold.ts';
 import { Part } from '../part.ts';
 import { Rate } from '../rate.ts';
 import type { SinkTables } from './sink-tables.ts';
@@ -20,6 +25,7 @@ export interface SinkPipelineParts {
   readonly log: SourceLog;
   readonly letters: DeadLetters;
   readonly tables: SinkTables;
+  readonly pauses: PauseFile;
   readonly runtime: Runtime;
   /** Bytes that the pipeline may hold in flight. */
   readonly bytes: number;
@@ -34,16 +40,22 @@ export class SinkPipeline implements Supervised {
   readonly config: SinkConfig;
   readonly log: SourceLog;
   readonly sink: Sink;
-  readonly #letters: DeadLetters;
+  readonly letters: DeadLetters;
+  readonly tables: SinkTables;
+  readonly #pauses: PauseFile;
   readonly #runtime: Runtime;
   readonly #deliver: Deliver;
   readonly #part: Part;
   readonly #rate: Rate;
   readonly #printPosition: PrintPosition;
+  /** Somebody else has the sink: nothing is applied. */
+  #held = false;
 
   constructor(parts: SinkPipelineParts) {
-    const { config, sink, log, letters, tables, runtime, bytes, recopy } = parts;
-    this.#letters = letters;
+    const { config, sink, log, letters, tables, pauses, runtime, bytes, recopy } = parts;
+    this.letters = letters;
+    this.tables = tables;
+    this.#pauses = pauses;
     this.name = `sink ${config.name}`;
     this.config = config;
     this.log = log;
@@ -55,29 +67,139 @@ export class SinkPipeline implements Supervised {
       config, sink, log, letters, tables, runtime, bytes,
       printPosition: parts.printPosition,
       heldLease: null,
+      onLoaded: ({ records }) => this.#rate.add(records),
       onApplied: (batch, ms) => this.#count(batch, ms),
+      rests: () => pauses.pause !== null,
       onJoined: (tables) => recopy(tables.map((table) => table.tableId)),
     });
     this.#part = new Part(this.name, this.#deliver, runtime);
   }
 
+  /** Begins, unless it is paused or held. */
   start(): void {
-    this.#part.start();
+    if (this.#held) return;
+    if (this.#pauses.pause === null) this.#part.start();
+    else this.#part.rest();
   }
 
+  /** Resolves when it has stopped at its next boundary; durable, over a restart of the hub. */
   async pause(): Promise<void> {
-    await this.#part.pause();
+    const before = this.#pauses.pause;
+    const at = before?.at ?? new Date(this.#runtime.clock.now()).toISOString();
+    const pause: Pause = { by: before?.by ?? 'operator', offset: before?.offset ?? this.#deliver.stored ?? 0, at };
+    await Promise.all([this.#pauses.set(pause), this.#part.pause()]);
+    // Resumed meanwhile: what was asked last counts.
+    if (this.#pauses.pause !== pause) return;
+    await this.#pauses.set({ ...pause, offset: this.#deliver.stored ?? pause.offset });
   }
 
-  /** Goes on after a pause, or after a failure. */
-  resume(): void {
-    this.#part.start();
+  /** Goes on after a pause, or after a failure. Durable. */
+  async resume(): Promise<void> {
+    const saved = this.#pauses.pause === null ? null : this.#pauses.set(null);
+    this.start();
+    await saved;
+  }
+
+  /** It has stopped on a failure that somebody must mend. */
+  get hasFailed(): boolean {
+    return this.#part.state === 'failed';
+  }
+
+  get pausedBy(): Pause | null {
+    return this.#pauses.pause;
+  }
+
+  /** Rests from here on, where the sink stands; it does nothing now, or ends its life. Durable. */
+  async restAt(pause: Pause): Promise<void> {
+    await this.#pauses.set(pause);
+  }
+
+  /**
+   * Stops applying at the next boundary and closes the sink, until `release`; a pause, a resume and a retry meanwhile
+   * count from then on.
+   */
+  async hold(): Promise<void> {
+    this.#held = true;
+    await this.#part.stop();
+    await this.sink[Symbol.asyncDispose]();
+  }
+
+  /** The sink is gone: nothing is remembered of a pause. Closed before. */
+  async forget(): Promise<void> {
+    await this.#pauses.set(null);
+  }
+
+  /** Goes on after `hold`, unless it is paused. */
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.start();
+  }
+
+  /**
+   * The checkpoint that stands at the sink, which is taken over and closed again; null: none, or that of another log.
+   * Only while it is held. @throws TidemarkError what the sink throws
+   */
+  async heldCheckpoint(signal: AbortSignal): Promise<Checkpoint | null> {
+    if (!this.#held) throw new TidemarkError('INTERNAL', 'a sink that is applied to is opened by somebody else', { where: { sink: this.config.name } });
+    try {
+      return await this.sink.open(sinkStart(this.log, this.config.tables), signal);
+    } catch (failure) {
+      if (failure instanceof TidemarkError && failure.code === 'SINK_FOREIGN') return null;
+      throw failure;
+    } finally {
+      await this.sink[Symbol.asyncDispose]();
+    }
+  }
+
+  /** The sink was put elsewhere while it was held. */
+  standsAt(place: FoldStart): void {
+    this.#deliver.standsAt(place);
+  }
+
+  /**
+   * Where the sink's checkpoint stands, as soon as that is known. Null: it has failed, and does not stand anywhere that
+   * it could go on from. @throws `ABORTED`
+   */
+  async standing(signal: AbortSignal): Promise<Offset | null> {
+    if (this.#part.state === 'failed') return null;
+    const known = this.#deliver.stored ?? this.#pauses.pause?.offset ?? null;
+    if (known !== null) return known;
+    try {
+      await this.reached(0, signal);
+    } catch (failure) {
+      if (signal.aborted) throw failure;
+      return null;
+    }
+    return this.#deliver.stored;
+  }
+
+  /** True while something is applied to it, or will be without anybody's doing. */
+  get isAtWork(): boolean {
+    return !this.#held && ['starting', 'running', 'retrying'].includes(this.#part.state);
+  }
+
+  get isRebuilding(): boolean {
+    return this.#held || this.#deliver.progress.rebuilding;
+  }
+
+  /**
+   * Runs `work` while the sink is open and nothing else is applied to it.
+   * @throws TidemarkError what `work` throws; the failure on which the sink has stopped, or stops meanwhile; `ABORTED`
+   */
+  async visit(work: (visit: DeliverVisit) => Promise<void>, signal: AbortSignal): Promise<void> {
+    await this.#part.unlessFailed((either) => this.#deliver.visit(work, either), signal);
+  }
+
+  /** Has the delivery rebuild the sink in place; null: it goes on as one that nobody asked for. */
+  rebuildInPlace(rebuild: InPlaceRebuilding | null): void {
+    this.#deliver.rebuildInPlace(rebuild);
   }
 
   /** Tries again now, after a failure; open dead letters with what their keys are now. */
   retry(): void {
     this.#deliver.retryLetters();
-    this.#part.retry();
+    if (!this.#held) this.#part.retry();
   }
 
   stop(): Promise<void> {
@@ -99,8 +221,12 @@ export class SinkPipeline implements Supervised {
 
   status(): SinkStatusView {
     const { config } = this;
-    const { state, error, failedAt } = this.#part;
-    const { offset, position, commitTime, caughtUp, rebuilding, oldestPending } = this.#deliver.progress;
+    const { state: partState, error, failedAt } = this.#part;
+    const { pause } = this.#pauses;
+    const state = this.#held ? 'rebuilding' : partState;
+    const { position, commitTime, caughtUp, rebuilding, oldestPending } = this.#deliver.progress;
+    // A paused sink is not opened to ask it.
+    const offset = this.#deliver.stored === null && pause !== null ? pause.offset : this.#deliver.progress.offset;
     const log = this.log.state();
     const records = Math.max(0, log.highWatermark - offset);
     const perRecord = log.highWatermark === 0 ? 0 : log.bytes / log.highWatermark;
@@ -110,13 +236,15 @@ export class SinkPipeline implements Supervised {
       type: config.type,
       from: config.from,
       state: state !== 'running' ? state : rebuilding ? 'rebuilding' : caughtUp ? 'caught-up' : 'applying',
-      degraded: this.#letters.count > 0,
+      degraded: this.letters.count > 0,
       offset,
       position: this.#printPosition(position),
       commitTime,
       lag: { records, bytes: Math.round(records * perRecord), seconds: records === 0 ? 0 : Math.round(age * 1000) / 1000 },
       recordsPerSecond: this.#rate.perSecond(),
-      deadLetters: this.#letters.count,
+      deadLetters: this.letters.count,
+      pause,
+      rebuild: null,
       error: error === null ? null : errorView(error, failedAt),
     };
   }

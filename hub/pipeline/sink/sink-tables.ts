@@ -102,7 +102,7 @@ export interface Loading {
  * @throws TidemarkError what `apply` or the log throws
  */
 export async function loadBase({ sink, log, joins, apply }: Joining, { lease, empties }: Loading, signal: AbortSignal): Promise<FoldStart> {
-  await log.lease(lease, log.state().horizon);
+  await log.leaseHorizon(lease);
   await using base = await log.openBase();
   if (base === null) throw new TidemarkError('INTERNAL', 'a base is to be loaded, and there is none', { where: { source: log.source } });
   const { horizon, commitTime } = base;

@@ -1,22 +1,24 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { HubConfig } from '../../../contracts/config.ts';
-import type { HubService, HubStatus, SinkStatusView, SourceStatusView, TableStatus, WaitTarget } from '../../../hub/service.ts';
+import type { CompactAnswer, HubService, HubStatus, RebuildAnswer, RebuildQuestion, SinkStatusView, SourceStatusView, TableStatus, WaitTarget } from '../../../hub/service.ts';
+import type { VerifyEvent, VerifyReport, VerifyRequest } from '../../../hub/verify/report.ts';
 
 export const TABLE: TableStatus = {
-  table: 'public.orders', tableId: 1, state: 'consistent', since: 5, consistent: [{ from: 5, to: null }], copy: null, stoppedBecause: null, remedy: null,
+  table: 'public.orders', tableId: 1, state: 'consistent', since: 5, consistent: [{ from: 5, to: null }], kept: { how: 'compact', recordsAfter: 0, rowsAfter: 0 }, copy: null, stoppedBecause: null, remedy: null,
 };
 
 export const SOURCE: SourceStatusView = {
-  name: 'shop', type: 'postgres', state: 'streaming', highWatermark: 13, horizon: 0, position: '0/16B3748', commitTime: 1_795_255_872_000_345,
-  lag: { bytes: 4096, seconds: 1.5 }, retainedWalBytes: 1 << 20, logBytes: 12_345, recordsPerSecond: 17, waitingFor: '', tables: [TABLE], error: null,
+  name: 'shop', type: 'postgres', state: 'streaming', highWatermark: 13, horizon: 0, horizonTime: 0, position: '0/16B3748', commitTime: 1_795_255_872_000_345,
+  lag: { bytes: 4096, seconds: 1.5 }, retainedWalBytes: 1 << 20, logBytes: 12_345, historyBytes: 12_345, baseBytes: 0, archiveBytes: 0,
+  compaction: { state: 'idle', part: null, target: null, last: null, hold: null, error: null }, recordsPerSecond: 17, waitingFor: '', tables: [TABLE], error: null,
 };
 
 export const SINK: SinkStatusView = {
   name: 'replica', type: 'postgres', from: 'shop', state: 'applying', degraded: false, offset: 10, position: '0/16B3000', commitTime: 1_795_255_871_000_000,
-  lag: { records: 3, bytes: 321, seconds: 0.5 }, recordsPerSecond: 9, deadLetters: 0, error: null,
+  lag: { records: 3, bytes: 321, seconds: 0.5 }, recordsPerSecond: 9, deadLetters: 0, pause: null, rebuild: null, error: null,
 };
 
-export const STATUS: HubStatus = { version: '0.1.0', startedAt: '2026-11-21T10:00:00.000Z', sources: [SOURCE], sinks: [SINK] };
+export const STATUS: HubStatus = { version: '0.1.0', startedAt: '2026-11-21T10:00:00.000Z', disk: { used: 12_345, limit: null, level: 'ok' }, sources: [SOURCE], sinks: [SINK] };
 
 /** The seam's double: says what it was told to say and remembers what it was asked. The sink `replica` is at offset 10. */
 export class ScriptedService implements HubService {
@@ -63,6 +65,30 @@ export class ScriptedService implements HubService {
     this.#check(sink, 'retry');
   }
 
+  /** What a rebuild is answered with. */
+  rebuild: RebuildAnswer = { id: 'r1', to: null, findings: [] };
+
+  async rebuildSink(sink: string, { tables, to, fromScratch }: RebuildQuestion): Promise<RebuildAnswer> {
+    this.#check(sink, 'rebuild');
+    this.asked.push([tables?.join(' ') ?? 'all', to ?? 'here', fromScratch ? 'from scratch' : 'on'].join(', '));
+    return this.rebuild;
+  }
+
+  async cancelRebuild(sink: string): Promise<string> {
+    this.#check(sink, 'cancel rebuild');
+    return 'cancelled';
+  }
+
+  async *verify(sink: string, { tables, against, repair }: VerifyRequest): AsyncGenerator<VerifyEvent, void, void> {
+    this.#check(sink, 'verify');
+    this.asked.push([...tables, against, repair ? 'repair' : 'look'].join(' '));
+    yield { progress: { table: 'public.orders', index: 1, tables: 1, phase: 'rows', rows: 5, ofRows: 10, etaSeconds: 1 } };
+    yield { report: this.report };
+  }
+
+  /** What a verification tells. */
+  report: VerifyReport = { sink: 'replica', source: 'shop', against: 'source', outcome: 'equal', seconds: 1.5, tables: [] };
+
   async addTable(source: string, table: string): Promise<void> {
     this.asked.push(`add-table ${source} ${table}`);
   }
@@ -70,6 +96,11 @@ export class ScriptedService implements HubService {
   async recopy(source: string, table: string): Promise<void> {
     this.asked.push(`recopy ${source} ${table}`);
     if (table === 'public.broken') throw new Error('a fault that nobody expected');
+  }
+
+  async compactSource(source: string, to: string | null): Promise<CompactAnswer> {
+    this.asked.push(`compact ${source} ${to ?? 'all'}`);
+    return { from: 0, horizon: 7, to: 13, hold: { by: 'lease', name: 'sink:replica', offset: 8 } };
   }
 
   async resync(source: string): Promise<void> {

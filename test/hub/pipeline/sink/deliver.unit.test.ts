@@ -145,7 +145,7 @@ describe('Deliver', () => {
     const offset = await test.source.commit(changes, 1000);
     const durable: { endsOpen: boolean; steps: number; records: number }[] = [];
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, fence: 1 };
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, begins: false, fence: 1 };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock: test.runtime.clock, bytes: 1 << 20 }, start, {
       onHanded: () => undefined,
       onDurable: ({ endsOpen, steps, records }) => void durable.push({ endsOpen, steps: steps.length, records }),
@@ -175,7 +175,7 @@ describe('Deliver', () => {
     await using test = await delivering(sink);
     for (let key = 0; key < 10; key++) await test.source.commit([{ table: 1, key, value: key }]);
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, fence: 1 };
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, begins: false, fence: 1 };
     const clock = { ...test.runtime.clock, sleep: () => Promise.resolve() };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock, bytes: 1 << 20 }, start, {
       onHanded: () => undefined, onDurable: () => undefined, onProgress: () => undefined, onFailed: () => undefined,

@@ -105,7 +105,8 @@ export async function delivering(sink: MemorySink, options: { patterns?: readonl
       name: 'copy', type: 'memory', from: 'shop', tables: selectTables(tablePatterns), tablePatterns, tableOptions: new Map(), onError, options: {},
     };
     const tables = new SinkTables(runtime.files, join(directory.path, 'tables.json'), config);
-    const deliver = new Deliver({ config, sink, log, letters, tables, runtime, bytes, printPosition, heldLease: null, onApplied: () => undefined, onJoined: () => undefined });
+    const deliver = new Deliver({ config, sink, log, letters, tables, runtime, bytes, printPosition, heldLease: null, rests: () => false,
+      onLoaded: () => undefined, onApplied: () => undefined, onJoined: () => undefined });
     const eager = { ...runtime, clock: { ...runtime.clock, sleep: () => Promise.resolve() } };
     return { deliver, part: new Part('sink copy', deliver, eager) };
   };

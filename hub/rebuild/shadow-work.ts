@@ -1,0 +1,243 @@
+import { join } from 'node:path';
+import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import type { ShadowRebuild } from '../../contracts/rebuild.ts';
+import type { Runtime } from '../../contracts/runtime.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
+import type { TableSelector } from '../../contracts/sink.ts';
+import { selectTables } from '../config/table-patterns.ts';
+import { DeadLetters } from '../dead-letters/dead-letters.ts';
+import { sourceFailure } from '../pipeline/error-policy.ts';
+import type { LifeEnd, Work } from '../pipeline/part.ts';
+import type { SinkPipeline } from '../pipeline/sink/sink-pipeline.ts';
+import type { PrintPosition } from '../print-position.ts';
+import { isNear, nextEnd, swapDecision, tablesAt } from './decisions.ts';
+import { Filling } from './filling.ts';
+import type { RebuildProgress } from './progress.ts';
+import { isUnderWay, type RebuildFile, type RebuildRequest, type SwapPoints } from './request.ts';
+
+export interface ShadowWorkParts {
+  readonly pipeline: SinkPipeline;
+  readonly shadow: ShadowRebuild;
+  readonly file: RebuildFile;
+  readonly progress: RebuildProgress;
+  /** Of the sink's files. */
+  readonly directory: string;
+  readonly runtime: Runtime;
+  readonly printPosition: PrintPosition;
+  /** Bytes that the filling may hold in flight. */
+  readonly bytes: number;
+  /** These tables must be copied again: the log has none of their older rows. */
+  readonly recopy: (tableIds: readonly number[]) => void;
+}
+
+/** The name of the lease that keeps the horizon from passing a rebuild. */
+export function rebuildLeaseOf(sink: string): string {
+  return `rebuild:${sink}`;
+}
+
+/**
+ * A rebuild beside what the sink serves. The shadow is filled while the sink goes on, its indexes are made, it comes near;
+ * then the sink is held where it stands, the shadow is led to exactly there, and takes its place. What has been done is at
+ * the sink and in the rebuild's file: a life goes on where the one before it ended, whatever ended it.
+ *
+ * Until the swap is begun the sink is not touched: a failure, or a stop, lets it go on. From the moment at which the swap is
+ * noted until it is known to have been made or not, nobody applies to the sink: not over a restart of the hub either.
+ */
+export class ShadowWork implements Work {
+  readonly kind = 'rebuild';
+  readonly retries: Work['retries'];
+  readonly judge = sourceFailure;
+  readonly #parts: ShadowWorkParts;
+  readonly #lettersPath: string;
+
+  constructor(parts: ShadowWorkParts) {
+    this.#parts = parts;
+    this.#lettersPath = join(parts.directory, 'rebuild-dead-letters.json');
+    this.retries = { metric: 'tidemark_rebuild_retries_total', labels: { sink: parts.pipeline.config.name } };
+  }
+
+  async live(signal: AbortSignal, healthy: () => void): Promise<LifeEnd> {
+    const { file, pipeline } = this.#parts;
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        const { request } = file;
+        if (request === null || !isUnderWay(request)) return 'done';
+        if (request.stage === 'discarding') await this.#discard(request, signal);
+        else if (request.stage === 'swapping' && request.swap !== null) await this.#resumeSwap(request, request.swap, signal);
+        else await this.#build(request, signal, healthy);
+      }
+    } catch (failure) {
+      throw asTidemarkError(failure, signal.aborted ? 'ABORTED' : 'INTERNAL', { sink: pipeline.config.name, source: pipeline.config.from });
+    }
+  }
+
+  /** Up to the moment at which the swap is noted. Ends without it where the shadow has to be filled anew. */
+  async #build(asked: RebuildRequest, signal: AbortSignal, healthy: () => void): Promise<void> {
+    const { shadow, pipeline, file, progress, runtime } = this.#parts;
+    await pipeline.log.leaseHorizon(rebuildLeaseOf(pipeline.config.name));
+    const request = asked.fresh ? await this.#begun(asked, signal) : asked;
+    const selects = this.#selects(request);
+    const offset = await this.#comeNear(request, selects, signal, healthy);
+    progress.enter('building indexes');
+    await shadow.finish(this.#tables(offset, selects), ({ step, done, of }) => progress.stepped(step, done, of), signal);
+    healthy();
+    const near = await this.#comeNear(request, selects, signal, healthy);
+    progress.enter('swapping');
+    const { hasFailed: failed } = pipeline;
+    await pipeline.hold();
+    let isNoted = false;
+    try {
+      const swap = await this.#meet({ request, selects, near, failed }, signal, healthy);
+      if (swap === null) {
+        runtime.logger.log('info', 'rebuild.begun-again', { offset: near });
+        await file.save({ ...request, fresh: true });
+      } else {
+        await file.save({ ...request, stage: 'swapping', swap });
+        isNoted = true;
+        await this.#swap(file.request ?? request, swap, signal, 'first');
+      }
+    } finally {
+      if (!isNoted) pipeline.release();
+    }
+  }
+
+  /** Removes what an earlier rebuild has left. */
+  async #begun(asked: RebuildRequest, signal: AbortSignal): Promise<RebuildRequest> {
+    const { shadow, file, runtime } = this.#parts;
+    await shadow.discard(signal);
+    await runtime.files.remove(this.#lettersPath);
+    const request = { ...asked, fresh: false };
+    await file.save(request);
+    return request;
+  }
+
+  /** Leads the shadow towards the sink, which goes on, until there is hardly anything left between them. Answers where it is. */
+  async #comeNear(request: RebuildRequest, selects: TableSelector, signal: AbortSignal, healthy: () => void): Promise<Offset> {
+    const { pipeline, progress, runtime } = this.#parts;
+    await using filling = await this.#filling(selects);
+    let at = 0;
+    for (let count = 1; ; count++) {
+      const standing = request.to === null ? await pipeline.standing(signal) : null;
+      const { horizon, highWatermark } = pipeline.log.state();
+      const end = nextEnd({ to: request.to, standing, horizon, highWatermark });
+      const began = runtime.clock.monotonic();
+      progress.enter('catching up', at, end);
+      at = (await filling.lead(end, signal, healthy)).offset;
+      if (request.to !== null || isNear({ count, ms: runtime.clock.monotonic() - began })) return at;
+    }
+  }
+
+  /** With the sink held: leads the shadow to where it is to take the sink's place. Null: it has to be filled anew. */
+  async #meet(meeting: Meeting, signal: AbortSignal, healthy: () => void): Promise<SwapPoints | null> {
+    const { pipeline } = this.#parts;
+    const { request, selects, near, failed } = meeting;
+    const from = await pipeline.heldCheckpoint(signal);
+    const plan = pipeline.log.plan(from);
+    const whole = request.tables === null;
+    const decision = swapDecision({ to: request.to, whole, shadow: near, checkpoint: from, plan, failed });
+    if (decision.kind === 'again') return null;
+    if (decision.kind === 'nowhere') {
+      throw new TidemarkError('REBUILD_TABLES', 'the sink does not stand at an offset of this log, where single tables could join', { where: { offset: from?.offset ?? 0 } });
+    }
+    await using filling = await this.#filling(selects);
+    const to = await filling.lead(decision.at, signal, healthy);
+    if (to.offset === decision.at) return { from, to };
+    if (request.to === null) return null;
+    // The lease was broken for the last room on the disk.
+    throw new TidemarkError('LOG_BELOW_HORIZON', `offset ${request.to} lies below the horizon, from which the sink was filled`, { where: { offset: to.offset } });
+  }
+
+  async #resumeSwap(request: RebuildRequest, swap: SwapPoints, signal: AbortSignal): Promise<void> {
+    await this.#parts.pipeline.hold();
+    await this.#swap(request, swap, signal, 'again');
+  }
+
+  /** @param time `again`: whether it has been made before is not known */
+  async #swap(request: RebuildRequest, swap: SwapPoints, signal: AbortSignal, time: 'first' | 'again'): Promise<void> {
+    const { shadow, pipeline, file, progress } = this.#parts;
+    progress.enter('swapping');
+    const { there, notYet } = tablesAt(pipeline.log.catalog(), swap.to.offset, this.#selects(request));
+    const whole = request.tables === null;
+    try {
+      await shadow.swap({ ...swap, tables: there, whole, notYet: whole ? notYet : [] }, signal);
+    } catch (failure) {
+      const { code } = asTidemarkError(failure, 'INTERNAL');
+      // Whether it was made is found out by the next life: by asking for the same again.
+      if (signal.aborted || code === 'SINK_UNREACHABLE' || code === 'ABORTED') throw failure;
+      if (code !== 'INTERNAL') await file.save({ ...request, stage: 'filling', swap: null });
+      pipeline.release();
+      // It was noted, and then the sink has gone on without it: they meet anew.
+      if (time === 'again' && code === 'REBUILD_MOVED') return;
+      throw failure;
+    }
+    await this.#settle(request, swap);
+  }
+
+  /** Once the swap is made: what the hub knows of the sink follows, then the sink goes on. Done again after a crash. */
+  async #settle(request: RebuildRequest, { from, to }: SwapPoints): Promise<void> {
+    const { pipeline, runtime } = this.#parts;
+    const selects = this.#selects(request);
+    const shadowed = await DeadLetters.load(runtime.files, this.#lettersPath);
+    const ids = new Set(this.#tables(to.offset, selects).map(({ tableId }) => tableId));
+    await pipeline.letters.close(pipeline.letters.list().filter(({ tableId, key }) => ids.has(tableId) && !shadowed.has(tableId, key)));
+    await pipeline.letters.write(shadowed.list());
+    if (request.tables === null) await pipeline.tables.settled({ after: to.offset, fence: from?.fence ?? 0 });
+    const endedAt = new Date(runtime.clock.now()).toISOString();
+    if (request.to !== null) await pipeline.restAt({ by: 'rebuild', offset: to.offset, at: endedAt });
+    pipeline.standsAt({ after: to.offset, position: to.position, commitTime: 0 });
+    await this.#end({ ...request, stage: 'done', swap: null, endedAt, offset: to.offset });
+    runtime.logger.log('info', 'rebuild.done', { offset: to.offset, rests: request.to !== null });
+    pipeline.release();
+    await runtime.files.remove(this.#lettersPath);
+  }
+
+  /** Removes the shadow and what else was kept for it. */
+  async #discard(request: RebuildRequest, signal: AbortSignal): Promise<void> {
+    const { shadow, pipeline, progress, runtime } = this.#parts;
+    progress.enter('discarding');
+    await shadow.discard(signal);
+    await runtime.files.remove(this.#lettersPath);
+    const endedAt = new Date(runtime.clock.now()).toISOString();
+    await this.#end({ ...request, stage: 'cancelled', swap: null, endedAt, offset: pipeline.status().offset });
+    runtime.logger.log('info', 'rebuild.cancelled', { why: request.why });
+  }
+
+  async #end(request: RebuildRequest): Promise<void> {
+    const { pipeline, file } = this.#parts;
+    await pipeline.log.release(rebuildLeaseOf(pipeline.config.name));
+    await file.save(request);
+  }
+
+  async #filling(selects: TableSelector): Promise<Filling> {
+    const { pipeline, shadow, progress, runtime, printPosition, bytes, recopy } = this.#parts;
+    const letters = await DeadLetters.load(runtime.files, this.#lettersPath);
+    const { config, log } = pipeline;
+    return new Filling({
+      config: { ...config, tables: selects }, sink: shadow.open(selects), log, letters, runtime, printPosition, bytes, progress, recopy,
+      lease: rebuildLeaseOf(config.name),
+    });
+  }
+
+  #selects({ tables }: RebuildRequest): TableSelector {
+    const { config } = this.#parts.pipeline;
+    if (tables === null) return config.tables;
+    const chosen = selectTables(tables);
+    return (table) => config.tables(table) && chosen(table);
+  }
+
+  #tables(at: Offset, selects: TableSelector): TableSchema[] {
+    return tablesAt(this.#parts.pipeline.log.catalog(), at, selects).there;
+  }
+}
+
+interface Meeting {
+  readonly request: RebuildRequest;
+  readonly selects: TableSelector;
+  /** Where the shadow stands. */
+  readonly near: Offset;
+  /** The sink had failed before it was held. */
+  readonly failed: boolean;
+}
+

@@ -1,0 +1,366 @@
+import { join } from 'node:path';
+import type { SinkConfig } from '../../contracts/config.ts';
+import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
+import type { Finding } from '../../contracts/finding.ts';
+import type { Offset } from '../../contracts/offset.ts';
+import type { Runtime } from '../../contracts/runtime.ts';
+import type { TableSelector } from '../../contracts/sink.ts';
+import { selectTables } from '../config/table-patterns.ts';
+import { errorView } from '../error-view.ts';
+import { Part } from '../pipeline/part.ts';
+import type { SinkPipeline } from '../pipeline/sink/sink-pipeline.ts';
+import type { Supervised } from '../pipeline/supervisor.ts';
+import type { PrintPosition } from '../print-position.ts';
+import type { RebuildAnswer, RebuildView } from '../service.ts';
+import { Waiters } from '../waiters.ts';
+import { inconsistentAt, tablesAt } from './decisions.ts';
+import { fingerprint } from './fingerprint.ts';
+import { InPlaceWork } from './in-place.ts';
+import { RebuildProgress } from './progress.ts';
+import { isUnderWay, RebuildFile, type RebuildRequest } from './request.ts';
+import { rebuildLeaseOf, ShadowWork } from './shadow-work.ts';
+import { transactionEnd } from './transaction-end.ts';
+
+export interface SinkRebuildParts {
+  readonly pipeline: SinkPipeline;
+  /** Of the sink's files. */
+  readonly directory: string;
+  readonly runtime: Runtime;
+  readonly printPosition: PrintPosition;
+  /** Bytes that a rebuild may hold in flight. */
+  readonly bytes: number;
+  /** These tables must be copied again: the log has none of their older rows. */
+  readonly recopy: (tableIds: readonly number[]) => void;
+}
+
+const FILE = 'rebuild.json';
+const CONFIG_CHANGED = 'the configuration of the sink has changed';
+
+/** What somebody asks for. */
+export interface RebuildOrder {
+  /** Patterns, each of which must name a table of the sink; null: the whole sink. */
+  readonly tables: readonly string[] | null;
+  /** Finds the offset to which the sink is to be put, to rest there; null: to where it stands, and it goes on. */
+  readonly to: ((signal: AbortSignal) => Promise<Offset>) | null;
+  /** What an earlier rebuild has filled is removed first. */
+  readonly fromScratch: boolean;
+}
+
+/**
+ * Rebuilds of one sink, one at a time: asked for, gone on with after a restart, cancelled. Each is noted in a file of the
+ * sink before anything is done. The sink's pipeline is the caller's, and is started after `prepare`.
+ */
+export class SinkRebuild implements Supervised {
+  readonly name: string;
+  readonly #parts: SinkRebuildParts;
+  readonly #file: RebuildFile;
+  readonly #progress: RebuildProgress;
+  /** Null: the sink has no shadow. */
+  readonly #part: Part | null;
+  readonly #ended = new Waiters<RebuildRequest | null>();
+  #asking: Promise<unknown> = Promise.resolve();
+
+  private constructor(parts: SinkRebuildParts, file: RebuildFile) {
+    this.#parts = parts;
+    this.#file = file;
+    const { pipeline, runtime, directory, printPosition, bytes, recopy } = parts;
+    this.name = `rebuild of sink ${pipeline.config.name}`;
+    this.#progress = new RebuildProgress(runtime.clock);
+    const { shadow } = pipeline.sink;
+    if (shadow === undefined) this.#part = null;
+    else {
+      const progress = this.#progress;
+      const work = new ShadowWork({ pipeline, shadow, file, progress, directory, runtime, printPosition, bytes, recopy });
+      const live = async (signal: AbortSignal, healthy: () => void): Promise<'done'> => {
+        await work.live(signal, healthy);
+        this.#ended.test(file.request);
+        return 'done';
+      };
+      this.#part = new Part(this.name, { kind: work.kind, retries: work.retries, judge: work.judge, live }, runtime);
+    }
+  }
+
+  /** @throws TidemarkError `REBUILD_FILE` */
+  static async load(parts: SinkRebuildParts): Promise<SinkRebuild> {
+    return new SinkRebuild(parts, await RebuildFile.load(parts.runtime.files, join(parts.directory, FILE)));
+  }
+
+  /** Before the sink is started: it is not, where it is not known whether its tables have been swapped. */
+  async prepare(): Promise<void> {
+    const { pipeline } = this.#parts;
+    const { request } = this.#file;
+    if (request === null || !isUnderWay(request)) return this.#releaseLease();
+    if (request.config !== fingerprint(pipeline.config)) return this.#giveUp(request, CONFIG_CHANGED);
+    if (request.way === 'in-place') await this.#prepareInPlace(request);
+    else if (request.stage === 'swapping') await pipeline.hold();
+  }
+
+  async #prepareInPlace({ id, stage }: RebuildRequest): Promise<void> {
+    const { pipeline } = this.#parts;
+    const work = this.#inPlace(id);
+    const pause = pipeline.pausedBy;
+    // It had come to its end: only that was not noted.
+    if (stage === 'replaying' && pause?.by === 'rebuild') return work.onSwept(pause.offset);
+    pipeline.rebuildInPlace(work);
+    // It was noted, and the sink not yet told to go on.
+    if (stage === 'asked' && pause !== null) await pipeline.resume();
+  }
+
+  /** Goes on with what is under way. */
+  start(): void {
+    const { request } = this.#file;
+    if (request !== null && isUnderWay(request) && request.way === 'shadow') this.#part?.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#part?.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.failAll(new TidemarkError('ABORTED', 'the hub is closing', { where: { sink: this.#parts.pipeline.config.name } }));
+    return Promise.resolve();
+  }
+
+  /**
+   * Before the sink goes on with another configuration, or is removed: cancels a rebuild that it was not meant for. Answers
+   * what was done, for people; null: nothing.
+   * @param config null: the sink is removed
+   */
+  async reconfigured(config: SinkConfig | null, signal: AbortSignal): Promise<string | null> {
+    if (!this.isUnderWay || (config !== null && this.#file.request?.config === fingerprint(config))) return null;
+    try {
+      return await this.cancel(config === null ? 'the sink is removed' : CONFIG_CHANGED, signal);
+    } catch (failure) {
+      const { message } = asTidemarkError(failure, 'INTERNAL');
+      return `the rebuild of sink ${this.#parts.pipeline.config.name} could not be cancelled: ${message}`;
+    }
+  }
+
+  /** The sink is gone: nothing is remembered of it. Closed before. */
+  async forget(): Promise<void> {
+    await this.#releaseLease();
+    await this.#parts.runtime.files.remove(join(this.#parts.directory, FILE));
+  }
+
+  /** True until it is done or cancelled, also after it has failed. */
+  get isUnderWay(): boolean {
+    return this.#file.request !== null && isUnderWay(this.#file.request);
+  }
+
+  status(): RebuildView | null {
+    const { request } = this.#file;
+    if (request === null) return null;
+    const { pipeline } = this.#parts;
+    const { id, tables, to, startedAt, endedAt, why, stage, way } = request;
+    const own = this.#part?.error ?? null;
+    const live = pipeline.status();
+    const inPlace = way === 'in-place';
+    const error = !isUnderWay(request) ? null : inPlace ? live.error : own === null ? null : errorView(own, this.#part?.failedAt ?? 0);
+    const progress = inPlace ? this.#inPlaceProgress(live.offset, live.recordsPerSecond, to) : this.#progress.view();
+    const partState = inPlace ? live.state : this.#part?.state;
+    const active = partState === 'retrying' || partState === 'failed' ? partState : 'running';
+    const state = stage === 'done' || stage === 'cancelled' ? stage : active;
+    return { id, state, ...progress, tables, to, offset: request.offset, startedAt, endedAt, why, error };
+  }
+
+  /**
+   * Begins a rebuild, or goes on with the same one that is under way.
+   * @throws TidemarkError `REBUILD_KIND`, `REBUILD_TABLES`, `REBUILD_UNDER_WAY`, `TABLE_UNKNOWN`, `CONFIG_TABLE_PATTERN`, what
+   *   `order.to` throws, `ABORTED`; nothing has happened then
+   */
+  begin(order: RebuildOrder, signal: AbortSignal): Promise<RebuildAnswer> {
+    return this.#alone(() => this.#begin(order, signal));
+  }
+
+  /**
+   * Gives up what is under way and removes what it has made; resolves when that is gone, or with what is still to come.
+   * Answers what was done, for people.
+   * @throws TidemarkError `REBUILD_NONE`, `REBUILD_UNDER_WAY` when the tables are being swapped
+   */
+  cancel(why: string, signal: AbortSignal): Promise<string> {
+    return this.#alone(() => this.#cancel(why, signal));
+  }
+
+  async #begin(order: RebuildOrder, signal: AbortSignal): Promise<RebuildAnswer> {
+    const { pipeline } = this.#parts;
+    const { sink, config, log } = pipeline;
+    const where = { sink: config.name };
+    const way = sink.shadow !== undefined ? 'shadow' : 'in-place';
+    if (sink.kind !== 'state') throw new TidemarkError('REBUILD_KIND', `the sink ${config.name} is of kind ${sink.kind}`, { where });
+    if (way === 'in-place' && sink.inPlace === null) throw new TidemarkError('REBUILD_KIND', `a sink of type ${config.type} has no way to be rebuilt`, { where });
+    const selects = this.#selects(order, way);
+    const before = this.isUnderWay ? this.#file.request : null;
+    if (before?.stage === 'swapping') throw this.#underWay('is being put in place');
+    const lease = rebuildLeaseOf(config.name);
+    try {
+      await log.leaseHorizon(lease);
+      const to = order.to === null ? null : await transactionEnd(log, await order.to(signal), signal);
+      const isSame = before !== null && before.to === to && JSON.stringify(before.tables) === JSON.stringify(order.tables) && before.stage !== 'discarding';
+      if (before !== null && isSame && !order.fromScratch) return this.#again(before);
+      if (before !== null && !order.fromScratch) throw this.#underWay('is under way, and asks for something else');
+      const findings = await this.#findings(selects, to, signal);
+      if (findings.some(({ severity }) => severity === 'error')) {
+        if (before === null) await this.#releaseLease();
+        return { id: null, to, findings };
+      }
+      const request = this.#request(order, way, to);
+      await this.#part?.stop();
+      if (this.#file.request?.stage === 'swapping') {
+        this.#part?.start();
+        throw this.#underWay('is being put in place');
+      }
+      await this.#file.save(request);
+      this.#parts.runtime.logger.log('info', 'rebuild.asked', { id: request.id, way, to: request.to, tables: request.tables });
+      await this.#set(request);
+      return { id: request.id, to, findings };
+    } catch (failure) {
+      if (before === null && !this.isUnderWay) await this.#releaseLease();
+      throw failure;
+    }
+  }
+
+  /** One that waits for its next try, or has failed, tries again. */
+  #again(request: RebuildRequest): RebuildAnswer {
+    this.#part?.retry();
+    this.#part?.start();
+    if (request.way === 'in-place') this.#parts.pipeline.retry();
+    return { id: request.id, to: request.to, findings: [] };
+  }
+
+  #request(order: RebuildOrder, way: RebuildRequest['way'], to: Offset | null): RebuildRequest {
+    const { pipeline, runtime } = this.#parts;
+    const paused = pipeline.pausedBy;
+    // A cache that is paused is rebuilt to where it stands.
+    const rests = way === 'in-place' && to === null && paused !== null;
+    const { horizon } = pipeline.log.state();
+    const place = rests && paused.offset >= horizon ? paused.offset : to;
+    return {
+      id: runtime.random.bytes(8).toString('hex'), way, tables: order.tables, to: place, rests, config: fingerprint(pipeline.config),
+      stage: way === 'shadow' ? 'filling' : 'asked', fresh: true, swap: null, startedAt: new Date(runtime.clock.now()).toISOString(), endedAt: null,
+      offset: 0, why: '',
+    };
+  }
+
+  /** Has it done. */
+  async #set({ way, id }: RebuildRequest): Promise<void> {
+    const { pipeline } = this.#parts;
+    if (way === 'shadow') this.#part?.start();
+    else {
+      pipeline.rebuildInPlace(this.#inPlace(id));
+      await pipeline.resume();
+    }
+  }
+
+  #inPlace(id: string): InPlaceWork {
+    const { pipeline, runtime } = this.#parts;
+    const { clock, logger } = runtime;
+    return new InPlaceWork({ pipeline, file: this.#file, clock, logger, onEnd: () => this.#ended.test(this.#file.request) }, id);
+  }
+
+  /** @throws TidemarkError `TABLE_UNKNOWN`, `REBUILD_TABLES`, `CONFIG_TABLE_PATTERN` */
+  #selects({ tables, to }: RebuildOrder, way: RebuildRequest['way']): TableSelector {
+    const { pipeline } = this.#parts;
+    const { config, log } = pipeline;
+    if (tables === null) return config.tables;
+    const where = { sink: config.name };
+    if (to !== null) throw new TidemarkError('REBUILD_TABLES', 'an offset of its own is for the whole sink', { where });
+    if (way === 'in-place') throw new TidemarkError('REBUILD_TABLES', `a sink of type ${config.type} is rebuilt in place, as a whole`, { where });
+    if (pipeline.hasFailed) throw new TidemarkError('REBUILD_TABLES', 'the sink has failed, and single tables join where it stands', { where });
+    const { there } = tablesAt(log.catalog(), log.state().highWatermark, config.tables);
+    for (const pattern of tables) {
+      const selects = selectTables([pattern]);
+      if (!there.some((table) => selects(table))) throw new TidemarkError('TABLE_UNKNOWN', `no table of the sink is named ${pattern}`, { where: { ...where, table: pattern } });
+    }
+    const chosen = selectTables(tables);
+    return (table) => config.tables(table) && chosen(table);
+  }
+
+  async #findings(selects: TableSelector, to: Offset | null, signal: AbortSignal): Promise<Finding[]> {
+    const { sink, log } = this.#parts.pipeline;
+    const at = to ?? log.state().highWatermark;
+    const catalog = log.catalog();
+    const { there } = tablesAt(catalog, at, selects);
+    const findings = sink.shadow === undefined ? [] : await sink.shadow.check(there, signal);
+    return [...findings, ...(to === null ? [] : inconsistentAt(catalog, to, selects))];
+  }
+
+  async #cancel(why: string, signal: AbortSignal): Promise<string> {
+    const before = this.#file.request;
+    const { name } = this.#parts.pipeline.config;
+    if (before === null || !isUnderWay(before)) throw new TidemarkError('REBUILD_NONE', `no rebuild of sink ${name} is under way`, { where: { sink: name } });
+    if (before.way === 'in-place') return this.#cancelInPlace(before, why);
+    if (before.stage === 'swapping' && this.#part?.state !== 'failed') throw this.#underWay('is being put in place');
+    await this.#part?.stop();
+    const { request } = this.#file;
+    if (request === null || !isUnderWay(request)) return `the rebuild of sink ${name} has ended meanwhile: the sink was rebuilt`;
+    if (request.stage === 'swapping' && before.stage !== 'swapping') {
+      this.#part?.start();
+      throw this.#underWay('is being put in place');
+    }
+    await this.#giveUp(request, why);
+    this.#parts.pipeline.release();
+    this.#part?.start();
+    return this.#untilCancelled(request.id, signal);
+  }
+
+  async #untilCancelled(id: string, signal: AbortSignal): Promise<string> {
+    const { name } = this.#parts.pipeline.config;
+    const isOver = (request: RebuildRequest | null): boolean => request?.id !== id || !isUnderWay(request);
+    try {
+      if (!isOver(this.#file.request)) await this.#part?.unlessFailed((either) => this.#ended.wait(isOver, either), signal);
+      return `the rebuild of sink ${name} was cancelled; nothing of it is left, and the sink goes on as before`;
+    } catch (failure) {
+      const { message } = asTidemarkError(this.#part?.error ?? failure, 'INTERNAL');
+      return `the rebuild of sink ${name} is cancelled and the sink goes on as before; what it has made is removed as soon as that can be done (${message})`;
+    }
+  }
+
+  /** What was begun in place cannot be taken back: what it replaces is gone. */
+  async #cancelInPlace(request: RebuildRequest, why: string): Promise<string> {
+    const { pipeline, runtime } = this.#parts;
+    const { name } = pipeline.config;
+    const endedAt = new Date(runtime.clock.now()).toISOString();
+    await this.#file.save({ ...request, stage: 'cancelled', endedAt, why, offset: pipeline.status().offset });
+    pipeline.rebuildInPlace(null);
+    await this.#releaseLease();
+    runtime.logger.log('info', 'rebuild.cancelled', { why });
+    this.#ended.test(this.#file.request);
+    if (request.stage === 'asked') return `the rebuild of sink ${name} was cancelled before it began`;
+    return `sink ${name} is being written anew in place, which cannot be taken back: it goes on to the end of the log`;
+  }
+
+  async #giveUp(request: RebuildRequest, why: string): Promise<void> {
+    if (request.way === 'in-place') {
+      await this.#file.save({ ...request, stage: 'cancelled', endedAt: new Date(this.#parts.runtime.clock.now()).toISOString(), why });
+      await this.#releaseLease();
+    } else await this.#file.save({ ...request, stage: 'discarding', swap: null, why });
+  }
+
+  /** What cannot be written keeps the horizon until the hub starts again, and is said. */
+  async #releaseLease(): Promise<void> {
+    const { pipeline, runtime } = this.#parts;
+    try {
+      await pipeline.log.release(rebuildLeaseOf(pipeline.config.name));
+    } catch (failure) {
+      runtime.logger.log('warn', 'sink.lease-not-released', { what: asTidemarkError(failure, 'INTERNAL').message });
+    }
+  }
+
+  #underWay(what: string): TidemarkError {
+    const { name } = this.#parts.pipeline.config;
+    return new TidemarkError('REBUILD_UNDER_WAY', `a rebuild of sink ${name} ${what}`, { where: { sink: name } });
+  }
+
+  /** How a rebuild in place is, by what the sink itself says. */
+  #inPlaceProgress(offset: Offset, rowsPerSecond: number, to: Offset | null) {
+    const end = to ?? this.#parts.pipeline.log.state().highWatermark;
+    return { phase: 'replaying' as const, what: '', rows: 0, rowsPerSecond, part: end === 0 ? null : Math.min(1, offset / end), etaSeconds: null };
+  }
+
+  /** One question after the other. */
+  #alone<T>(ask: () => Promise<T>): Promise<T> {
+    const asked = this.#asking.then(ask);
+    this.#asking = asked.catch(() => undefined);
+    return asked;
+  }
+}

@@ -1,0 +1,14 @@
+import fc from 'fast-check';
+import { describe, it } from 'vitest';
+import { killedRebuilds } from './kills.ts';
+
+const BUDGET_MS = 10 * 60_000;
+
+describe('rebuilds while the hub is killed, for minutes', () => {
+  it('leave the sink equal to the source at its checkpoint at every moment, and nothing behind', async () => {
+    const property = fc.asyncProperty(fc.integer({ min: 0, max: 1 << 30 }), fc.integer({ min: 10, max: 120 }), async (seed, actions) => {
+      await killedRebuilds(seed, actions);
+    });
+    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: BUDGET_MS, endOnFailure: true });
+  });
+});

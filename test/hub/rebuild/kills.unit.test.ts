@@ -1,0 +1,18 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { killedRebuilds } from './kills.ts';
+
+describe('rebuilds while the hub is killed, fails, is asked for other things', () => {
+  it('leave the sink equal to the source at its checkpoint at every moment, and nothing behind', async () => {
+    let kills = 0;
+    let swaps = 0;
+    const property = fc.asyncProperty(fc.integer({ min: 0, max: 1 << 30 }), fc.integer({ min: 5, max: 40 }), async (seed, actions) => {
+      const outcome = await killedRebuilds(seed, actions);
+      kills += outcome.kills;
+      swaps += outcome.swaps;
+    });
+    await fc.assert(property, { numRuns: 60, interruptAfterTimeLimit: 8000, endOnFailure: true });
+    expect(kills).toBeGreaterThan(0);
+    expect(swaps).toBeGreaterThan(0);
+  });
+});
