@@ -17,6 +17,7 @@ import { ensurePublication, readPublication } from './publication.ts';
 import type { TableMemory } from './schema-tracker.ts';
 import { readIdentity } from './server-identity.ts';
 import { Endpoint, type Session } from './session.ts';
+import { PostgresSnapshot } from './snapshot.ts';
 import { createSlot, dropSlot, readSlot, slotFault } from './slot.ts';
 import { isCapturable, needsWidth, SourceCatalog } from './source-catalog.ts';
 import { requireIdentity, type SourceTable } from './source-table.ts';
@@ -124,6 +125,10 @@ export class PostgresConnector implements SourceConnector {
   copier(): TableCopier {
     this.#copier ??= new PostgresCopier(this.#copierDeps());
     return this.#copier;
+  }
+
+  snapshot(_tables: readonly TableSchema[], signal: AbortSignal): Promise<PostgresSnapshot> {
+    return PostgresSnapshot.open(this.#copierDeps(), signal);
   }
 
   async release(signal: AbortSignal): Promise<void> {

@@ -2,19 +2,11 @@ import type pg from 'pg';
 import type { SourceConfig } from '../../contracts/config.ts';
 import type { Clock, Logger } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
+import type { ColumnAction } from '../../contracts/types/postgres-copy-text.ts';
 import type { WalIdentity } from './position.ts';
 import type { RowWidth } from './row-width.ts';
 import type { Session, WireConnection } from './session.ts';
 import type { HostAddress } from '../../contracts/types/postgres-address.ts';
-
-/** What becomes of a column's value between the server and the log. */
-export type ColumnAction =
-  /** The server's text as it stands. */
-  | 'keep'
-  /** `\x` hexadecimal to raw bytes. */
-  | 'bytes'
-  /** Replaced by the hash of the server's text (of `\\x...` for `bytea`). */
-  | 'hash';
 
 /** A table as the catalog shows it now, with what a copy must know of it. */
 export interface DescribedTable {

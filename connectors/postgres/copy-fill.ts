@@ -1,7 +1,8 @@
+import { copyOut } from '../../contracts/types/postgres-copy-out.ts';
+import { CopyTextDecoder } from '../../contracts/types/postgres-copy-text.ts';
 import type { CopierDeps, DescribedTable } from './copier-deps.ts';
 import type { Spool } from './copy-chunk.ts';
-import { copyOut } from './copy-query.ts';
-import { CopyTextDecoder } from './copy-text.ts';
+import { postgresError } from './errors.ts';
 import type { Session } from './session.ts';
 
 /**
@@ -22,7 +23,7 @@ export async function fillSpool(
     (records, count) => spool.add(records, count),
     bufferBytes,
   );
-  const how = await copyOut(session.client, statement, (row) => {
+  const how = await copyOut({ client: session.client, toError: postgresError }, statement, (row) => {
     decoder.row(row);
     return !spool.isFull;
   });

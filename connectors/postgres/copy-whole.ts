@@ -5,27 +5,23 @@
  * dropped as soon as the transaction has taken its snapshot over.
  */
 import pg from 'pg';
-import { ChangeBatch } from '../../contracts/change-batch.ts';
+import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import type { CopiedChunk } from '../../contracts/connector.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import type { Position } from '../../contracts/position.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { TransactionEntry } from '../../contracts/transaction.ts';
+import { copyBatches } from '../../contracts/types/postgres-copy-out.ts';
 import type { CopierDeps, DescribedTable } from './copier-deps.ts';
 import { passedBy, seesTransaction, type ChunkView } from './copy-chunk.ts';
-import { startCopyOut, type RunningCopy } from './copy-query.ts';
 import { WHOLE_RANGE } from './copy-ranges.ts';
 import { copyLeaf } from './copy-sql.ts';
 import { whyVoid, type CopyState } from './copy-state.ts';
-import { CopyTextDecoder } from './copy-text.ts';
 import { checkNames, describe, gone, lock, namesOf } from './copy-transaction.ts';
 import { postgresError } from './errors.ts';
 import { parseLsn, type Lsn } from './position.ts';
 import { endClient, type Session } from './session.ts';
 import { leavesOf } from './table-size.ts';
-
-/** Buffers of rows that wait to be taken before the server is held back. */
-const MOST_WAITING = 4;
 
 export class WholeCopier {
   readonly #deps: CopierDeps;
@@ -134,40 +130,15 @@ class StreamedChunk implements CopiedChunk {
   }
 
   async *#leaf(statement: string): AsyncGenerator<ChangeBatch, void, void> {
-    const waiting: ChangeBatch[] = [];
-    let wake = (): void => undefined;
-    let ended = false;
-    const failures: TidemarkError[] = [];
     const { actions, width, schema } = this.#table;
-    const decoder = new CopyTextDecoder({ actions, width, key: schema.key, hash: (value) => this.#deps.hash(value) }, (records, count) => {
-      waiting.push(new ChangeBatch({ count, records, transactions: [], progress: null }));
-      if (waiting.length >= MOST_WAITING) copy.pause();
-      wake();
-    });
-    const copy: RunningCopy = startCopyOut(this.#session.client, statement, (row) => {
-      decoder.row(row);
-      return true;
-    });
-    const over = copy.ended
-      .then(() => decoder.flush())
-      .catch((error: unknown) => {
-        failures.push(asTidemarkError(error, 'POSTGRES_COPY_FAILED', { table: tableName(schema) }));
-      })
-      .finally(() => {
-        ended = true;
-        wake();
-      });
-    for (;;) {
-      const batch = waiting.shift();
-      if (batch !== undefined) {
-        if (waiting.length < MOST_WAITING) copy.resume();
+    const layout = { actions, width, key: schema.key, hash: (value: Uint8Array) => this.#deps.hash(value) };
+    try {
+      for await (const batch of copyBatches({ client: this.#session.client, toError: postgresError }, statement, layout)) {
         this.rowCount += batch.count;
         yield batch;
-      } else if (ended) break;
-      else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } catch (error) {
+      throw asTidemarkError(error, 'POSTGRES_COPY_FAILED', { table: tableName(schema) });
     }
-    await over;
-    const [failure] = failures;
-    if (failure !== undefined) throw failure;
   }
 }

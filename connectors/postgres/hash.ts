@@ -22,6 +22,3 @@ export class ColumnHash {
     return createHmac('sha256', this.#key).update(value, 'utf8').digest('hex');
   }
 }
-
-/** Bytes of a hashed value. */
-export const HASH_BYTES = 64;

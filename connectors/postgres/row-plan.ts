@@ -4,9 +4,9 @@
  */
 import { writeU32 } from '../../contracts/record.ts';
 import { Cell, IMAGE_HEADER } from '../../contracts/row-image.ts';
-import type { ColumnAction } from './copier-deps.ts';
+import { HASH_BYTES, type ColumnAction } from '../../contracts/types/postgres-copy-text.ts';
 import { protocolError } from './errors.ts';
-import { HASH_BYTES, type ColumnHash } from './hash.ts';
+import type { ColumnHash } from './hash.ts';
 import { TupleSpans } from './tuple.ts';
 
 export interface PlannedColumn {

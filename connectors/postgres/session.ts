@@ -156,6 +156,13 @@ export class Endpoint {
   }
 }
 
+/** Limits that not every server knows, so that they cannot be set when the session begins. */
+const NEWER_LIMITS = ['transaction_timeout', 'idle_session_timeout'];
+
+function noLimit(name: string): string {
+  return `CASE WHEN current_setting('${name}', true) <> '0' THEN set_config('${name}', '0', false) END AS ${name}`;
+}
+
 /** As a command line that the server splits at blanks; a backslash keeps one. */
 function settingsOption(): string {
   return [...SESSION_SETTINGS].map(([name, value]) => `-c ${name}=${value.replaceAll(/[\\ ]/g, String.raw`\$&`)}`).join(' ');
@@ -180,7 +187,7 @@ async function describe(client: pg.Client, host: HostAddress, options: PostgresO
     }
   };
   const [row] = await query(`SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS recovery,
-    current_setting('IntervalStyle') AS style, current_setting('search_path') AS path`);
+    current_setting('IntervalStyle') AS style, current_setting('search_path') AS path, ${NEWER_LIMITS.map(noLimit).join(', ')}`);
   // Values would have other bytes than the stream's.
   if (row?.['style'] !== SESSION_SETTINGS.get('IntervalStyle') || row?.['path'] !== SESSION_SETTINGS.get('search_path')) {
     throw new TidemarkError('POSTGRES_POOLER', 'the settings of the session have no effect: something between the hub and the server drops them');

@@ -2,6 +2,7 @@ import { describe } from 'vitest';
 import type { SourceConnector } from '../connector.ts';
 import { changeTests } from './connector-kit-changes.ts';
 import { resumeTests } from './connector-kit-resume.ts';
+import { snapshotTests } from './connector-kit-snapshot.ts';
 import { streamTests } from './connector-kit-stream.ts';
 
 /** A change to a table of the kit. Tables have the columns `id` (integer, primary key) and `v` (text, may be null). */
@@ -35,12 +36,14 @@ export interface KitSource extends AsyncDisposable {
 /**
  * Declares the tests that every connector must pass: preparing twice, whole transactions in commit order, schemas before
  * their first use, key changes, truncation, progress of an idle source, back-pressure, abort, cuts, and going on from any
- * durable position without loss or repetition; at the end random work with random cuts against the database's own rows.
+ * durable position without loss or repetition; random work with random cuts against the database's own rows; snapshots,
+ * where the connector has them.
  */
 export function connectorKit(name: string, makeSource: () => Promise<KitSource>): void {
   describe(`connector: ${name}`, () => {
     streamTests(makeSource);
     changeTests(makeSource);
     resumeTests(makeSource);
+    snapshotTests(makeSource);
   });
 }

@@ -11,6 +11,9 @@ import {
   emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp,
 } from './sink-kit-ownership.ts';
 import { cursorKept, loadCutOff, loadSeveral } from './sink-kit-load.ts';
+import {
+  bagSnapshot, snapshotAborted, snapshotBeforeAll, snapshotFinds, snapshotLeftEarly, snapshotOfAnotherLog, snapshotOfAnotherShape, snapshotShowsRows, snapshotStays,
+} from './sink-kit-snapshot.ts';
 import { type KitCase, onStand, type SinkKitTarget, type Stand, takesParts } from './sink-kit-stand.ts';
 
 export type { KitCase, SinkKitTarget, SinkPlace } from './sink-kit-stand.ts';
@@ -40,7 +43,26 @@ export function sinkKit(target: SinkKitTarget): KitCase[] {
     ['random changes in random batches', randomChanges],
   ];
   if (target.keyless) cases.push(['a table without a key is a bag of rows', bag]);
-  return [...cases.map(([name, run]): KitCase => ({ name, run: () => onStand(target, run) })), ...conditionalCases(target)];
+  return [...cases.map(([name, run]): KitCase => ({ name, run: () => onStand(target, run) })), ...conditionalCases(target), ...snapshotCases(target)];
+}
+
+/** Cases about reading back; they say nothing where the sink cannot be read back. */
+function snapshotCases(target: SinkKitTarget): KitCase[] {
+  const cases: [string, (stand: Stand) => Promise<void>][] = [
+    ['a place that nothing was written to has no checkpoint', snapshotBeforeAll],
+    ['it shows the checkpoint and, after random changes, the rows that the log expects there', snapshotShowsRows],
+    ['it stays as of its checkpoint while others apply (where it is exact)', snapshotStays],
+    ['rows are found by their keys', snapshotFinds],
+    ['a loop over rows is left early', snapshotLeftEarly],
+    ['a reading is aborted', snapshotAborted],
+    ['rows are never given in another shape than the one asked for', snapshotOfAnotherShape],
+    ['the checkpoint of another log is refused', snapshotOfAnotherLog],
+  ];
+  if (target.keyless) cases.push(['a table without a key', bagSnapshot]);
+  return cases.map(([name, run]): KitCase => ({
+    name: `snapshot: ${name}`,
+    run: () => onStand(target, async (stand) => (stand.sink.snapshot === undefined ? undefined : run(stand))),
+  }));
 }
 
 /** Cases that need what only some places and sinks have; they look first and say nothing where it is not there. */

@@ -14,6 +14,7 @@ import { Session, type SessionSettings } from './session.ts';
 import { PostgresShadow } from './shadow/postgres-shadow.ts';
 import { holdTriggers, sinkSettings } from './sink-session.ts';
 import { servedTarget, type SinkTarget } from './sink-target.ts';
+import { ReplicaSnapshot } from './snapshot.ts';
 import { Watchdog } from './watchdog.ts';
 
 const OWNER_BYTES = 16;
@@ -74,6 +75,12 @@ export class PostgresSink implements Sink {
     const applying = this.#applier.apply(batch, signal);
     applying.durable.catch((error: unknown) => this.#noted(sinkError(error)));
     return applying;
+  }
+
+  async snapshot(start: SinkStart, signal: AbortSignal): Promise<ReplicaSnapshot> {
+    const { session } = await sinkSettings(this.#config);
+    const settings = { ...session, applicationName: `${session.applicationName} (verify)` };
+    return ReplicaSnapshot.open({ target: this.#target, logId: start.logId, open: (stop) => Session.open(settings, this.#runtime, stop) }, signal);
   }
 
   /** Who is told that another hub owns the sink comes back only when somebody decides so: the next opening takes it over. */

@@ -16,6 +16,7 @@ import { openStore, ownKeys, type OpenedStore } from './open-store.ts';
 import { MAX_TRANSACTION, readOptions, type RedisOptions } from './options.ts';
 import { beginRebuild, sweep } from './rebuild.ts';
 import { arrayOf, bytesOf } from './server-error.ts';
+import { RedisSnapshot } from './snapshot.ts';
 import type { Store } from './store.ts';
 import { parseStoredTable, TableSet, whyOutdated, type StoredTable } from './table-set.ts';
 
@@ -81,6 +82,15 @@ export class RedisSink implements Sink {
     accepted.catch(() => undefined);
     durable.catch(() => undefined);
     return { accepted, durable };
+  }
+
+  async snapshot(start: SinkStart, signal: AbortSignal): Promise<RedisSnapshot> {
+    try {
+      const options = await this.#options();
+      return await RedisSnapshot.open({ config: this.#config, start, options, discovery: this.#discovery(options), clock: this.#runtime.clock }, signal);
+    } catch (error) {
+      throw this.#failure(error, signal);
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,11 +1,22 @@
+/** Reading rows by `COPY ... TO STDOUT` on a session of `pg`: what a connector and a sink for Postgres share. */
 import type pg from 'pg';
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import { postgresError } from './errors.ts';
+import { ChangeBatch } from '../change-batch.ts';
+import { asTidemarkError, TidemarkError } from '../errors/error.ts';
+import { CopyTextDecoder, type RowLayout } from './postgres-copy-text.ts';
+
+/** The session of a COPY, which is its own until it has ended, and what the errors of its server mean. */
+export interface CopySession {
+  readonly client: pg.Client;
+  readonly toError: (error: unknown) => TidemarkError;
+}
 
 /** What `pg` hands to a query for each CopyData message. */
 interface CopyDataMessage {
   readonly chunk: Buffer;
 }
+
+/** Buffers of rows that wait to be taken before the server is held back. */
+const MOST_WAITING = 4;
 
 /**
  * Runs a `COPY ... TO STDOUT` and calls `row` for each row, as it comes from the server; the buffer is valid during the
@@ -13,12 +24,59 @@ interface CopyDataMessage {
  * session is then in the middle of a statement, and only good for disposing.
  * @throws TidemarkError what `row` throws (the session is then only good for disposing), or the server's error
  */
-export function copyOut(client: pg.Client, statement: string, row: (row: Buffer) => boolean): Promise<'ended' | 'enough'> {
-  return startCopyOut(client, statement, row).ended;
+export function copyOut(session: CopySession, statement: string, row: (row: Buffer) => boolean): Promise<'ended' | 'enough'> {
+  return startCopyOut(session, statement, row).ended;
+}
+
+/**
+ * The rows of a `COPY ... TO STDOUT` in text format as `r` records, in batches of about 1 MiB. The server is held back
+ * while nobody takes them. When the loop is left early, the session is in the middle of a statement, and only good for
+ * disposing.
+ * @throws TidemarkError `POSTGRES_COPY_MALFORMED`, or the server's error
+ */
+export async function* copyBatches(session: CopySession, statement: string, layout: RowLayout): AsyncGenerator<ChangeBatch, void, void> {
+  const waiting: ChangeBatch[] = [];
+  let wake = (): void => undefined;
+  let over = false;
+  let left = false;
+  const failures: TidemarkError[] = [];
+  const decoder = new CopyTextDecoder(layout, (records, count) => {
+    waiting.push(new ChangeBatch({ count, records, transactions: [], progress: null }));
+    if (waiting.length >= MOST_WAITING) copy.pause();
+    wake();
+  });
+  const copy: RunningCopy = startCopyOut(session, statement, (row) => {
+    if (left) return false;
+    decoder.row(row);
+    return true;
+  });
+  void copy.ended
+    .then(() => decoder.flush())
+    .catch((error: unknown) => {
+      failures.push(asTidemarkError(error, 'INTERNAL'));
+    })
+    .finally(() => {
+      over = true;
+      wake();
+    });
+  try {
+    for (;;) {
+      const batch = waiting.shift();
+      if (batch !== undefined) {
+        if (waiting.length < MOST_WAITING) copy.resume();
+        yield batch;
+      } else if (over) break;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    left = true;
+  }
+  const [failure] = failures;
+  if (failure !== undefined) throw failure;
 }
 
 /** A COPY under way whose rows can be held back. */
-export interface RunningCopy {
+interface RunningCopy {
   /** As {@link copyOut}. */
   readonly ended: Promise<'ended' | 'enough'>;
   /** No more bytes are read from the server; some rows that were read already may still come. */
@@ -26,9 +84,9 @@ export interface RunningCopy {
   resume(): void;
 }
 
-export function startCopyOut(client: pg.Client, statement: string, row: (row: Buffer) => boolean): RunningCopy {
+function startCopyOut({ client, toError }: CopySession, statement: string, row: (row: Buffer) => boolean): RunningCopy {
   const { promise, resolve, reject } = Promise.withResolvers<'ended' | 'enough'>();
-  const copy = new CopyOut(statement, row, resolve, reject);
+  const copy = new CopyOut(statement, row, toError, resolve, reject);
   client.query(copy);
   return { ended: promise, pause: () => copy.pause(), resume: () => copy.resume() };
 }
@@ -40,6 +98,7 @@ export function startCopyOut(client: pg.Client, statement: string, row: (row: Bu
 class CopyOut {
   readonly #statement: string;
   readonly #row: (row: Buffer) => boolean;
+  readonly #toError: (error: unknown) => TidemarkError;
   readonly #resolve: (how: 'ended' | 'enough') => void;
   readonly #reject: (error: TidemarkError) => void;
   #connection: pg.Connection | null = null;
@@ -49,11 +108,13 @@ class CopyOut {
   constructor(
     statement: string,
     row: (row: Buffer) => boolean,
+    toError: (error: unknown) => TidemarkError,
     resolve: (how: 'ended' | 'enough') => void,
     reject: (error: TidemarkError) => void,
   ) {
     this.#statement = statement;
     this.#row = row;
+    this.#toError = toError;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -85,7 +146,7 @@ class CopyOut {
 
   handleError(error: unknown): void {
     // The client may tell of a lost connection and never of ReadyForQuery.
-    this.#failure ??= postgresError(error);
+    this.#failure ??= this.#toError(error);
     if (!this.#over) this.#reject(this.#failure);
     this.#over = true;
   }

@@ -7,14 +7,30 @@
  * and comes as one CopyData message, which the protocol promises. It becomes one record: header, key, row image; byte by
  * byte for short values, by native search and copy for long ones; no object per row or column.
  */
-import { BATCH_BYTES } from '../../contracts/change-batch.ts';
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import { Flag, Op } from '../../contracts/op.ts';
-import { MAX_RECORD_BYTES, RECORD_HEADER, writeU32 } from '../../contracts/record.ts';
-import { Cell } from '../../contracts/row-image.ts';
-import type { ColumnAction } from './copier-deps.ts';
-import { HASH_BYTES } from './hash.ts';
-import type { RowWidth } from './row-width.ts';
+import { BATCH_BYTES } from '../change-batch.ts';
+import { TidemarkError } from '../errors/error.ts';
+import { Flag, Op } from '../op.ts';
+import { MAX_RECORD_BYTES, RECORD_HEADER, writeU32 } from '../record.ts';
+import { Cell } from '../row-image.ts';
+
+/** What becomes of a column's value between the server and the image. */
+export type ColumnAction =
+  /** The server's text as it stands. */
+  | 'keep'
+  /** `\x` hexadecimal to raw bytes. */
+  | 'bytes'
+  /** Replaced by the hash of the server's text (of `\\x...` for `bytea`). */
+  | 'hash';
+
+/** Bytes of a hashed value. */
+export const HASH_BYTES = 64;
+
+/** Tells the rows that may hold a value out of line. */
+export interface WidthBound {
+  /** An image that is not longer is narrow whatever is in it. */
+  readonly narrowImage: number;
+  isWide(bytes: Uint8Array, start: number, end: number): boolean;
+}
 
 /** How the values of one table's rows become an image. */
 export interface RowLayout {
@@ -22,10 +38,10 @@ export interface RowLayout {
   readonly actions: readonly ColumnAction[];
   /** Indexes of the key columns in key order; empty: keyless. */
   readonly key: readonly number[];
-  /** The text that stands for a hashed value. */
+  /** The text that stands for a hashed value: {@link HASH_BYTES} long. */
   readonly hash: (value: Uint8Array) => Buffer;
-  /** Tells the rows that may hold a value out of line (`Flag.wide`); null: none does. */
-  readonly width: Pick<RowWidth, 'narrowImage' | 'isWide'> | null;
+  /** Such rows get `Flag.wide`; null: none does. */
+  readonly width: WidthBound | null;
 }
 
 /** Receives a full buffer of records. */

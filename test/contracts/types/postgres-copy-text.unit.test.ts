@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CopyTextDecoder, type RowLayout } from '../../../connectors/postgres/copy-text.ts';
 import { ColumnHash } from '../../../connectors/postgres/hash.ts';
 import { buildKey } from '../../../contracts/key.ts';
 import { Flag, Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import { readImage, type CellValue } from '../../../contracts/row-image.ts';
+import { CopyTextDecoder, type RowLayout } from '../../../contracts/types/postgres-copy-text.ts';
 
 function layoutOf(columns: number, options: Partial<RowLayout> = {}): RowLayout {
   return {

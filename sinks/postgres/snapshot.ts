@@ -1,0 +1,189 @@
+/**
+ * The replica as of its checkpoint, to verify by. One session holds a REPEATABLE READ transaction, in which the checkpoint
+ * is read, and exports its snapshot; each table is read by a session of its own that imports it.
+ */
+import type { ChangeBatch } from '../../contracts/change-batch.ts';
+import type { Checkpoint } from '../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import { copyBatches } from '../../contracts/types/postgres-copy-out.ts';
+import type { RowLayout } from '../../contracts/types/postgres-copy-text.ts';
+import type { SinkSnapshot } from '../../contracts/verify.ts';
+import { isFresh } from '../relational/checkpoint.ts';
+import { printedName, targetName } from '../relational/names.ts';
+import { readCheckpoint } from './checkpoint-table.ts';
+import { sinkError } from './errors.ts';
+import { readReplicaTable } from './replica-table.ts';
+import type { Session } from './session.ts';
+import type { SinkTarget } from './sink-target.ts';
+import { copyAll, type ReadPlan, readPlan, unfit } from './snapshot-plan.ts';
+import { printedRows, rowsByKey } from './snapshot-rows.ts';
+import { lockTable } from './snapshot-table.ts';
+
+/** Sessions that are kept for the tables to come. */
+const MOST_IDLE = 2;
+/** Keys that one statement looks for. */
+const KEYS_PER_STATEMENT = 1_000;
+
+export interface ReplicaSnapshotParts {
+  readonly target: SinkTarget;
+  readonly logId: string;
+  /** A session of its own; the caller disposes it. */
+  readonly open: (signal: AbortSignal) => Promise<Session>;
+}
+
+export class ReplicaSnapshot implements SinkSnapshot {
+  readonly isExact = true;
+  readonly checkpoint: Checkpoint | null;
+  readonly #parts: ReplicaSnapshotParts;
+  readonly #holder: Session;
+  /** Sees what is there now; asks the server how it prints values. */
+  readonly #looker: Session;
+  readonly #id: string;
+  readonly #life: AbortController;
+  readonly #plans = new Map<string, Promise<ReadPlan>>();
+  readonly #idle: Session[] = [];
+
+  private constructor(parts: ReplicaSnapshotParts, sessions: { holder: Session; looker: Session }, life: AbortController, shown: Shown) {
+    this.#parts = parts;
+    this.#holder = sessions.holder;
+    this.#looker = sessions.looker;
+    this.#life = life;
+    this.checkpoint = shown.checkpoint;
+    this.#id = shown.id;
+  }
+
+  /**
+   * @param signal ends the snapshot when it aborts
+   * @throws TidemarkError `SINK_FOREIGN`, and what opening a session throws
+   */
+  static async open(parts: ReplicaSnapshotParts, signal: AbortSignal): Promise<ReplicaSnapshot> {
+    const { sink } = parts.target;
+    const life = new AbortController();
+    signal.addEventListener('abort', () => life.abort(signal.reason), { once: true, signal: life.signal });
+    await using stack = new AsyncDisposableStack();
+    try {
+      const holder = stack.use(await parts.open(signal));
+      const looker = stack.use(await parts.open(signal));
+      const shown = await holder.within(signal, () => takeSnapshot(holder, parts));
+      for (const session of [holder, looker]) cutOnAbort(session, life.signal);
+      stack.move();
+      return new ReplicaSnapshot(parts, { holder, looker }, life, shown);
+    } catch (error) {
+      throw sinkError(error, { sink });
+    }
+  }
+
+  rows(schema: TableSchema, signal: AbortSignal): AsyncGenerator<ChangeBatch, void, void> {
+    return this.#read(schema, signal, async function* all(plan, { client }) {
+      // A session that applies finds rows by an index; this one reads all of them.
+      await client.query('SET LOCAL enable_seqscan = on; SET LOCAL max_parallel_workers_per_gather = 0');
+      const layout: RowLayout = { actions: plan.columns.map(({ action }) => action), key: schema.key, hash: () => Buffer.alloc(0), width: null };
+      yield* copyBatches({ client, toError: sinkError }, copyAll(plan), layout);
+    });
+  }
+
+  find(schema: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): AsyncGenerator<ChangeBatch, void, void> {
+    return this.#read(schema, signal, async function* some(plan, { client }) {
+      for (let at = 0; at < keys.length; at += KEYS_PER_STATEMENT) yield await rowsByKey(client, plan, keys.slice(at, at + KEYS_PER_STATEMENT));
+    });
+  }
+
+  async expected(schema: TableSchema, rows: ChangeBatch, signal: AbortSignal): Promise<ChangeBatch> {
+    try {
+      const plan = await this.#planOf(schema);
+      return plan.isSame ? rows : await this.#looker.within(signal, () => printedRows(this.#looker.client, plan, rows));
+    } catch (error) {
+      throw this.#failure(error, schema, signal);
+    }
+  }
+
+  mayLack(): boolean {
+    return false;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#life.abort(new TidemarkError('ABORTED', 'the snapshot is closed'));
+    await Promise.all([this.#holder, this.#looker, ...this.#idle.splice(0)].map((session) => session[Symbol.asyncDispose]()));
+  }
+
+  async *#read(
+    schema: TableSchema,
+    signal: AbortSignal,
+    batches: (plan: ReadPlan, reader: Session) => AsyncGenerator<ChangeBatch, void, void>,
+  ): AsyncGenerator<ChangeBatch, void, void> {
+    const stop = AbortSignal.any([signal, this.#life.signal]);
+    const { target, open } = this.#parts;
+    let reader: Session | null = null;
+    try {
+      if (this.#holder.lost !== null) throw this.#holder.lost;
+      reader = this.#idle.pop() ?? (await open(stop));
+      using _cut = cutOnAbort(reader, stop);
+      const plan = await lockTable({ reader, looker: this.#looker, snapshotId: this.#id, sink: target.sink, names: target.names }, schema);
+      yield* batches(plan, reader);
+      await reader.client.query('COMMIT');
+      if (this.#idle.length < MOST_IDLE && !stop.aborted) {
+        this.#idle.push(reader);
+        reader = null;
+      }
+    } catch (error) {
+      throw this.#failure(error, schema, signal);
+    } finally {
+      // In the middle of its rows it would not hear that it is to end.
+      reader?.cut(new TidemarkError('ABORTED', 'the reading was given up'));
+      await reader?.[Symbol.asyncDispose]();
+    }
+  }
+
+  #planOf(schema: TableSchema): Promise<ReadPlan> {
+    const known = `${schema.tableId}/${schema.version}`;
+    const plan = this.#plans.get(known) ?? this.#readPlan(schema);
+    this.#plans.set(known, plan);
+    plan.catch(() => this.#plans.delete(known));
+    return plan;
+  }
+
+  async #readPlan(schema: TableSchema): Promise<ReadPlan> {
+    const name = targetName(this.#parts.target.names, schema);
+    const table = await readReplicaTable(this.#looker.client, name);
+    if (table === null) throw unfit(schema, `${printedName(name)} does not exist at the replica`);
+    return readPlan(schema, table);
+  }
+
+  #failure(error: unknown, schema: TableSchema, signal: AbortSignal): TidemarkError {
+    const where = { sink: this.#parts.target.sink, table: tableName(schema) };
+    if (signal.aborted || this.#life.signal.aborted) return new TidemarkError('ABORTED', 'the snapshot was given up', { where, cause: error });
+    // Without its session nobody can import the snapshot, whatever the server then says.
+    return sinkError(this.#holder.lost ?? this.#looker.lost ?? error, where);
+  }
+}
+
+interface Shown {
+  readonly checkpoint: Checkpoint | null;
+  readonly id: string;
+}
+
+/** The first statement of the transaction takes the snapshot. */
+async function takeSnapshot({ client }: Session, { target: { sink }, logId }: ReplicaSnapshotParts): Promise<Shown> {
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  const { rows } = await client.query<{ id: string; made: boolean }>(
+    `SELECT pg_catalog.pg_export_snapshot() AS id, pg_catalog.to_regclass('tidemark.checkpoint') IS NOT NULL AS made`,
+  );
+  const [row] = rows;
+  if (row === undefined || !/^[0-9A-F-]+$/i.test(row.id)) throw new TidemarkError('REPLICA_STATEMENT', 'the replica exported no snapshot');
+  const stored = row.made ? await readCheckpoint(client, sink, false) : null;
+  if (stored !== null && stored.logId !== logId) {
+    throw new TidemarkError('SINK_FOREIGN', `the checkpoint at the replica is of log ${stored.logId}, not of ${logId}`);
+  }
+  if (stored === null || isFresh(stored)) return { id: row.id, checkpoint: null };
+  const { epoch, offset, position, cursor, fence } = stored;
+  return { id: row.id, checkpoint: { logId, epoch, offset, position, cursor, fence } };
+}
+
+/** Breaks the session when the signal aborts, until the answer is disposed. */
+function cutOnAbort(session: Session, signal: AbortSignal): Disposable {
+  const cut = (): void => session.cut(new TidemarkError('ABORTED', 'asked to stop'));
+  if (signal.aborted) cut();
+  signal.addEventListener('abort', cut, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener('abort', cut) };
+}
