@@ -4,6 +4,7 @@ import { latencyBench } from './latency.ts';
 import { mirrorBench } from './mirror.ts';
 import { type BenchName, type BenchOptions, USAGE, readOptions } from './options.ts';
 import { redisBench } from './redis.ts';
+import { replayBench } from './replay.ts';
 import { RSS_LIMIT_MB, isMet, jsonLine } from './report.ts';
 import { type Bench, runBench } from './runner.ts';
 import { snapshotBench } from './snapshot.ts';
@@ -14,6 +15,7 @@ const BENCHES: Readonly<Record<BenchName, Bench>> = {
   snapshot: snapshotBench,
   redis: redisBench,
   latency: latencyBench,
+  replay: replayBench,
 };
 
 async function main(): Promise<number> {

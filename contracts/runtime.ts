@@ -63,6 +63,11 @@ export interface FileSystem {
   makeDirectory(path: string): Promise<void>;
   remove(path: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
+  /**
+   * Gives a file a second name, durable only after `syncDirectory`. Fails with Node's `EXDEV` across disks, `EPERM` or
+   * `ENOTSUP` where a disk knows no second names. Absent where there are none.
+   */
+  link?(from: string, to: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
   exists(path: string): Promise<boolean>;
   /** Bytes of the disk that holds `path`, and those of them that can still be written. Absent where nobody can tell. */

@@ -1,5 +1,6 @@
 /** The published files that are made from the code, so that they cannot say anything else than it does. */
 import { EVENTS } from '../contracts/events.ts';
+import { BACKUP_ERRORS } from '../contracts/errors/backup-errors.ts';
 import { CONTRACT_ERRORS } from '../contracts/errors/contract-errors.ts';
 import type { CatalogueEntry } from '../contracts/errors/catalogue.ts';
 import { HUB_ERRORS } from '../contracts/errors/hub-errors.ts';
@@ -13,6 +14,7 @@ import { METRICS, type Metric } from '../hub/observability/metric-names.ts';
 const AREAS: readonly (readonly [string, string, Readonly<Record<string, CatalogueEntry>>])[] = [
   ['Configuration, command line, API and pipelines', 'hub', HUB_ERRORS],
   ['The log', 'log', LOG_ERRORS],
+  ['Backups', 'backup', BACKUP_ERRORS],
   ['Postgres sources', 'postgres', POSTGRES_ERRORS],
   ['Sinks', 'sinks', SINK_ERRORS],
   ['Offsets, positions, records and schemas', 'contracts', CONTRACT_ERRORS],

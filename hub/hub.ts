@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { ConnectorModule, HubConfig, LogSettings, SinkConfig, SinkModule, SourceConfig } from '../contracts/config.ts';
 import type { SourceConnector } from '../contracts/connector.ts';
 import { asTidemarkError, TidemarkError } from '../contracts/errors/error.ts';
-import type { CompactionOptions, LogEngine } from '../contracts/log-engine.ts';
+import type { CompactionOptions } from '../contracts/log-engine.ts';
 import type { Offset } from '../contracts/offset.ts';
 import type { Runtime } from '../contracts/runtime.ts';
 import type { Sink } from '../contracts/sink.ts';
@@ -49,7 +49,7 @@ export interface Registry {
  */
 export class Hub implements HubService, AsyncDisposable {
   /** For those who read the log. The hub's: not to be disposed. */
-  readonly engine: LogEngine;
+  readonly engine: EmbeddedLogEngine;
   readonly #runtime: Runtime;
   readonly #registry: Registry;
   readonly #version: string;
@@ -67,7 +67,7 @@ export class Hub implements HubService, AsyncDisposable {
   #changing: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | null = null;
 
-  private constructor(config: HubConfig, runtime: Runtime, registry: Registry, version: string, engine: LogEngine) {
+  private constructor(config: HubConfig, runtime: Runtime, registry: Registry, version: string, engine: EmbeddedLogEngine) {
     this.#config = config;
     this.#runtime = runtime;
     this.#registry = registry;

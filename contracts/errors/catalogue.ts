@@ -1,3 +1,4 @@
+import { BACKUP_ERRORS } from './backup-errors.ts';
 import { CONTRACT_ERRORS } from './contract-errors.ts';
 import { HUB_ERRORS } from './hub-errors.ts';
 import { LOG_ERRORS } from './log-errors.ts';
@@ -14,6 +15,7 @@ export const CATALOGUE = {
   ...POSTGRES_ERRORS,
   ...SINK_ERRORS,
   ...HUB_ERRORS,
+  ...BACKUP_ERRORS,
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof CATALOGUE;

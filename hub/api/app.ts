@@ -2,12 +2,14 @@ import { fastify, type FastifyInstance, type FastifyReply, type RouteShorthandOp
 import type { Static } from 'typebox';
 import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
 import type { EventName } from '../../contracts/events.ts';
+import type { EmbeddedLogEngine } from '../log/embedded/engine.ts';
 import { exactTableName } from '../config/table-patterns.ts';
 import { sampleStatus } from '../observability/status-metrics.ts';
 import { createMetrics, type MetricsRegistry } from '../runtime/metrics.ts';
 import type { HubService, HubStatus, WaitTarget } from '../service.ts';
 import { errorBody, statusOf } from './answers.ts';
 import { changelogLines } from './changelog.ts';
+import { holdLines } from './hold.ts';
 import { addCompactRoutes } from './compact-routes.ts';
 import { addRebuildRoutes } from './rebuild-routes.ts';
 import { refusalOf } from './local-request.ts';
@@ -30,6 +32,7 @@ import { addVerifyRoutes } from './verify-routes.ts';
 /** What the API speaks for. It owns none of it. */
 export interface ApiParts extends MomentRouteParts {
   readonly service: HubService;
+  readonly log: Pick<EmbeddedLogEngine, 'sources' | 'open' | 'hold'>;
   readonly metrics: MetricsRegistry;
   /** Reads the configuration again and applies it; answers what was done, for people. */
   reload(): Promise<string[]>;
@@ -94,6 +97,10 @@ function addQueries(app: FastifyInstance, parts: ApiParts, closing: AbortSignal)
     sampleStatus(await service.status(), sampled);
     reply.type(sampled.contentType);
     return `${await sampled.text()}${await parts.metrics.text()}`;
+  });
+  app.get('/v1/hold', async (request, reply) => {
+    const signal = endOf(request, reply, closing);
+    return streamLines(reply, holdLines(() => parts.log.hold(), parts.clock, signal), signal, parts);
   });
   app.get<{ Params: Static<typeof SINK_PATH>; Querystring: Static<typeof WAIT_QUERY> }>(
     '/v1/sinks/:sink/wait',

@@ -128,6 +128,11 @@ export class ApiClient {
     }
   }
 
+  /** What the hub holds, then empty lines for as long as it does (hold.ts). Ending early ends the hold. */
+  hold(signal: AbortSignal): AsyncGenerator<string> {
+    return this.#lines('/v1/hold', signal);
+  }
+
   /** @param body makes it a POST */
   async *#lines(path: string, signal: AbortSignal, body?: object): AsyncGenerator<string> {
     const response = await this.#send(body === undefined ? { method: 'GET', path, signal } : { method: 'POST', path, body, signal });

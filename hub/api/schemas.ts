@@ -108,6 +108,12 @@ export type Waited = Static<typeof WAITED>;
 export const DONE = Type.Object({ done: Type.Array(Type.String()) });
 export type Done = Static<typeof DONE>;
 
+/** The first line of `GET /v1/hold`: the data folder, and each log's manifest as a file would have it. */
+export const HELD_LINE = Type.Object({
+  data: Type.String(),
+  logs: Type.Array(Type.Object({ source: Type.String(), folder: Type.String(), manifest: Type.String() })),
+});
+
 /** `GET /v1/health`. */
 export const HEALTH = Type.Object({
   status: Type.Enum(['ok', 'degraded'], { description: 'degraded: a source or sink has stopped, failed or has dead letters' }),

@@ -52,7 +52,8 @@ export async function withHub<T>(
   return running(client);
 }
 
-async function dataFolder(options: HubOptions, context: CliContext): Promise<string> {
+/** The data folder that a command is about, absolute. */
+export async function dataFolder(options: HubOptions, context: CliContext): Promise<string> {
   if (options.data !== undefined) return resolve(context.cwd, options.data);
   return (await readHubPlace(resolve(context.cwd, options.config), context.env)).data;
 }

@@ -1,14 +1,17 @@
 import { Command, CommanderError } from 'commander';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { CliContext } from './context.ts';
+import { addBackupCommand } from './commands/backup.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addCompactCommand } from './commands/compact.ts';
 import { addDiffCommand } from './commands/diff.ts';
 import { addHistoryCommand } from './commands/history.ts';
 import { addInitCommand } from './commands/init.ts';
+import { addLogCommands } from './commands/log.ts';
 import { addReadCommand } from './commands/read.ts';
 import { addRebuildCommand } from './commands/rebuild.ts';
 import { addReloadCommand } from './commands/reload.ts';
+import { addRestoreCommand } from './commands/restore.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addSchemaCommand } from './commands/schema.ts';
 import { addSinkCommands } from './commands/sink.ts';
@@ -50,7 +53,7 @@ export function createProgram(context: CliContext): Command {
   for (const add of [
     addInitCommand, addCheckCommand, addRunCommand, addStatusCommand, addTablesCommand, addReadCommand,
     addTableCommand, addHistoryCommand, addDiffCommand, addWaitCommand,
-    addSourceCommands, addSinkCommands, addRebuildCommand, addVerifyCommand, addReloadCommand, addCompactCommand, addSchemaCommand,
+    addSourceCommands, addSinkCommands, addLogCommands, addBackupCommand, addRestoreCommand, addRebuildCommand, addVerifyCommand, addReloadCommand, addCompactCommand, addSchemaCommand,
   ]) {
     add(program, context);
   }

@@ -4,6 +4,8 @@ import type { LogEngine } from '../../../contracts/log-engine.ts';
 import { BEFORE_ALL } from '../../../contracts/offset.ts';
 import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
 import { diskError, readError } from './disk-error.ts';
+import { folderName, LOG_FOLDER } from './log-folder.ts';
+import { manifestUpTo, logFolders, stoppedLog, type FolderHold, type HeldLog } from './held-log.ts';
 import { levelLock, type DirectoryLock } from './lock.ts';
 import { DEFAULT_OPTIONS, LogCore, type EmbeddedLogOptions } from './log-core.ts';
 import { encodeManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
@@ -12,9 +14,7 @@ import { repairLog } from './recovery/repair.ts';
 import { segmentsUpTo, endWithin } from './segments/sealing.ts';
 import { fileNumber, ID_BYTES } from './segments/segment.ts';
 import { EmbeddedSourceLog } from './source-log.ts';
-
-/** Folder of the logs in the data folder; one folder per source in it. */
-export const LOG_FOLDER = 'log';
+import { mustBeRestored } from './unfinished.ts';
 
 export interface EmbeddedEngineOptions extends Partial<EmbeddedLogOptions> {
   /** Default: a lock that the kernel holds. */
@@ -46,6 +46,7 @@ export class EmbeddedLogEngine implements LogEngine {
    * @throws TidemarkError `LOG_LOCKED` while another hub uses the folder, `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
    */
   static async create(directory: string, runtime: Runtime, options: EmbeddedEngineOptions = {}): Promise<EmbeddedLogEngine> {
+    await mustBeRestored(runtime.files, directory);
     await makeDurable(directory, runtime.files);
     const lock = await (options.lock ?? levelLock).acquire(directory, runtime);
     return new EmbeddedLogEngine(directory, runtime, options, lock);
@@ -56,6 +57,7 @@ export class EmbeddedLogEngine implements LogEngine {
    * shows what stood there at the moment of opening.
    */
   static async openReadOnly(directory: string, runtime: Runtime): Promise<EmbeddedLogEngine> {
+    await mustBeRestored(runtime.files, directory);
     if (!(await runtime.files.exists(join(directory, LOG_FOLDER)))) {
       throw new TidemarkError('LOG_UNKNOWN', 'there is no log in the folder', { where: { file: directory } });
     }
@@ -83,6 +85,33 @@ export class EmbeddedLogEngine implements LogEngine {
     });
     this.#logs.set(source, opening);
     return opening;
+  }
+
+  /**
+   * Holds the files of all logs as they are at this moment. A log that cannot be opened is held as it stands, since nobody
+   * writes it; one whose manifest cannot be read is left out.
+   */
+  async hold(): Promise<FolderHold> {
+    const { files } = this.#runtime;
+    await using held = new AsyncDisposableStack();
+    const logs: HeldLog[] = [];
+    for (const { source, folder } of await logFolders(files, this.#directory)) {
+      const log = await this.#openOrNull(source);
+      if (log === null) {
+        const stopped = await stoppedLog(files, this.#directory, folder).catch(unreadable);
+        if (stopped !== null) logs.push(stopped);
+        continue;
+      }
+      held.use(log.core.holdFiles());
+      logs.push({ source, folder, manifest: manifestUpTo(log.core.manifest, log.core.view.end) });
+    }
+    const holds = held.move();
+    return { folder: { data: this.#directory, logs }, [Symbol.asyncDispose]: () => holds.disposeAsync() };
+  }
+
+  async #openOrNull(source: string): Promise<EmbeddedSourceLog | null> {
+    if (this.#lock === null) return null;
+    return this.open(source, { create: false }).catch(unreadable);
   }
 
   async #open(source: string, create: boolean): Promise<EmbeddedSourceLog> {
@@ -170,6 +199,12 @@ export class EmbeddedLogEngine implements LogEngine {
   }
 }
 
+/** What cannot be read is left to who looks for damage. */
+function unreadable(error: unknown): null {
+  if (error instanceof TidemarkError && (error.code === 'LOG_CORRUPT' || error.code === 'LOG_FORMAT' || error.code === 'LOG_UNKNOWN')) return null;
+  throw error;
+}
+
 /**
  * For who reads the folder of a hub that may run: what is read before it is written, and a header behind it read after
  * that, look like damage. Damage is what stands at the same place when all is read again.
@@ -196,9 +231,4 @@ async function makeDurable(directory: string, files: FileSystem): Promise<void> 
   } catch (error) {
     throw diskError(error, 'the data folder could not be made', { file: directory });
   }
-}
-
-/** A source's name as a file name. */
-function folderName(source: string): string {
-  return encodeURIComponent(source).replaceAll('.', '%2E').replaceAll('*', '%2A');
 }

@@ -12,7 +12,7 @@ import type { Offset } from '../../../../contracts/offset.ts';
 import { RECORD_HEADER } from '../../../../contracts/record.ts';
 import type { TransactionEntry } from '../../../../contracts/transaction.ts';
 import { readI64, readU64, writeI64, writeU64 } from '../bytes.ts';
-import { corruptRun, type EntryCursor } from '../runs/run-format.ts';
+import { corruptRun, type EntrySpan } from '../runs/run-format.ts';
 
 export const ARCHIVE_KEY = 9;
 const OF_TRANSACTION = 0;
@@ -78,7 +78,7 @@ export interface ArchiveEntry {
 }
 
 /** @throws TidemarkError `LOG_CORRUPT` for an entry that no version of this format writes */
-export function archiveEntry({ bytes, keyStart, keyEnd, valueEnd }: EntryCursor): ArchiveEntry {
+export function archiveEntry({ bytes, keyStart, keyEnd, valueEnd }: EntrySpan): ArchiveEntry {
   const kind = bytes[keyEnd - 1];
   if (keyEnd - keyStart !== ARCHIVE_KEY || (kind !== OF_RECORD && kind !== OF_TRANSACTION)) throw corruptRun('an entry of the archive has a key that is not one', '');
   if (kind === OF_RECORD && valueEnd - keyEnd < RECORD_AT + RECORD_HEADER) throw corruptRun('a record of the archive is cut short', '');
@@ -86,11 +86,11 @@ export function archiveEntry({ bytes, keyStart, keyEnd, valueEnd }: EntryCursor)
 }
 
 /** Of a record's entry: where its transaction stands. */
-export function transactionAt({ bytes, keyEnd }: EntryCursor): Offset {
+export function transactionAt({ bytes, keyEnd }: EntrySpan): Offset {
   return readU64(bytes, keyEnd);
 }
 
 /** Of a record's entry: the record, not copied. */
-export function archivedRecord({ bytes, keyEnd, valueEnd }: EntryCursor): Buffer {
+export function archivedRecord({ bytes, keyEnd, valueEnd }: EntrySpan): Buffer {
   return bytes.subarray(keyEnd + RECORD_AT, valueEnd);
 }

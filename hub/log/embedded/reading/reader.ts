@@ -8,7 +8,7 @@ import { readError } from '../disk-error.ts';
 import type { LogCore, LogView } from '../log-core.ts';
 import type { SegmentEntry } from '../manifest.ts';
 import { SegmentCursor, type Damage, type StoredBatch } from '../segments/segment-cursor.ts';
-import { SEGMENT_HEADER } from '../segments/segment.ts';
+import { decodeSegmentHeader, SEGMENT_HEADER } from '../segments/segment.ts';
 import { aborted } from '../../../waiters.ts';
 
 /** Small batches are given to a reader as one of about this size; one of this size or more is given as it is. */
@@ -187,11 +187,25 @@ export class LogWalk {
   async #readStored(limit: number): Promise<StoredBatch | Damage | null> {
     const path = this.#core.segmentPath(this.#segment);
     try {
-      this.#file ??= await this.#core.files.open(path, 'read');
-      this.#cursor ??= new SegmentCursor(this.#file, this.#position);
+      this.#file ??= await this.#opened(path);
+      this.#cursor ??= new SegmentCursor(this.#file, this.#position, true);
       return await this.#cursor.next(limit);
     } catch (error) {
       throw readError(error, { source: this.#core.source, file: path });
+    }
+  }
+
+  /** The segment's file, which is what it should be by its header. */
+  async #opened(path: string): Promise<LogFile> {
+    const file = await this.#core.files.open(path, 'read');
+    try {
+      const bytes = Buffer.alloc(SEGMENT_HEADER);
+      const header = (await file.read(bytes, 0)) < SEGMENT_HEADER ? null : decodeSegmentHeader(bytes);
+      if (header?.number !== this.#segment || header.logId !== this.#core.manifest.logId) throw this.#corrupt('the header of the segment is not the one that was written');
+      return file;
+    } catch (error) {
+      await file.close();
+      throw error;
     }
   }
 

@@ -129,16 +129,20 @@ export function corruptRun(what: string, file: string): TidemarkError {
   return new TidemarkError('LOG_CORRUPT', `a run cannot be read: ${what}`, { where: { file } });
 }
 
-/**
- * The entries of a sorted stretch of memory or of a file, one at a time: fields, no object per entry. `key` and `value`
- * are spans of `bytes`, valid until the next `next`.
- */
-export interface EntryCursor {
+/** Where one entry stands in `bytes`. */
+export interface EntrySpan {
   readonly bytes: Buffer;
   readonly tableId: number;
   readonly keyStart: number;
   readonly keyEnd: number;
   readonly valueEnd: number;
+}
+
+/**
+ * The entries of a sorted stretch of memory or of a file, one at a time: fields, no object per entry. `key` and `value`
+ * are spans of `bytes`, valid until the next `next`.
+ */
+export interface EntryCursor extends EntrySpan {
   /** Moves to the next entry; false at the end. A promise only where something must be read. */
   next(): boolean | Promise<boolean>;
 }

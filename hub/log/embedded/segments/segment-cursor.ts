@@ -22,9 +22,17 @@ export interface Damage {
 /** Bytes read at once when batches are small. A larger batch is read by itself, with the header that follows it. */
 const READ_BYTES = 256 * 1024;
 
+/** The rest of a batch on its way into memory. */
+interface Ahead {
+  readonly bytes: Buffer;
+  /** How many bytes of it are there already. */
+  readonly held: number;
+  readonly reading: Promise<number>;
+}
+
 /**
  * Reads the batches of one segment file in order. Every read goes into memory of its own, so batches stay valid.
- * Owns nothing: the file is the caller's.
+ * Owns nothing: the file is the caller's; closing it waits for what is being read ahead.
  */
 export class SegmentCursor {
   readonly #file: LogFile;
@@ -32,10 +40,14 @@ export class SegmentCursor {
   position: number;
   /** Bytes of the file from `position` on that are in memory. */
   #held: Buffer = Buffer.alloc(0);
+  readonly #readsAhead: boolean;
+  #ahead: Ahead | null = null;
 
-  constructor(file: LogFile, position: number) {
+  /** @param readsAhead while the caller works on a large batch, the next one is read */
+  constructor(file: LogFile, position: number, readsAhead = false) {
     this.#file = file;
     this.position = position;
+    this.#readsAhead = readsAhead;
   }
 
   /**
@@ -54,7 +66,24 @@ export class SegmentCursor {
     const size = batchBytes(header);
     if (size > room) return damage(position, `a batch of ${size} bytes ends behind its segment`);
     if (!(await this.#hold(size, room))) return damage(position, 'the file ends inside a batch');
-    return this.#take(header, size);
+    const taken = this.#take(header, size);
+    if (this.#readsAhead && taken.kind === 'batch') this.#readAhead(limit);
+    return taken;
+  }
+
+  /** Begins to read the next batch where its header is in memory and the rest of it is not. */
+  #readAhead(limit: number): void {
+    const held = this.#held;
+    const header = held.length < BATCH_HEADER ? null : decodeBatchHeader(held, 0);
+    const size = header === null ? 0 : batchBytes(header);
+    const room = limit - this.position;
+    if (size <= held.length || size > room) return;
+    const bytes = Buffer.allocUnsafeSlow(Math.min(size + BATCH_HEADER, room));
+    held.copy(bytes);
+    const reading = this.#file.read(bytes.subarray(held.length), this.position + held.length);
+    // Told to who asks for the batch, if anybody does.
+    reading.catch(() => undefined);
+    this.#ahead = { bytes, held: held.length, reading };
   }
 
   /** The next batch if all of it is in memory already; null otherwise, also for damage: `next` tells. */
@@ -78,6 +107,11 @@ export class SegmentCursor {
 
   /** Has at least `needed` of the `room` bytes in memory; false when the file ends before. */
   async #hold(needed: number, room: number): Promise<boolean> {
+    const ahead = this.#ahead;
+    if (ahead !== null) {
+      this.#ahead = null;
+      this.#held = ahead.bytes.subarray(0, ahead.held + (await ahead.reading));
+    }
     const held = this.#held;
     if (held.length >= needed) return true;
     const wanted = Math.min(Math.max(needed + BATCH_HEADER, READ_BYTES), room);

@@ -1,0 +1,27 @@
+import type { LogCheckSummary } from '../log/embedded/check/check-log.ts';
+import type { LogFinding } from '../log/embedded/check/finding.ts';
+import { grouped } from './text-table.ts';
+
+const SHOWN_TABLES = 20;
+
+/** A finding for people: what and where, then what it concerns, then what to do. */
+export function findingLines({ source, kind, file, bytes, offsets, tables, what, mend }: LogFinding): string[] {
+  const concerns = [
+    ...(bytes === null ? [] : [bytes.from === bytes.to ? `at byte ${bytes.from}` : `bytes ${bytes.from} to ${bytes.to}`]),
+    ...(offsets === null ? [] : [offsets.from === offsets.to ? `offset ${offsets.from}` : `offsets ${offsets.from} to ${offsets.to}`]),
+    ...(kind === 'index' ? ['no record'] : [tablesText(tables)]),
+  ];
+  return [`${source}  ${[file, kind].filter((part) => part !== '').join('  ')}: ${what}`, `  where: ${concerns.join(', ')}`, `  to do: ${mend}`];
+}
+
+function tablesText(tables: readonly string[] | null): string {
+  if (tables === null) return 'any table';
+  if (tables.length === 0) return 'no table';
+  const more = tables.length - SHOWN_TABLES;
+  return `tables ${tables.slice(0, SHOWN_TABLES).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+export function summaryLine({ source, horizon, highWatermark, segments, runs, records, transactions, findings }: LogCheckSummary): string {
+  const size = `${grouped(segments)} segments, ${grouped(runs)} runs of the base, ${grouped(records)} records in ${grouped(transactions)} transactions`;
+  return `${source}  offsets ${horizon} to ${highWatermark}: ${size}: ${findings === 0 ? 'all as it was written' : `${grouped(findings)} findings`}`;
+}
