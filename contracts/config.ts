@@ -3,6 +3,7 @@
  * and its reading live in hub/config; what a connector or a sink understands beyond the fields here is described by the
  * schema that its own folder exports and handed to it as `options`.
  */
+import type { Keep } from './log-engine.ts';
 import type { PositionCodec } from './position.ts';
 import type { Runtime } from './runtime.ts';
 import type { TableSchema } from './schema.ts';
@@ -22,6 +23,8 @@ export interface HubConfig {
 export interface HubLimits {
   /** Bytes that one pipeline may hold in flight. Default 32 MiB. */
   readonly pipelineBytes: number;
+  /** Bytes that the data folder may take before capture stops; null: the disk alone is the limit. */
+  readonly disk: number | null;
   /** WAL that the source may hold back for this hub before `onRetainedWal` acts, in bytes; null: no limit. */
   readonly retainedWal: number | null;
   /** What happens at the limit; `warn` says so only. */
@@ -34,6 +37,8 @@ export interface LogSettings {
   readonly historyMs: number | null;
   /** History above this is folded into the base, bytes of each source; null: no limit. */
   readonly historyBytes: number | null;
+  /** How long each table is kept. Absent where the configuration does not come from a file: all are folded. */
+  readonly keep?: (table: Pick<TableSchema, 'namespace' | 'name'>) => Keep;
   /** Bytes of records that are sorted in memory. */
   readonly compactionBytes: number;
   /** Share of the time that folding may take: above 0, at most 1. */

@@ -4,6 +4,7 @@ import type { ChangeBatch } from './change-batch.ts';
 import type { Checkpoint, Epoch, EpochId, LogId } from './checkpoint.ts';
 import type { Offset } from './offset.ts';
 import type { Position } from './position.ts';
+import type { RecordView } from './record.ts';
 import type { TableSchema } from './schema.ts';
 
 /**
@@ -99,6 +100,8 @@ export interface CompactionBudget {
 export interface CompactionOptions extends CompactionBudget {
   /** How long each table is kept, by its newest name. Default: all are folded. */
   readonly keep?: (table: TableSchema) => Keep;
+  /** The newest part of the history is closed first, however small it is, so that it can be folded, too. Default: false. */
+  readonly seals?: boolean;
   /**
    * For the last room on the disk only: readers are passed, leases end; both find `LOG_BELOW_HORIZON` then. A copy under
    * way is never passed. Default: false.
@@ -132,6 +135,23 @@ export interface CompactionProgress {
   readonly last: { readonly horizon: Offset; readonly bytes: number; readonly seconds: number; readonly at: number } | null;
   /** The lowest of all holds at this moment; null: nobody holds the horizon. */
   readonly hold: HorizonHold | null;
+}
+
+/** Where {@link SourceLog.newest} looks. */
+export interface NewestOptions {
+  /** The lowest offset that counts; above the horizon. */
+  readonly notBelow: Offset;
+  /** The highest offset that counts; the high watermark bounds it. */
+  readonly atMost: Offset;
+  readonly signal: AbortSignal;
+  /** Passes over records for which it is false; default: every record of the key counts. */
+  readonly accepts?: (record: RecordView) => boolean;
+}
+
+export interface FoundRecord {
+  readonly offset: Offset;
+  /** A copy of the record; `new RecordView().seek(record, 0)` reads it. */
+  readonly record: Buffer;
 }
 
 /** Some records of some tables, in order, with nothing left out between them but records of other tables. */
@@ -223,6 +243,13 @@ export interface SourceLog {
    *   `LOG_TABLES` for more tables than can be put in order below the horizon
    */
   readTables(tableIds: readonly number[], options: ReadOptions): AsyncIterable<TableRecords>;
+  /**
+   * The newest record of a key in a range of the history: a row record with that table and key, or a truncate of the table,
+   * after which no older row counts. Null when there is none. Looks from the end of the range back: what was changed
+   * lately is found at once.
+   * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
+   */
+  newest(tableId: number, key: Uint8Array, options: NewestOptions): Promise<FoundRecord | null>;
   /** Resolves when the high watermark is at or beyond `offset`. @throws TidemarkError `ABORTED` */
   reached(offset: Offset, signal: AbortSignal): Promise<void>;
   /**

@@ -72,8 +72,9 @@ export interface FileSystem {
   exists(path: string): Promise<boolean>;
   /** Bytes of the disk that holds `path`, and those of them that can still be written. Absent where nobody can tell. */
   space?(path: string): Promise<{ readonly free: number; readonly total: number }>;
+  /** Bytes of disk that a file, or all of a folder, takes; 0 when it is not there. Absent where nobody can tell. */
+  taken?(path: string): Promise<number>;
 }
-
 
 export interface Runtime {
   readonly clock: Clock;

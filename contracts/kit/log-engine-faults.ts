@@ -136,6 +136,7 @@ class FaultyLog implements SourceLog {
   compaction: SourceLog['compaction'] = () => this.#log.compaction();
   extent: SourceLog['extent'] = (tableId) => this.#log.extent(tableId);
   readTables: SourceLog['readTables'] = (tableIds, options) => this.#log.readTables(tableIds, options);
+  newest: SourceLog['newest'] = (tableId, key, options) => this.#log.newest(tableId, key, options);
   leaseHorizon: SourceLog['leaseHorizon'] = (name) => this.#log.leaseHorizon(name);
   lease: SourceLog['lease'] = (name, offset) => this.#log.lease(name, offset);
   leases: SourceLog['leases'] = () => this.#log.leases();

@@ -44,6 +44,10 @@ export interface WorkloadOptions {
   readonly valueBytes: number;
   /** Tables without a key, beside the others: their ids follow. Default 0. */
   readonly keyless?: number;
+  /** False: no copy of a table ever begins, which would hold the horizon. Default: true. */
+  readonly copies?: boolean;
+  /** Microseconds from one transaction to the next. Default 1. */
+  readonly pace?: number;
 }
 
 /**
@@ -63,6 +67,11 @@ export class LogWorkload {
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
+  }
+
+  /** Commit time of the newest transaction, microseconds since 1970. */
+  get time(): number {
+    return this.#time;
   }
 
   /** The next batch; at times empty, at times ending inside a transaction. */
@@ -96,7 +105,7 @@ export class LogWorkload {
 
   #begin(): void {
     this.#kind = this.#options.unit() < 0.2 ? 'hub' : 'source';
-    this.#builder.begin(this.#kind, this.#kind === 'hub' ? 0 : ++this.#xid, ++this.#time, this.#draw(4) === 0 ? 'elsewhere' : '');
+    this.#builder.begin(this.#kind, this.#kind === 'hub' ? 0 : ++this.#xid, (this.#time += this.#options.pace ?? 1), this.#draw(4) === 0 ? 'elsewhere' : '');
   }
 
   #commit(): void {
@@ -151,7 +160,7 @@ export class LogWorkload {
 
   #control(tableId: number): void {
     const controls: Control[] = [
-      { type: 'copying', reason: 'first', copyState: `state ${this.#xid}` },
+      this.#options.copies === false ? { type: 'copied', rows: 1 } : { type: 'copying', reason: 'first', copyState: `state ${this.#xid}` },
       { type: 'chunk', range: `range ${this.#xid}`, rows: 3 },
       { type: 'copied', rows: 3 },
       { type: 'gap', why: 'a test' },

@@ -105,12 +105,12 @@ export class ReferenceLog {
   }
 
   /**
-   * The rows of a table as of offset `at`: key to after image, both hex. In a keyless table the row itself is the key and
+   * The rows of a table as of offset `at`, of what came after `after`: key to after image, both hex. In a keyless table the row itself is the key and
    * the value is how often it stands there, in decimal.
    */
-  fold(tableId: number, at: Offset = this.highWatermark): Map<string, string> {
+  fold(tableId: number, at: Offset = this.highWatermark, after: Offset = BEFORE_ALL): Map<string, string> {
     const rows = new Map<string, string>();
-    for (const record of this.records.slice(0, at)) {
+    for (const record of this.records.slice(after, at)) {
       if (record.tableId !== tableId || (record.flags & (Flag.notApplied | Flag.incomplete)) !== 0) continue;
       if (record.op === Op.truncate) rows.clear();
       else if (!isRowOp(record.op)) continue;

@@ -4,6 +4,7 @@ import type { HubConfig, HubLimits, LogSettings, Options, SinkConfig, SourceConf
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { parseDuration, parseSize } from '../../contracts/units.ts';
 import { parseLoopback } from './address.ts';
+import { keepByPattern, keepFaults } from './keep.ts';
 import { parseConfigDocument, pointerSteps, pointerTo, type ConfigDocument } from './document.ts';
 import { sinkConfig, sourceConfig, type PartContext } from './parts.ts';
 import type { Environment, ReferenceScope } from './references.ts';
@@ -94,7 +95,9 @@ class Reading {
     const sinks = await this.#parts(document, 'sinks', this.#modules.sinks, (part) => this.#sink(part, names));
     if (outline === null) return null;
     const place = this.#placeOfHub(document, outline.hub ?? {});
-    return place === null ? null : { ...place, limits: limitsOf(outline.hub ?? {}), log: logOf(outline.hub ?? {}), sources, sinks };
+    const faults = keepFaults(outline.hub?.log?.tables ?? {});
+    for (const { pattern, error } of faults) this.#report(document, pointerTo('/hub/log/tables', pattern), error, true);
+    return place === null || faults.length > 0 ? null : { ...place, limits: limitsOf(outline.hub ?? {}), log: logOf(outline.hub ?? {}), sources, sinks };
   }
 
   async place(): Promise<Pick<HubConfig, 'data' | 'http'> | null> {
@@ -279,6 +282,7 @@ function limitsOf(hub: HubSection): HubLimits {
   const { limits = {} } = hub;
   return {
     pipelineBytes: limits.pipeline_memory ?? defaultSize(DEFAULT_LIMITS.pipeline_memory),
+    disk: limits.disk ?? null,
     retainedWal: limits.retainedWal ?? null,
     onRetainedWal: limits.on_retained_wal ?? DEFAULT_LIMITS.on_retained_wal,
   };
@@ -290,6 +294,7 @@ function logOf(hub: HubSection): LogSettings {
   return {
     historyMs: log.history === undefined ? parseDuration(DEFAULT_LOG.history) : log.history,
     historyBytes: log.history_max ?? null,
+    keep: keepByPattern(log.tables ?? {}),
     compactionBytes: compaction.memory ?? defaultSize(DEFAULT_LOG.memory),
     compactionShare: compaction.share ?? DEFAULT_LOG.share,
   };

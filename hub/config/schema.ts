@@ -6,6 +6,7 @@ import Type from 'typebox';
 import type { ConnectorModule, SinkModule } from '../../contracts/config.ts';
 import { durationOption, sizeOption } from '../../contracts/option-schema.ts';
 import { SIZE_PATTERN } from '../../contracts/units.ts';
+import { KEEP_PATTERN } from './keep.ts';
 
 /** A JSON Schema of an object. */
 export type ObjectSchema = Readonly<Record<string, unknown>>;
@@ -35,6 +36,15 @@ const LIMITS = Type.Object(
   {
     pipeline_memory: Type.Optional(
       Type.Unsafe<number>(sizeOption({ min: '4MiB', max: '4GiB', default: DEFAULT_LIMITS.pipeline_memory, description: 'Bytes that one pipeline may hold in memory' })),
+    ),
+    disk: Type.Optional(
+      Type.Unsafe<number | null>({
+        type: ['integer', 'string', 'null'],
+        pattern: SIZE_PATTERN,
+        size: { min: '64MiB' },
+        default: null,
+        description: 'Bytes that the data folder may take; near it history is folded, then capture stops. null: only the disk itself is a limit',
+      }),
     ),
     retainedWal: Type.Optional(
       Type.Unsafe<number | null>({
@@ -74,6 +84,21 @@ const LOG = Type.Object(
         default: null,
         description: 'Bytes of changes that are kept for each source; what is above is folded into the base. null: no limit',
       }),
+    ),
+    tables: Type.Optional(
+      Type.Record(
+        Type.String(),
+        Type.Object(
+          {
+            keep: Type.String({
+              pattern: KEEP_PATTERN,
+              description: 'compact (the default), all (no record is ever dropped), or for how long records and rows are kept, such as 30d',
+            }),
+          },
+          { additionalProperties: false },
+        ),
+        { description: 'Tables that are kept in another way than the others, by pattern; the first that matches counts' },
+      ),
     ),
     compaction: Type.Optional(
       Type.Object(

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
-import { type FileHandle, access, link, mkdir, open, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, access, lstat, mkdir, open, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { FileSystem, LogFile } from '../../contracts/runtime.ts';
 
 const FLAGS = {
@@ -31,12 +31,12 @@ export const nodeFiles: FileSystem = {
   },
   remove: (path) => rm(path, { recursive: true, force: true }),
   rename: (from, to) => rename(from, to),
-  link: (from, to) => link(from, to),
   syncDirectory,
   async space(path) {
     const { bavail, blocks, bsize } = await statfs(path);
     return { free: bavail * bsize, total: blocks * bsize };
   },
+  taken,
   async exists(path) {
     try {
       await access(path);
@@ -48,6 +48,22 @@ export const nodeFiles: FileSystem = {
   },
 };
 
+/** Bytes of a block, as `stat` counts them. */
+const STAT_BLOCK = 512;
+
+/** What goes meanwhile counts as nothing. */
+async function taken(path: string): Promise<number> {
+  try {
+    const found = await lstat(path);
+    let bytes = found.blocks * STAT_BLOCK;
+    if (found.isDirectory()) for (const name of await readdir(path)) bytes += await taken(join(path, name));
+    return bytes;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return 0;
+    throw error;
+  }
+}
+
 /** The name of the file that `replace` writes before it is renamed; one left by a crash is overwritten by the next. */
 function temporaryName(path: string): string {
   return `${path}.new`;
@@ -55,6 +71,18 @@ function temporaryName(path: string): string {
 
 async function replace(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = temporaryName(path);
+  try {
+    await writeTemporary(temporary, bytes);
+  } catch (error) {
+    // On a full disk what there is of it is in the way.
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw error;
+  }
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+async function writeTemporary(temporary: string, bytes: Uint8Array): Promise<void> {
   const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
   try {
     await writeAll(handle, [bytes], 0);
@@ -62,8 +90,6 @@ async function replace(path: string, bytes: Uint8Array): Promise<void> {
   } finally {
     await handle.close();
   }
-  await rename(temporary, path);
-  await syncDirectory(dirname(path));
 }
 
 async function syncDirectory(path: string): Promise<void> {

@@ -82,7 +82,7 @@ describe('the disk of the hub', () => {
       await stand.atSource("UPDATE items SET n = n + 1, body = repeat('y', 1000)");
       return (await stand.status()).sources.find(({ name }) => name === 'shop');
     }, { timeout: 30_000, interval: 50 }).toMatchObject({
-      state: 'retrying', error: { code: 'LOG_DISK_FULL', remedy: expect.stringContaining('Free space') as string },
+      state: 'retrying', error: { code: 'LOG_DISK_LIMIT', remedy: expect.stringContaining('Free space') as string },
     });
     await stand.disk.free();
     await stand.expectEqual();

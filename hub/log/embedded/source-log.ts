@@ -3,12 +3,15 @@ import type { Catalog } from '../../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../../contracts/change-batch.ts';
 import type { Checkpoint, EpochId } from '../../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { CommitPoint, CompactionOptions, CompactionProgress, DurableProgress, HistoryMark, LogState, LogWriter, ReadOptions, ReadPlan, SourceLog, TableExtent, TableRecords } from '../../../contracts/log-engine.ts';
+import type {
+  CommitPoint, CompactionOptions, CompactionProgress, DurableProgress, FoundRecord, HistoryMark, LogState, LogWriter, NewestOptions, ReadOptions, ReadPlan, SourceLog, TableExtent, TableRecords,
+} from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { EmbeddedBaseReader } from './base/base-reader.ts';
 import { catalogAt } from './base/catalog-at.ts';
 import { Compactor } from './base/compactor.ts';
 import { epochOf, epochsWith, planRead } from './epochs.ts';
+import { findNewest } from './reading/find-newest.ts';
 import { lastCommit } from './reading/last-commit.ts';
 import type { LogCore } from './log-core.ts';
 import { readLog } from './reading/reader.ts';
@@ -76,9 +79,10 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
     return EmbeddedBaseReader.open(this.core);
   }
 
-  compact(to: Offset, options: CompactionOptions, signal: AbortSignal): Promise<Offset> {
+  async compact(to: Offset, options: CompactionOptions, signal: AbortSignal): Promise<Offset> {
     this.core.assertOpen();
     this.#assertWritable('compaction was asked for');
+    if (options.seals === true) await this.#writer?.closeSegment();
     return this.#compactor.compact(to, options, signal);
   }
 
@@ -145,6 +149,10 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
 
   readTables(tableIds: readonly number[], options: ReadOptions): AsyncIterable<TableRecords> {
     return readTables(this.core, tableIds, options);
+  }
+
+  newest(tableId: number, key: Uint8Array, options: NewestOptions): Promise<FoundRecord | null> {
+    return findNewest(this, tableId, key, options);
   }
 
   reached(offset: Offset, signal: AbortSignal): Promise<void> {

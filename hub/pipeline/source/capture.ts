@@ -9,6 +9,8 @@ import { Op } from '../../../contracts/op.ts';
 import type { Position } from '../../../contracts/position.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
+import type { DiskGuard } from '../../compaction/disk-guard.ts';
+import { GuardedWriter } from '../../compaction/guarded-writer.ts';
 import { Acker } from './acker.ts';
 import { sourceFailure, type FailureAction } from '../error-policy.ts';
 import type { Work } from '../part.ts';
@@ -41,6 +43,8 @@ export interface CaptureParts {
   readonly completer: RowCompleter;
   readonly companion: StreamCompanion;
   readonly runtime: Runtime;
+  /** Whether the disk has room. Default: it has. */
+  readonly disk?: Pick<DiskGuard, 'admit' | 'assertRoom'>;
   /** So many records were appended. */
   readonly onAppended: (records: number) => void;
 }
@@ -88,6 +92,7 @@ export class Capture implements Work {
     const both = AbortSignal.any([signal, life.signal]);
     this.#failLife = (failure) => life.abort(failure);
     try {
+      await this.#parts.disk?.assertRoom();
       const isFirst = this.#writer === null;
       const writer = await this.#openedWriter();
       if (this.#gap !== null) await this.#recordGap(writer, this.#gap, both);
@@ -130,10 +135,15 @@ export class Capture implements Work {
   }
 
   /** Resolves with the high watermark once everything up to that source position is durable in the log. */
-  async passed(position: Position, signal: AbortSignal): Promise<Offset> {
-    const { connector, log, runtime } = this.#parts;
-    const ready = (progress: DurableProgress): boolean =>
-      this.#isCurrent(progress) && progress.position !== null && connector.positions.compare(progress.position, position) >= 0;
+  passed(position: Position, signal: AbortSignal): Promise<Offset> {
+    const { positions } = this.#parts.connector;
+    return this.come((at) => positions.compare(at, position) >= 0, signal);
+  }
+
+  /** Resolves with the high watermark once the log is durable up to a position of which `there` is true; it stays so. */
+  async come(there: (position: Position) => boolean, signal: AbortSignal): Promise<Offset> {
+    const { log, runtime } = this.#parts;
+    const ready = (progress: DurableProgress): boolean => this.#isCurrent(progress) && progress.position !== null && there(progress.position);
     const now = log.state();
     if (ready(now)) return now.highWatermark;
     const waiting = this.#durable.wait(ready, signal);
@@ -177,8 +187,10 @@ export class Capture implements Work {
         await broken[Symbol.asyncDispose]();
       }
     }
-    this.#writer = await log.openWriter((progress) => this.#onDurable(progress));
-    await completer.rolledBack(this.#writer.start.highWatermark);
+    const writer = await log.openWriter((progress) => this.#onDurable(progress));
+    const { disk } = this.#parts;
+    this.#writer = disk === undefined ? writer : new GuardedWriter(writer, (bytes) => disk.admit(bytes));
+    await completer.rolledBack(writer.start.highWatermark);
     return this.#writer;
   }
 

@@ -4,12 +4,16 @@ import type { SourceConnector } from '../../../contracts/connector.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
+import type { Position } from '../../../contracts/position.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import type { Compaction } from '../../compaction/compaction.ts';
-import { tableStatus } from '../../table-status.ts';
+import { compactionView } from '../../compaction/compaction-view.ts';
+import type { DiskGuard } from '../../compaction/disk-guard.ts';
+import { offsetOf, parseMoment } from '../../moments/moment.ts';
+import { keptView, tableStatus } from '../../table-status.ts';
 import { errorView } from '../../error-view.ts';
-import type { SourceStatusView } from '../../service.ts';
+import type { CompactAnswer, KeptView, SourceStatusView } from '../../service.ts';
 import { Capture } from './capture.ts';
 import { CopyCompanion } from './copy/companion.ts';
 import type { Copies } from './copy/copies.ts';
@@ -23,6 +27,9 @@ import type { Supervised } from '../supervisor.ts';
 export interface SourcePipelineParts {
   readonly config: SourceConfig;
   readonly limits: HubLimits;
+  readonly disk: DiskGuard;
+  /** How a table is to be kept, as configured. */
+  readonly keep: (table: TableSchema) => KeptView['how'];
   /** Owned by the pipeline from here. */
   readonly connector: SourceConnector;
   readonly log: SourceLog;
@@ -48,7 +55,7 @@ export class SourcePipeline implements Supervised {
   readonly #rate: Rate;
 
   constructor(parts: SourcePipelineParts) {
-    const { config, connector, log, rows, copies, directory, runtime, limits } = parts;
+    const { config, connector, log, rows, copies, directory, runtime, limits, disk } = parts;
     this.#parts = parts;
     this.name = `source ${config.name}`;
     this.config = config;
@@ -56,14 +63,14 @@ export class SourcePipeline implements Supervised {
     this.connector = connector;
     this.#rate = new Rate(runtime.clock);
     this.#capture = new Capture({
-      config, connector, log, runtime,
+      config, connector, log, runtime, disk,
       completer: rows,
       companion: new CopyCompanion({ copies, repair: rows, directory, runtime }),
       onAppended: (records) => this.#rate.add(records),
     });
     this.#part = new Part(this.name, this.#capture, runtime);
     this.#watch = new SourceWatch({
-      name: config.name, data: directory, connector, runtime, limits,
+      name: config.name, connector, runtime, limits,
       onLimit: (action, error) => {
         if (action === 'stop') this.#capture.fail(error);
         else this.resync(error.message).catch((failure: unknown) => this.#capture.fail(failure));
@@ -116,6 +123,11 @@ export class SourcePipeline implements Supervised {
     return this.#part.unlessFailed(waiting, signal);
   }
 
+  /** Resolves with the high watermark once the log is durable up to a position of which `there` is true. @throws `ABORTED` */
+  come(there: (position: Position) => boolean, signal: AbortSignal): Promise<Offset> {
+    return this.#capture.come(there, signal);
+  }
+
   async #passed(position: string, signal: AbortSignal): Promise<Offset> {
     const like = await this.#capture.position(signal);
     return this.#capture.passed(this.connector.positions.parse(position, like), signal);
@@ -165,6 +177,32 @@ export class SourcePipeline implements Supervised {
     this.#parts.copies.recopy(found.tableId);
   }
 
+  /**
+   * Copies a table again. Resolves with the offset from which it is consistent once that is durable, however often the
+   * stream is begun again meanwhile. @throws TidemarkError `TABLE_UNKNOWN` when the table goes, `ABORTED`
+   */
+  async recopied(tableId: number, signal: AbortSignal): Promise<Offset> {
+    const { highWatermark } = this.log.state();
+    this.#parts.copies.recopy(tableId);
+    const isOver = (catalog: Catalog): boolean => {
+      const state = catalog.table(tableId)?.state;
+      return state === undefined || state.state === 'removed' || (state.state === 'consistent' && state.since > highWatermark);
+    };
+    for (;;) {
+      const turns = await this.#capture.streaming(signal);
+      try {
+        await turns.waitCatalog(isOver, signal);
+        await turns.turn((turn) => turn.flush());
+      } catch (failure) {
+        if (signal.aborted || !(failure instanceof TidemarkError) || (failure.retry !== 'auto' && failure.code !== 'ABORTED')) throw failure;
+        continue;
+      }
+      const table = this.log.catalog().table(tableId);
+      if (table?.state.state === 'consistent') return table.state.since;
+      if (table === undefined || table.state.state === 'removed') throw this.#unknown(String(tableId));
+    }
+  }
+
   recopyIds(tableIds: readonly number[]): void {
     for (const tableId of tableIds) this.#parts.copies.recopy(tableId);
   }
@@ -173,8 +211,30 @@ export class SourcePipeline implements Supervised {
     return new TidemarkError('TABLE_UNKNOWN', `source ${this.config.name} has no table ${table}`, { where: { source: this.config.name, table } });
   }
 
+  /**
+   * Folds the history into the base now, up to a moment (null: all of it), as far as nobody holds it.
+   * @throws TidemarkError what the moment is refused with, what folding fails on, `ABORTED`
+   */
+  async compact(to: string | null, signal: AbortSignal): Promise<CompactAnswer> {
+    const { log, connector } = this;
+    const { compaction, runtime } = this.#parts;
+    const from = log.state().horizon;
+    const moment = to === null ? ({ kind: 'end' } as const) : parseMoment(to, runtime.clock.now());
+    const offset = await offsetOf(moment, log, connector.positions, signal);
+    const horizon = await compaction.compact(offset, signal);
+    const { hold } = log.compaction();
+    return { from, horizon, to: offset, hold: horizon < offset ? hold : null };
+  }
+
+  /** The room on the disk has changed. */
+  roomChanged(): void {
+    this.#parts.compaction.wake();
+    // What waits because there was none need not wait any longer.
+    if (this.#parts.disk.room.level !== 'full' && this.#part.error?.code === 'LOG_DISK_LIMIT') this.#part.retry();
+  }
+
   status(): SourceStatusView {
-    const { config, connector, copies } = this.#parts;
+    const { config, connector, copies, compaction, disk, keep } = this.#parts;
     const { state, error, failedAt } = this.#part;
     const log = this.log.state();
     const copying = new Map(copies.progress().map((progress) => [progress.tableId, progress]));
@@ -185,14 +245,23 @@ export class SourcePipeline implements Supervised {
       state: state === 'running' ? 'streaming' : state === 'paused' ? 'stopped' : state,
       highWatermark: log.highWatermark,
       horizon: log.horizon,
+      horizonTime: log.horizonTime,
       position: log.position === null ? null : connector.positions.format(log.position),
       commitTime: log.commitTime,
       lag: this.#watch.lagOf(log),
       retainedWalBytes: source?.retainedBytes ?? null,
       logBytes: log.bytes,
+      historyBytes: log.historyBytes,
+      baseBytes: log.baseBytes,
+      archiveBytes: log.archiveBytes,
+      compaction: compactionView(compaction.state(), log.horizon, compaction.failedAt),
       recordsPerSecond: this.#rate.perSecond(),
-      waitingFor: this.#watch.warning ?? source?.waitingFor ?? '',
-      tables: this.log.catalog().tables().map((table) => tableStatus(table, copying.get(table.tableId) ?? null, copies.failure(table.tableId))),
+      waitingFor: this.#watch.warning ?? disk.warning ?? source?.waitingFor ?? '',
+      tables: this.log.catalog().tables().map((table) => {
+        const schema = table.versions.at(-1)?.schema;
+        const kept = keptView(this.log.extent(table.tableId), log.horizon, schema === undefined ? 'compact' : keep(schema));
+        return tableStatus(table, copying.get(table.tableId) ?? null, copies.failure(table.tableId), kept);
+      }),
       error: error === null ? null : errorView(error, failedAt),
     };
   }

@@ -8,23 +8,13 @@ import { SourceLag, type Lag } from './source-lag.ts';
 /** How often a source is asked how it is, in milliseconds. */
 const INTERVAL_MS = 5000;
 
-/** A disk with less room than this, and less than a twentieth of its size, is almost full. */
-const LOW_BYTES = 2 ** 30;
-
 export interface WatchParts {
   readonly name: string;
-  /** The folder that holds the log. */
-  readonly data: string;
   readonly connector: SourceConnector;
   readonly runtime: Runtime;
   readonly limits: HubLimits;
   /** The source holds back more than it may, and the configuration says what is to be done. */
   readonly onLimit: (action: 'stop' | 'drop-slot-and-recopy', error: TidemarkError) => void;
-}
-
-/** True when the log should have more room soon. A pure decision. */
-export function isAlmostFull({ free, total }: { readonly free: number; readonly total: number }): boolean {
-  return free < Math.min(LOW_BYTES, total / 20);
 }
 
 /** What the limit on retained WAL asks for. A pure decision. */
@@ -34,15 +24,14 @@ export function retainedWalAction(retained: number | null, limits: HubLimits): '
 }
 
 /**
- * Asks a source every few seconds how it is, whether or not it streams, so that status answers at once, a source that
- * holds back too much WAL for this hub is never left to fill its disk unnoticed, and neither is the hub's own disk.
+ * Asks a source every few seconds how it is, whether or not it streams, so that status answers at once, and a source that
+ * holds back too much WAL for this hub is never left to fill its disk unnoticed.
  */
 export class SourceWatch {
   readonly #parts: WatchParts;
   readonly #lag: SourceLag;
   #source: SourceStatus | null = null;
   #retainedWarning: string | null = null;
-  #diskWarning: string | null = null;
   #stop: AbortController | null = null;
   #done: Promise<void> = Promise.resolve();
 
@@ -61,9 +50,9 @@ export class SourceWatch {
     return this.#source;
   }
 
-  /** What is wrong with what the source retains, or with the hub's disk, for people. */
+  /** What is wrong with what the source retains, for people. */
   get warning(): string | null {
-    return this.#retainedWarning ?? this.#diskWarning;
+    return this.#retainedWarning;
   }
 
   start(): void {
@@ -91,7 +80,6 @@ export class SourceWatch {
         this.#source = { head: null, retainedBytes: null, connected: false, waitingFor: describeError(failure) };
         runtime.logger.log('debug', 'source.status-failed', { what: describeError(failure) });
       }
-      await this.#judgeDisk();
       await runtime.clock.sleep(INTERVAL_MS, signal).catch((reason: unknown) => {
         if (!signal.aborted) throw reason;
       });
@@ -110,20 +98,5 @@ export class SourceWatch {
     this.#retainedWarning = what;
     if (isNew) runtime.logger.log('warn', 'source.retained-wal', { bytes: retained, limit: limits.retainedWal });
     if (isNew && action !== 'warn') onLimit(action, new TidemarkError('RETAINED_WAL', what, { where: { source: name } }));
-  }
-
-  async #judgeDisk(): Promise<void> {
-    const { runtime, data } = this.#parts;
-    try {
-      const space = await runtime.files.space?.(data);
-      if (space === undefined || !isAlmostFull(space)) {
-        this.#diskWarning = null;
-        return;
-      }
-      if (this.#diskWarning === null) runtime.logger.log('warn', 'disk.almost-full', { free: space.free, total: space.total });
-      this.#diskWarning = `the disk of the data folder is almost full: ${space.free} bytes are left`;
-    } catch (failure) {
-      runtime.logger.log('debug', 'disk.unknown', { what: String(failure) });
-    }
   }
 }

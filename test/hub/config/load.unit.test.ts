@@ -68,7 +68,7 @@ describe('a sound configuration', () => {
     const config = await load(GOOD);
     expect(config.data).toBe(join(folder.path, 'data'));
     expect(config.http).toBe('127.0.0.1:7400');
-    expect(config.limits).toEqual({ pipelineBytes: 32 * 2 ** 20, retainedWal: null, onRetainedWal: 'warn' });
+    expect(config.limits).toEqual({ pipelineBytes: 32 * 2 ** 20, disk: null, retainedWal: null, onRetainedWal: 'warn' });
     const shop = config.sources.get('shop');
     expect(shop).toMatchObject({ name: 'shop', type: 'postgres', tablePatterns: ['public.*'], hashKey: null });
     expect(shop?.options).toEqual({ url: ENV['SHOP_URL'], poll: 5000 });
@@ -85,9 +85,16 @@ describe('a sound configuration', () => {
   it('reads sizes and durations with their units', async () => {
     const text = `hub: { limits: { pipeline_memory: 64.5MiB, retainedWal: 200GB, on_retained_wal: stop } }\n`;
     const { limits } = await load(text + source());
-    expect(limits).toEqual({ pipelineBytes: 64.5 * 2 ** 20, retainedWal: 200e9, onRetainedWal: 'stop' });
+    expect(limits).toEqual({ pipelineBytes: 64.5 * 2 ** 20, disk: null, retainedWal: 200e9, onRetainedWal: 'stop' });
     const config = await load(source('poll: 2m', 'heartbeat: { every: 1h }'));
     expect(config.sources.get('shop')?.options).toMatchObject({ poll: 120_000, heartbeat: { every: 3_600_000 } });
+  });
+
+  it('says how long tables are kept, by the first pattern that matches', async () => {
+    const { log, limits } = await load(`hub: { limits: { disk: 500GB }, log: { tables: { public.audit: { keep: all }, "public.event_*": { keep: 30d }, public.event_a: { keep: compact } } } }\n${source()}`);
+    expect(limits.disk).toBe(500e9);
+    const kept = (name: string) => log.keep?.({ namespace: 'public', name });
+    expect([kept('audit'), kept('event_a'), kept('orders')]).toEqual([{ kind: 'all' }, { kind: 'window', ageMs: 30 * 86_400_000 }, { kind: 'compact' }]);
   });
 
   it('has settings by the first pattern that matches, and patterns that leave out among them', async () => {
@@ -196,6 +203,9 @@ describe('a faulty configuration', () => {
     ['a number out of range', source('workers: 17'), 'CONFIG_VALUE 6:14 `sources.shop.workers` must be <= 16'],
     ['no size', `hub: { limits: { pipeline_memory: 1 elephant } }\n${source()}`, 'CONFIG_VALUE 1:35 `hub.limits.pipeline_memory` must be a size such as 256MiB or 200GB'],
     ['a size out of range', `hub: { limits: { pipeline_memory: 8GiB } }\n${source()}`, 'CONFIG_VALUE 1:35 `hub.limits.pipeline_memory` must be from 4MiB to 4GiB'],
+    ['no way of keeping', `hub: { log: { tables: { public.a: { keep: always } } } }\n${source()}`, 'CONFIG_VALUE 1:43 `hub.log.tables["public.a"].keep` does not have its form: compact (the default), all (no record is ever dropped), or for how long records and rows are kept, such as 30d'],
+    ['a window of seconds', `hub: { log: { tables: { public.a: { keep: 5s } } } }\n${source()}`, 'CONFIG_VALUE 1:25 `keep: 5s` is shorter than 1m'],
+    ['tables that are left out of what is kept', `hub: { log: { tables: { "!public.a": { keep: all } } } }\n${source()}`, 'CONFIG_TABLE_PATTERN 1:25 the pattern !public.a leaves tables out, and says for how long they are kept'],
     ['a size below zero', `hub: { limits: { retainedWal: -1 } }\n${source()}`, 'CONFIG_VALUE 1:31 `hub.limits.retainedWal` must be 64MiB at least'],
     ['no duration', source('poll: soon'), 'CONFIG_VALUE 6:11 `sources.shop.poll` must be a duration such as 500ms, 30s or 7d'],
     ['a duration out of range', source('poll: 2h'), 'CONFIG_VALUE 6:11 `sources.shop.poll` must be from 100ms to 1h'],

@@ -8,7 +8,7 @@ import { Budget, isReady, shareOf } from '../../../hub/pipeline/sink/budget.ts';
 import { openingOf } from '../../../hub/pipeline/sink/delivery-plan.ts';
 import { backOff, sinkFailure, sourceFailure } from '../../../hub/pipeline/error-policy.ts';
 import { Rate } from '../../../hub/pipeline/rate.ts';
-import { isAlmostFull, retainedWalAction } from '../../../hub/pipeline/source/source-watch.ts';
+import { retainedWalAction } from '../../../hub/pipeline/source/source-watch.ts';
 import { splitAtLastCommit } from '../../../hub/pipeline/source/split.ts';
 import { SimulatedClock } from '../../fixtures/runtime.ts';
 
@@ -100,22 +100,13 @@ describe('how a sink is opened', () => {
 });
 
 describe('retained WAL', () => {
-  const limits = { pipelineBytes: 1, retainedWal: 100, onRetainedWal: 'stop' } as const;
+  const limits = { pipelineBytes: 1, disk: null, retainedWal: 100, onRetainedWal: 'stop' } as const;
 
   it('acts above the limit alone', () => {
     expect(retainedWalAction(100, limits)).toBe('none');
     expect(retainedWalAction(101, limits)).toBe('stop');
     expect(retainedWalAction(null, limits)).toBe('none');
     expect(retainedWalAction(101, { ...limits, retainedWal: null })).toBe('none');
-  });
-});
-
-describe('the disk', () => {
-  it('is almost full below a twentieth, and below a gigabyte whatever its size', () => {
-    expect(isAlmostFull({ free: 4, total: 100 })).toBe(true);
-    expect(isAlmostFull({ free: 5, total: 100 })).toBe(false);
-    expect(isAlmostFull({ free: 2 ** 30, total: 2 ** 40 })).toBe(false);
-    expect(isAlmostFull({ free: 2 ** 30 - 1, total: 2 ** 40 })).toBe(true);
   });
 });
 

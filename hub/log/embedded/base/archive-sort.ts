@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import type { Catalog } from '../../../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { Op } from '../../../../contracts/op.ts';
@@ -18,7 +17,6 @@ export interface ArchiveSortOptions {
   /** Bytes of entries in memory, for all ages together. */
   readonly memoryBytes: number;
   readonly kept: KeptTables;
-  readonly catalog: Catalog;
 }
 
 /** The first record of a table in the open transaction. */

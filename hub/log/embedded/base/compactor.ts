@@ -9,14 +9,13 @@
  */
 import { join } from 'node:path';
 import type { Catalog } from '../../../../contracts/catalog.ts';
-import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { CompactionOptions, CompactionProgress } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { diskError } from '../disk-error.ts';
 import type { LogCore } from '../log-core.ts';
 import type { ArchiveRun, Base, BaseRun } from '../manifest.ts';
 import { readLog } from '../reading/reader.ts';
-import type { EntryCursor } from '../runs/run-format.ts';
+import { BLOCK_BYTES, type EntryCursor } from '../runs/run-format.ts';
 import { MergeCursor } from '../runs/merge.ts';
 import { RunReader } from '../runs/run-reader.ts';
 import { RunWriter } from '../runs/run-writer.ts';
@@ -30,6 +29,7 @@ import { archiveToMerge, KeptTables } from './kept-tables.ts';
 import { NetCursor } from './net-cursor.ts';
 import { OpenRuns } from './open-runs.ts';
 import { Pace } from './pace.ts';
+import { RoomCheck } from './room-check.ts';
 import { StepFiles, type WrittenFile } from './step-files.ts';
 import { aborted } from '../../../waiters.ts';
 
@@ -46,6 +46,7 @@ const BASE_PART = 0.75;
 interface Work {
   readonly options: CompactionOptions;
   readonly pace: Pace;
+  readonly room: RoomCheck;
   readonly signal: AbortSignal;
   /** A folder for sorting, which is there. */
   readonly scratch: string;
@@ -90,7 +91,7 @@ export class Compactor implements AsyncDisposable {
     const core = this.#core;
     signal.throwIfAborted();
     const scratch = join(core.directory, `scratch-${core.takeScratch()}`);
-    const work: Work = { options, pace: new Pace(core.runtime.clock, options.share, signal), signal, scratch };
+    const work: Work = { options, signal, scratch, pace: new Pace(core.runtime.clock, options.share, signal), room: new RoomCheck(core) };
     try {
       await this.#files.sweep();
       for (;;) {
@@ -102,7 +103,7 @@ export class Compactor implements AsyncDisposable {
           if (!(await this.#step(cut, work))) return core.view.horizon;
         } finally {
           this.#running = null;
-          await core.files.remove(scratch);
+          await this.#files.discard([scratch]);
         }
       }
     } catch (error) {
@@ -111,18 +112,12 @@ export class Compactor implements AsyncDisposable {
     }
   }
 
-  /** @throws TidemarkError `LOG_DISK_FULL` where not even the oldest part of the history can be folded beside itself */
+  /** What is folded at once; one segment is in any case. */
   async #stepBytes({ memoryBytes }: CompactionOptions): Promise<number> {
     const core = this.#core;
     const most = memoryBytes * STEP_MEMORIES;
     const space = (await core.files.space?.(core.directory)) ?? null;
-    if (space === null) return most;
-    const room = Math.floor(space.free / PART_OF_ROOM);
-    const oldest = core.view.segments.find((segment) => segment.state === 'sealed');
-    if (oldest?.state === 'sealed' && oldest.bytes > room * 2) {
-      throw new TidemarkError('LOG_DISK_FULL', `folding history takes about ${oldest.bytes} bytes beside it, and ${space.free} are left`, { where: { source: core.source } });
-    }
-    return Math.min(most, room);
+    return space === null ? most : Math.min(most, Math.floor(space.free / PART_OF_ROOM));
   }
 
   /** Folds the history up to a cut, and tidies up. False: the horizon has not moved. */
@@ -153,11 +148,12 @@ export class Compactor implements AsyncDisposable {
     const memory = work.options.memoryBytes;
     const isArchived = kept.ages.length > 0;
     await using sort = await HistorySort.create({ files: core.files, directory: work.scratch, memoryBytes: isArchived ? memory * BASE_PART : memory, catalog });
-    await using archive = await ArchiveSort.create({ files: core.files, directory: work.scratch, memoryBytes: memory * (1 - BASE_PART), kept, catalog });
+    await using archive = await ArchiveSort.create({ files: core.files, directory: work.scratch, memoryBytes: memory * (1 - BASE_PART), kept });
     for await (const batch of readLog(core, { after: horizon, to: cut.offset, follow: false, signal: work.signal })) {
       await sort.add(batch, cut.offset);
       if (isArchived) await archive.add(batch, cut.offset);
       this.#advance(batch.records.length);
+      await work.room.worked(batch.records.length);
       await work.pace.breathe();
     }
     const isBottom = base === null || base.runs.length === 0;
@@ -193,6 +189,7 @@ export class Compactor implements AsyncDisposable {
       const written = writer.addFrom(cursor);
       if (!(written instanceof Promise)) continue;
       await written;
+      await work.room.worked(BLOCK_BYTES);
       await work.pace.breathe();
     }
     const { entries, bytes } = await writer.finish(true);
@@ -206,7 +203,7 @@ export class Compactor implements AsyncDisposable {
   async #moveHorizon(cut: Cut, catalog: Catalog, run: BaseRun, archived: readonly ArchiveRun[], kept: KeptTables, work: Work, files: WrittenFile[]): Promise<boolean> {
     const core = this.#core;
     const number = core.takeBaseNumber();
-    files.push({ path: core.catalogPath(number), isNamed: true });
+    files.push({ path: core.catalogPath(number), isNamed: true }, { path: `${core.catalogPath(number)}.new`, isNamed: false });
     await core.files.replace(core.catalogPath(number), encodeCatalog({ catalog, extents: kept.extents }));
     await core.files.syncDirectory(core.directory);
     const before = core.view;

@@ -12,6 +12,8 @@ import type { EntryCursor } from '../runs/run-format.ts';
 import { bagValue, bareValue, EntryKind, VALUE_HEADER, writeValueHeader } from './base-entry.ts';
 
 const NO_KEY = Buffer.alloc(0);
+/** Runs merged at once: of a step of the largest size, if half of the memory is for something else. */
+const FAN_IN = 128;
 
 export interface HistorySortOptions {
   readonly files: FileSystem;
@@ -39,14 +41,15 @@ export class HistorySort implements AsyncDisposable {
   readonly #bags: ExternalSorter;
   readonly #view = new RecordView();
   readonly #projectors = new Projectors();
-  #value = Buffer.allocUnsafe(4096);
 
   private constructor({ files, directory, memoryBytes, catalog, tableId, tables }: HistorySortOptions) {
     this.#catalog = catalog;
     this.#tableId = tableId ?? null;
     this.#tables = tables ?? null;
-    this.#keyed = new ExternalSorter({ files, directory: join(directory, 'keyed'), memoryBytes: memoryBytes / 2, duplicates: 'newest' });
-    this.#bags = new ExternalSorter({ files, directory: join(directory, 'bags'), memoryBytes: memoryBytes / 2, duplicates: 'all' });
+    const hasBags = catalog.some(({ versions }) => versions.at(-1)?.schema.keyKind === 'none');
+    const own = hasBags ? memoryBytes / 2 : memoryBytes;
+    this.#keyed = new ExternalSorter({ files, directory: join(directory, 'keyed'), memoryBytes: own, fanIn: FAN_IN, duplicates: 'newest' });
+    this.#bags = new ExternalSorter({ files, directory: join(directory, 'bags'), memoryBytes: memoryBytes / 2, fanIn: FAN_IN, duplicates: 'all' });
   }
 
   /** What an ended process left in the folder is removed. */
@@ -97,10 +100,13 @@ export class HistorySort implements AsyncDisposable {
     if (view.keyEnd === view.keyStart) return this.#bagRecord(view, offset);
     if (op === Op.delete) return this.#keyed.add(tableId, view.key(), bareValue(EntryKind.deleted, schemaVersion, offset));
     if (!view.hasAfter) return;
-    const size = VALUE_HEADER + view.afterEnd - view.afterStart;
-    if (size > this.#value.length) this.#value = Buffer.allocUnsafe(size * 2);
-    view.bytes.copy(this.#value, writeValueHeader(this.#value, 0, EntryKind.row, flags & Flag.wide, schemaVersion, offset), view.afterStart, view.afterEnd);
-    return this.#keyed.add(tableId, view.key(), this.#value.subarray(0, size));
+    const keyed = this.#keyed;
+    const keyLength = view.keyEnd - view.keyStart;
+    const at = keyed.reserve(tableId, keyLength, VALUE_HEADER + view.afterEnd - view.afterStart);
+    const { buffer } = keyed;
+    view.bytes.copy(buffer, at, view.keyStart, view.keyEnd);
+    view.bytes.copy(buffer, writeValueHeader(buffer, at + keyLength, EntryKind.row, flags & Flag.wide, schemaVersion, offset), view.afterStart, view.afterEnd);
+    return keyed.reserved();
   }
 
   async #bagRecord(view: RecordView, offset: Offset): Promise<void> {

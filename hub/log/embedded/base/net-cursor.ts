@@ -3,6 +3,7 @@ import type { Offset } from '../../../../contracts/offset.ts';
 import { Flag } from '../../../../contracts/op.ts';
 import { writeI64, writeU64 } from '../bytes.ts';
 import type { EntryCursor } from '../runs/run-format.ts';
+import { compareSpans } from '../runs/span-order.ts';
 import { EntryKind, VALUE_HEADER, ValueView } from './base-entry.ts';
 
 export interface NetOptions {
@@ -100,7 +101,7 @@ export class NetCursor implements EntryCursor {
 
   #isSame(): boolean {
     const { bytes, tableId, keyStart, keyEnd } = this.#input;
-    return tableId === this.tableId && bytes.compare(this.bytes, 0, this.keyEnd, keyStart, keyEnd) === 0;
+    return tableId === this.tableId && keyEnd - keyStart === this.keyEnd && compareSpans(bytes, keyStart, keyEnd, this.bytes, 0, this.keyEnd) === 0;
   }
 
   #combine(): void {

@@ -1,5 +1,6 @@
+import { join } from 'node:path';
 import type { LogCore } from '../log-core.ts';
-import type { Manifest } from '../manifest.ts';
+import { baseFileNumbers, loadManifest, MANIFEST_FILE, type Manifest } from '../manifest.ts';
 import type { Extents } from './kept-tables.ts';
 
 /** A file that a step has made. */
@@ -37,7 +38,7 @@ export class StepFiles {
       return done;
     } catch (error) {
       const paths = files.map(({ path }) => path);
-      if (this.#isNaming) this.#doubtful.push(...paths);
+      if (this.#isNaming && (await this.#mayBeNamed(paths))) this.#doubtful.push(...paths);
       else await this.discard(paths);
       throw error;
     }
@@ -57,13 +58,28 @@ export class StepFiles {
       return next ?? manifest;
     }, undefined, extents === undefined ? undefined : () => (isNamed ? extents : before));
     this.#isNaming = false;
-    if (!isNamed) for (const [index, file] of files.entries()) files[index] = { ...file, isNamed: false };
+    // Whatever fails from here on, these are the log's.
+    const own = isNamed ? files.filter((file) => !file.isNamed) : files.map(({ path }) => ({ path, isNamed: false }));
+    files.splice(0, files.length, ...own);
+  }
+
+  /** False when the manifest that stands on the disk names none of the files: it was not replaced, and will not be. */
+  async #mayBeNamed(paths: readonly string[]): Promise<boolean> {
+    const core = this.#core;
+    try {
+      const { base } = await loadManifest(core.files, join(core.directory, MANIFEST_FILE));
+      const named = new Set(base === null ? [] : baseFileNumbers(base).flatMap((number) => [core.runPath(number), core.catalogPath(number)]));
+      return paths.some((path) => named.has(path));
+    } catch (error) {
+      core.runtime.logger.log('debug', 'log.file-left', { source: core.source, what: String(error) });
+      return true;
+    }
   }
 
   /** Removes what earlier steps have left. @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL` */
   async sweep(): Promise<void> {
     if (this.#doubtful.length > 0) {
-      await this.#core.updateManifest((manifest) => manifest);
+      if (await this.#mayBeNamed(this.#doubtful)) await this.#core.updateManifest((manifest) => manifest);
       this.#leftOver.push(...this.#doubtful.splice(0));
     }
     if (this.#leftOver.length > 0) await this.discard(this.#leftOver.splice(0));

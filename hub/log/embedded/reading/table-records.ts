@@ -1,8 +1,9 @@
-import { BATCH_BYTES, BatchBuilder } from '../../../../contracts/change-batch.ts';
+import { BATCH_BYTES, BatchBuilder, type ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { ReadOptions, TableRecords } from '../../../../contracts/log-engine.ts';
 import { MAX_OFFSET, type Offset } from '../../../../contracts/offset.ts';
 import { archivedRecord, archiveEntry, readTransaction, transactionAt, transactionKey, type ArchivedTransaction } from '../base/archive-entry.ts';
+import type { Pin } from '../base/pins.ts';
 import { readError } from '../disk-error.ts';
 import type { LogCore } from '../log-core.ts';
 import { MergeCursor } from '../runs/merge.ts';
@@ -34,16 +35,23 @@ export async function* readTables(core: LogCore, tableIds: readonly number[], op
       after = horizon;
     }
     if (to <= horizon && !options.follow) return;
-    const batches = readLog(core, { ...options, after });
-    // It has a pin of its own as soon as it has begun.
-    for (let step = batches.next(); ; step = batches.next()) {
-      pin[Symbol.dispose]();
-      const { value, done } = await step;
-      if (done === true) return;
-      yield { batch: value, offsets: null };
-    }
+    for await (const batch of releasing(pin, readLog(core, { ...options, after }))) yield { batch, offsets: null };
   } finally {
     pin[Symbol.dispose]();
+  }
+}
+
+/** A reader has a pin of its own as soon as it has begun: the one that kept its place until then goes. */
+async function* releasing(pin: Pin, batches: AsyncGenerator<ChangeBatch, void, void>): AsyncGenerator<ChangeBatch, void, void> {
+  try {
+    const first = batches.next();
+    pin[Symbol.dispose]();
+    const { value, done } = await first;
+    if (done === true) return;
+    yield value;
+    yield* batches;
+  } finally {
+    await batches.return();
   }
 }
 

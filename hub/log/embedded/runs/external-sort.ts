@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { FileSystem } from '../../../../contracts/runtime.ts';
 import { MergeCursor, type Duplicates } from './merge.ts';
-import { ENTRY_HEADER, EntryWalker, type EntryCursor } from './run-format.ts';
+import { Page } from './page.ts';
+import type { EntryCursor, EntryPlace } from './run-format.ts';
 import { RunReader } from './run-reader.ts';
-import { RunWriter, writeAll } from './run-writer.ts';
+import { RunWriter, SPILLED, writeAll } from './run-writer.ts';
 
 export interface SortOptions {
   readonly files: FileSystem;
@@ -17,15 +18,7 @@ export interface SortOptions {
   readonly duplicates: Duplicates;
 }
 
-/** Where a walk begins. */
-export interface EntryPlace {
-  readonly tableId: number;
-  readonly key: Uint8Array;
-}
-
-/** Entries sorted at once: small, so that nothing else waits long for the processor. */
-const PAGE_ENTRIES = 4096;
-const PAGE_BYTES = 512 * 1024;
+export type { EntryPlace };
 
 /**
  * Sorts any number of entries (table id, key) -> value in bounded memory: pages are sorted in memory, runs of them are
@@ -33,9 +26,11 @@ const PAGE_BYTES = 512 * 1024;
  */
 export class ExternalSorter implements AsyncDisposable {
   readonly #options: Required<SortOptions>;
-  #page = new Page();
+  #page: Page;
   #pages: Page[] = [];
   #pageBytes = 0;
+  /** Pages whose entries have been written. */
+  readonly #spare: Page[] = [];
   /** Paths, from the oldest to the newest. */
   #runs: string[] = [];
   #readers: RunReader[] = [];
@@ -44,6 +39,7 @@ export class ExternalSorter implements AsyncDisposable {
 
   constructor(options: SortOptions) {
     this.#options = { memoryBytes: 16 << 20, fanIn: 32, ...options };
+    this.#page = new Page(this.#options.memoryBytes);
   }
 
   /**
@@ -51,8 +47,24 @@ export class ExternalSorter implements AsyncDisposable {
    * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
    */
   add(tableId: number, key: Uint8Array, value: Uint8Array): void | Promise<void> {
+    const at = this.reserve(tableId, key.length, value.length);
+    this.buffer.set(key, at);
+    this.buffer.set(value, at + key.length);
+    return this.reserved();
+  }
+
+  /** For who makes entries in place: answers where in `buffer` key and value must be written before `reserved` is called. */
+  reserve(tableId: number, keyLength: number, valueLength: number): number {
     if (this.#isSorted) throw new TidemarkError('INTERNAL', 'an entry is added to a sorter that has been read');
-    this.#page.put(tableId, key, value);
+    return this.#page.reserve(tableId, keyLength, valueLength);
+  }
+
+  get buffer(): Buffer {
+    return this.#page.buffer;
+  }
+
+  /** The entry that was reserved is complete. As `add`. */
+  reserved(): void | Promise<void> {
     if (!this.#page.isFull) return;
     this.#closePage();
     if (this.#pageBytes >= this.#options.memoryBytes) return this.#spill();
@@ -72,6 +84,7 @@ export class ExternalSorter implements AsyncDisposable {
     const { fanIn, duplicates } = this.#options;
     if (!this.#isSorted) {
       this.#closePage();
+      this.#spare.length = 0;
       this.#isSorted = true;
       while (this.#runs.length > fanIn) await this.#mergeSome();
       for (const path of this.#runs) this.#readers.push(await RunReader.open(this.#options.files, path));
@@ -85,7 +98,7 @@ export class ExternalSorter implements AsyncDisposable {
     this.#page.sort(this.#options.duplicates);
     this.#pages.push(this.#page);
     this.#pageBytes += this.#page.length;
-    this.#page = new Page();
+    this.#page = this.#spare.pop() ?? new Page(this.#options.memoryBytes);
   }
 
   async #spill(): Promise<void> {
@@ -93,11 +106,15 @@ export class ExternalSorter implements AsyncDisposable {
     this.#pages = [];
     this.#pageBytes = 0;
     this.#runs.push(await this.#write(pages.map((page) => page.cursor())));
+    for (const page of pages) {
+      const cleared = page.cleared();
+      if (cleared !== null) this.#spare.push(cleared);
+    }
   }
 
   async #write(cursors: readonly EntryCursor[]): Promise<string> {
     const path = join(this.#options.directory, `${String(++this.#named).padStart(6, '0')}.run`);
-    await using writer = await RunWriter.create(this.#options.files, path);
+    await using writer = await RunWriter.create(this.#options.files, path, SPILLED);
     await writeAll(writer, new MergeCursor(cursors, this.#options.duplicates));
     await writer.finish(false);
     return path;
@@ -124,87 +141,5 @@ export class ExternalSorter implements AsyncDisposable {
     for (const path of this.#runs) await this.#options.files.remove(path);
     this.#runs = [];
     this.#pages = [];
-  }
-}
-
-/** A stretch of entries in memory. */
-class Page {
-  #buffer = Buffer.allocUnsafe(PAGE_BYTES);
-  #starts: number[] = [];
-  length = 0;
-
-  get isFull(): boolean {
-    return this.#starts.length >= PAGE_ENTRIES || this.length >= PAGE_BYTES;
-  }
-
-  put(tableId: number, key: Uint8Array, value: Uint8Array): void {
-    const size = ENTRY_HEADER + key.length + value.length;
-    const at = this.length;
-    if (at + size > this.#buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.max(at + size, this.#buffer.length * 2));
-      this.#buffer.copy(larger, 0, 0, at);
-      this.#buffer = larger;
-    }
-    this.#buffer.writeUInt32BE(tableId, at);
-    this.#buffer.writeUInt32BE(key.length, at + 4);
-    this.#buffer.writeUInt32BE(value.length, at + 8);
-    this.#buffer.set(key, at + ENTRY_HEADER);
-    this.#buffer.set(value, at + ENTRY_HEADER + key.length);
-    this.#starts.push(at);
-    this.length += size;
-  }
-
-  /** Puts the entries in order; with `newest` only the last added of each key stays. */
-  sort(duplicates: Duplicates): void {
-    const buffer = this.#buffer;
-    const compare = (a: number, b: number): number => {
-      const order = buffer.readUInt32BE(a) - buffer.readUInt32BE(b);
-      if (order !== 0) return order;
-      const aKey = a + ENTRY_HEADER;
-      const bKey = b + ENTRY_HEADER;
-      return buffer.compare(buffer, bKey, bKey + buffer.readUInt32BE(b + 4), aKey, aKey + buffer.readUInt32BE(a + 4));
-    };
-    // The sort is stable: entries with the same key stay in the order in which they were added.
-    const sorted = this.#starts.toSorted(compare);
-    this.#starts =
-      duplicates === 'all' ? sorted : sorted.filter((start, index) => index + 1 === sorted.length || compare(start, sorted[index + 1] ?? start) !== 0);
-  }
-
-  cursor(from: EntryPlace | null = null): EntryCursor {
-    return new PageCursor(this.#buffer, from === null ? this.#starts : this.#starts.slice(this.#firstAt(from)));
-  }
-
-  /** Of the sorted entries the first that is not before a place. */
-  #firstAt({ tableId, key }: EntryPlace): number {
-    const buffer = this.#buffer;
-    let low = 0;
-    let high = this.#starts.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const at = this.#starts[middle] ?? 0;
-      const keyAt = at + ENTRY_HEADER;
-      const order = buffer.readUInt32BE(at) - tableId || buffer.compare(key, 0, key.length, keyAt, keyAt + buffer.readUInt32BE(at + 4));
-      if (order < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-}
-
-class PageCursor extends EntryWalker implements EntryCursor {
-  readonly #starts: readonly number[];
-  #index = 0;
-
-  constructor(buffer: Buffer, starts: readonly number[]) {
-    super();
-    this.reset(buffer);
-    this.#starts = starts;
-  }
-
-  next(): boolean {
-    const start = this.#starts[this.#index++];
-    if (start === undefined) return false;
-    this.seek(start);
-    return this.step();
   }
 }

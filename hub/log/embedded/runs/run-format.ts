@@ -17,10 +17,11 @@
  * block per level. An empty run has no block; its root position is 0.
  */
 import { promisify } from 'node:util';
-import { crc32, zstdCompress, zstdDecompress } from 'node:zlib';
+import { constants, crc32, zstdCompress, zstdDecompress } from 'node:zlib';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { LogFile } from '../../../../contracts/runtime.ts';
 import { readU64, writeU64 } from '../bytes.ts';
+import { compareSpans } from './span-order.ts';
 
 export const RUN_HEADER = 16;
 export const RUN_FOOTER = 48;
@@ -86,9 +87,9 @@ export async function readRunFooter(file: LogFile, path: string): Promise<RunFoo
   return { entries: readU64(bytes, 0), root: readU64(bytes, 8), height: bytes.readUInt32BE(16), plainBytes: readU64(bytes, 24) };
 }
 
-/** A block as it stands in the file: header and compressed bytes. */
-export async function encodeBlock(plain: Buffer): Promise<[Buffer, Buffer]> {
-  const packed = await compress(plain);
+/** A block as it stands in the file: header and compressed bytes. @param level of zstd */
+export async function encodeBlock(plain: Buffer, level: number): Promise<[Buffer, Buffer]> {
+  const packed = await compress(plain, { params: { [constants.ZSTD_c_compressionLevel]: level } });
   const header = Buffer.alloc(BLOCK_HEADER);
   header.writeUInt32BE(packed.length, 0);
   header.writeUInt32BE(plain.length, 4);
@@ -147,10 +148,16 @@ export interface EntryCursor extends EntrySpan {
   next(): boolean | Promise<boolean>;
 }
 
+/** Where a walk begins. */
+export interface EntryPlace {
+  readonly tableId: number;
+  readonly key: Uint8Array;
+}
+
 /** Order of the current entries of two cursors: by table id, then by key. */
 export function compareEntries(a: EntryCursor, b: EntryCursor): number {
   if (a.tableId !== b.tableId) return a.tableId - b.tableId;
-  return a.bytes.compare(b.bytes, b.keyStart, b.keyEnd, a.keyStart, a.keyEnd);
+  return compareSpans(a.bytes, a.keyStart, a.keyEnd, b.bytes, b.keyStart, b.keyEnd);
 }
 
 /** Walks the entries of plain bytes. */

@@ -1,6 +1,6 @@
 import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
 import { readU64 } from '../bytes.ts';
-import { corruptRun, EntryWalker, readBlock, readRunFooter, RUN_HEADER, type Block, type EntryCursor, type RunFooter } from './run-format.ts';
+import { corruptRun, ENTRY_HEADER, EntryWalker, readBlock, readRunFooter, RUN_HEADER, type Block, type EntryCursor, type RunFooter } from './run-format.ts';
 
 /** Blocks of one run kept in memory, for look-ups; about 64 KiB each. */
 const CACHED_BLOCKS = 32;
@@ -106,6 +106,7 @@ class RunCursor extends EntryWalker implements EntryCursor {
   /** Index blocks from the root down, each before the child after the current one. */
   readonly #index: EntryWalker[] = [];
   #started = false;
+  #ahead: { readonly position: number; readonly block: Promise<Block> } | null = null;
   /** True once the way down to the key sought has been made. */
   #sought = false;
 
@@ -137,15 +138,29 @@ class RunCursor extends EntryWalker implements EntryCursor {
 
   /** Opens the block at `position`, `level` levels above the data, and the way down from it. */
   async #open(position: number, level: number): Promise<void> {
-    const { plain } = await this.#reader.readBlock(position);
+    const { plain } = await (this.#ahead?.position === position ? this.#ahead.block : this.#reader.readBlock(position));
     if (level === 0) {
       this.reset(plain);
+      this.#readAhead();
       return;
     }
     const walker = new EntryWalker();
     walker.reset(plain);
     this.#index.push(walker);
     await this.#open(this.#firstChild(walker), level - 1);
+  }
+
+  /** The next data block is read while this one is walked. */
+  #readAhead(): void {
+    const walker = this.#index.at(-1);
+    const next = walker?.valueEnd ?? 0;
+    this.#ahead = null;
+    if (walker === undefined || next >= walker.bytes.length) return;
+    const position = readU64(walker.bytes, next + ENTRY_HEADER + walker.bytes.readUInt32BE(next + 4));
+    const block = this.#reader.readBlock(position);
+    // Who does not come to it does not miss it.
+    block.catch(() => undefined);
+    this.#ahead = { position, block };
   }
 
   /** The child to begin with: the first, or the last one that does not begin at or after the key sought. */

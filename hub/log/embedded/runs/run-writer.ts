@@ -1,15 +1,24 @@
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
+import { writeU32 } from '../../../../contracts/record.ts';
 import { writeU64 } from '../bytes.ts';
 import { diskError } from '../disk-error.ts';
 import {
-  BLOCK_BYTES, encodeBlock, encodeRunFooter, encodeRunHeader, ENTRY_HEADER, RUN_FOOTER, RUN_HEADER,
+  BLOCK_BYTES, encodeBlock, encodeRunFooter, encodeRunHeader, ENTRY_HEADER, RUN_HEADER,
   type EntryCursor,
 } from './run-format.ts';
+import { compareSpans } from './span-order.ts';
+
+/** Levels of zstd: a run that is read once is packed with less effort than one that stays. */
+export const KEPT = 1;
+export const SPILLED = -3;
+
+/** Blocks that are packed while the next one is filled. */
+const IN_FLIGHT = 3;
 
 /** A block under construction, of one level of the tree: 0 holds data. */
 class OpenBlock {
-  buffer = Buffer.allocUnsafe(BLOCK_BYTES + (BLOCK_BYTES >> 2));
+  buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES + (BLOCK_BYTES >> 2));
   length = 0;
   firstTable = 0;
   firstKey: Buffer = Buffer.alloc(0);
@@ -22,15 +31,15 @@ class OpenBlock {
       this.firstKey = Buffer.from(bytes.subarray(keyStart, keyEnd));
     }
     const { buffer, length } = this;
-    buffer.writeUInt32BE(tableId, length);
-    buffer.writeUInt32BE(keyEnd - keyStart, length + 4);
-    buffer.writeUInt32BE(valueEnd - keyEnd, length + 8);
+    writeU32(buffer, length, tableId);
+    writeU32(buffer, length + 4, keyEnd - keyStart);
+    writeU32(buffer, length + 8, valueEnd - keyEnd);
     bytes.copy(buffer, length + ENTRY_HEADER, keyStart, valueEnd);
     this.length += size;
   }
 
   #grow(needed: number): void {
-    const larger = Buffer.allocUnsafe(needed);
+    const larger = Buffer.allocUnsafeSlow(needed);
     this.buffer.copy(larger, 0, 0, this.length);
     this.buffer = larger;
   }
@@ -43,43 +52,57 @@ export interface WrittenRun {
 }
 
 /**
- * Writes one run from entries that come in order. Memory: one open block per level of the index. Owned by one caller;
+ * Writes one run from entries that come in order. Full blocks are packed, on other threads, and written in their order
+ * while the next ones are filled. Memory: a few blocks of data, one open block per level of the index. Owned by one caller;
  * owns its file until `finish` or disposal. A run that was not finished is no run: its file is removed.
  */
 export class RunWriter implements AsyncDisposable {
   readonly #files: FileSystem;
   readonly #path: string;
   readonly #file: LogFile;
-  readonly #levels: OpenBlock[] = [new OpenBlock()];
+  readonly #level: number;
+  #data = new OpenBlock();
+  readonly #spare: OpenBlock[] = [];
+  /** Of the index, from the one above the data up. */
+  readonly #index: OpenBlock[] = [];
+  #inFlight = 0;
+  /** Resolves when every full block has been written; rejects never. */
+  #writing: Promise<void> = Promise.resolve();
+  /** Resolves when there is room for another block in flight. */
+  #room: PromiseWithResolvers<void> | null = null;
+  #failure: { readonly why: unknown } | null = null;
   #position = RUN_HEADER;
   #entries = 0;
   #plainBytes = 0;
   #lastTable = -1;
-  #lastKey: Buffer = Buffer.alloc(0);
+  #lastKey: Buffer = Buffer.alloc(256);
   #lastKeyLength = 0;
   #isOpen = true;
 
-  private constructor(files: FileSystem, path: string, file: LogFile) {
+  private constructor(files: FileSystem, path: string, file: LogFile, level: number) {
     this.#files = files;
     this.#path = path;
     this.#file = file;
+    this.#level = level;
   }
 
   /** Makes the file, which must not be there. @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL` */
-  static async create(files: FileSystem, path: string): Promise<RunWriter> {
+  static async create(files: FileSystem, path: string, level: number = KEPT): Promise<RunWriter> {
+    let writer: RunWriter | null = null;
     try {
       const file = await files.open(path, 'create');
-      const writer = new RunWriter(files, path, file);
+      writer = new RunWriter(files, path, file, level);
       await file.write([encodeRunHeader()], 0);
       return writer;
     } catch (error) {
+      await writer?.[Symbol.asyncDispose]();
       throw diskError(error, 'a run could not be made', { file: path });
     }
   }
 
   /**
-   * Adds an entry that does not come before the last one. A promise only when a block is written: wait for it before
-   * the next call.
+   * Adds an entry that does not come before the last one. A promise only when a block is full: wait for it before the
+   * next call.
    * @throws TidemarkError `INTERNAL` for one out of order, `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
    */
   add(tableId: number, key: Uint8Array, value: Uint8Array): void | Promise<void> {
@@ -94,55 +117,76 @@ export class RunWriter implements AsyncDisposable {
 
   #put(tableId: number, bytes: Buffer, keyStart: number, keyEnd: number, valueEnd: number): void | Promise<void> {
     this.#checkOrder(tableId, bytes, keyStart, keyEnd);
-    const block = this.#level(0);
-    block.put(tableId, bytes, keyStart, keyEnd, valueEnd);
+    this.#data.put(tableId, bytes, keyStart, keyEnd, valueEnd);
     this.#entries++;
     this.#plainBytes += valueEnd - keyStart;
-    return block.length >= BLOCK_BYTES ? this.#flush(0) : undefined;
+    return this.#data.length >= BLOCK_BYTES ? this.#handOver() : undefined;
   }
 
   #checkOrder(tableId: number, bytes: Buffer, keyStart: number, keyEnd: number): void {
-    const order =
-      tableId === this.#lastTable ? bytes.compare(this.#lastKey, 0, this.#lastKeyLength, keyStart, keyEnd) : tableId - this.#lastTable;
+    const order = tableId === this.#lastTable ? compareSpans(bytes, keyStart, keyEnd, this.#lastKey, 0, this.#lastKeyLength) : tableId - this.#lastTable;
     if (order < 0) throw new TidemarkError('INTERNAL', 'an entry of a run is out of order', { where: { file: this.#path } });
     const length = keyEnd - keyStart;
-    if (this.#lastKey.length < length) this.#lastKey = Buffer.allocUnsafe(Math.max(256, length * 2));
+    if (this.#lastKey.length < length) this.#lastKey = Buffer.allocUnsafe(length * 2);
     bytes.copy(this.#lastKey, 0, keyStart, keyEnd);
     this.#lastTable = tableId;
     this.#lastKeyLength = length;
   }
 
-  #level(level: number): OpenBlock {
-    const known = this.#levels[level];
-    if (known !== undefined) return known;
-    const made = new OpenBlock();
-    this.#levels.push(made);
-    return made;
+  /** The full block goes its way; resolves when another one may. */
+  async #handOver(): Promise<void> {
+    const block = this.#data;
+    this.#data = this.#spare.pop() ?? new OpenBlock();
+    this.#data.length = 0;
+    const packing = encodeBlock(block.buffer.subarray(0, block.length), this.#level);
+    // Its failure is that of the writing.
+    packing.catch(() => undefined);
+    this.#inFlight++;
+    this.#writing = this.#writing.then(() => this.#writeData(block, packing));
+    while (this.#inFlight >= IN_FLIGHT && this.#failure === null) {
+      this.#room ??= Promise.withResolvers<void>();
+      await this.#room.promise;
+    }
+    if (this.#failure !== null) throw this.#failure.why;
   }
 
-  /** Writes the open block of a level, and notes it one level above. Answers its position. */
-  async #flush(level: number): Promise<void> {
-    const position = await this.#writeBlock(level);
-    const block = this.#level(level);
-    const above = this.#level(level + 1);
+  async #writeData(block: OpenBlock, packing: Promise<[Buffer, Buffer]>): Promise<void> {
+    try {
+      if (this.#failure === null) await this.#noteAbove(0, block, await this.#write(await packing));
+    } catch (why) {
+      this.#failure = { why };
+    }
+    if (this.#spare.length < IN_FLIGHT && block.buffer.length <= BLOCK_BYTES * 2) this.#spare.push(block);
+    this.#inFlight--;
+    this.#room?.resolve();
+    this.#room = null;
+  }
+
+  /** Notes a block that has been written one level above, and writes that one's when it is full. */
+  async #noteAbove(level: number, block: OpenBlock, position: number): Promise<void> {
+    const above = (this.#index[level] ??= new OpenBlock());
     const entry = Buffer.allocUnsafe(block.firstKey.length + 8);
     block.firstKey.copy(entry);
     writeU64(entry, position, block.firstKey.length);
     above.put(block.firstTable, entry, 0, block.firstKey.length, entry.length);
-    block.length = 0;
-    if (above.length >= BLOCK_BYTES) await this.#flush(level + 1);
+    if (above.length < BLOCK_BYTES) return;
+    await this.#noteAbove(level + 1, above, await this.#writeIndex(above));
+    above.length = 0;
   }
 
-  async #writeBlock(level: number): Promise<number> {
-    const block = this.#level(level);
+  async #writeIndex(block: OpenBlock): Promise<number> {
+    return this.#write(await encodeBlock(block.buffer.subarray(0, block.length), this.#level));
+  }
+
+  /** Answers where it stands. */
+  async #write(parts: readonly Buffer[]): Promise<number> {
     const position = this.#position;
-    const [header, packed] = await encodeBlock(block.buffer.subarray(0, block.length));
     try {
-      await this.#file.write([header, packed], position);
+      await this.#file.write(parts, position);
     } catch (error) {
       throw diskError(error, 'a run could not be written', { file: this.#path });
     }
-    this.#position = position + header.length + packed.length;
+    for (const part of parts) this.#position += part.length;
     return position;
   }
 
@@ -152,32 +196,37 @@ export class RunWriter implements AsyncDisposable {
    * @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
    */
   async finish(durable: boolean): Promise<WrittenRun> {
-    let root = 0;
-    let height = 0;
-    for (let level = 0; level < this.#levels.length; level++) {
-      const block = this.#level(level);
-      if (level + 1 === this.#levels.length) {
-        height = level;
-        root = block.length === 0 ? 0 : await this.#writeBlock(level);
-      } else if (block.length > 0) {
-        await this.#flush(level);
-      }
-    }
-    const footer = encodeRunFooter({ entries: this.#entries, root, height, plainBytes: this.#plainBytes }, this.#position);
+    await this.#writing;
+    if (this.#failure !== null) throw this.#failure.why;
+    const { root, height } = await this.#writeRest();
+    await this.#write([encodeRunFooter({ entries: this.#entries, root, height, plainBytes: this.#plainBytes }, this.#position)]);
     try {
-      await this.#file.write([footer], this.#position);
       if (durable) await this.#file.sync();
     } catch (error) {
       throw diskError(error, 'a run could not be written', { file: this.#path });
     }
     await this.#file.close();
     this.#isOpen = false;
-    return { path: this.#path, entries: this.#entries, bytes: this.#position + RUN_FOOTER };
+    return { path: this.#path, entries: this.#entries, bytes: this.#position };
+  }
+
+  /** The open blocks from the data up; the last of them is the root. */
+  async #writeRest(): Promise<{ root: number; height: number }> {
+    if (this.#index.length === 0) return { root: this.#data.length === 0 ? 0 : await this.#writeIndex(this.#data), height: 0 };
+    if (this.#data.length > 0) await this.#noteAbove(0, this.#data, await this.#writeIndex(this.#data));
+    for (let level = 0; ; level++) {
+      const block = this.#index[level];
+      if (block === undefined) throw new TidemarkError('INTERNAL', 'a run has no root', { where: { file: this.#path } });
+      if (level + 1 === this.#index.length) return { root: await this.#writeIndex(block), height: level + 1 };
+      if (block.length > 0) await this.#noteAbove(level + 1, block, await this.#writeIndex(block));
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    this.#failure ??= { why: new TidemarkError('INTERNAL', 'the run was given up', { where: { file: this.#path } }) };
+    await this.#writing;
     await this.#file.close();
     await this.#files.remove(this.#path);
   }

@@ -59,6 +59,8 @@ export class GroupCommit {
   #syncing: Promise<void> | null = null;
   #sealing: Promise<void> | null = null;
   #failure: TidemarkError | null = null;
+  /** The next batch goes to a new segment. */
+  #closesSegment = false;
   /** Catalog changes of the open transaction, durable but not committed. */
   #pending: CatalogChange[] = [];
   #accepted = 0;
@@ -83,6 +85,12 @@ export class GroupCommit {
   /** True when the disk holds a durable offset that no header names yet. */
   get hasUnnamed(): boolean {
     return this.#durableOffset > this.#namedOffset && this.#failure === null;
+  }
+
+  /** The next batch goes to a new segment. False: the active one holds nothing that would be closed. */
+  closeSegment(): boolean {
+    this.#closesSegment = this.#active?.index.hasContent === true && this.#failure === null;
+    return this.#closesSegment;
   }
 
   enqueue(part: Part): void {
@@ -194,7 +202,7 @@ export class GroupCommit {
     if (part === undefined) throw new TidemarkError('INTERNAL', 'nothing is to be written');
     const bytes = encodedHeadBytes(part.batch) + part.batch.records.length;
     const isFull = active !== null && active.position > SEGMENT_HEADER && active.position + bytes > this.#core.options.segmentBytes;
-    if (active !== null && !isFull) return active;
+    if (active !== null && !isFull && !this.#closesSegment) return active;
     // A segment is closed only when all of it is durable, so that damage in it can be no torn tail.
     while (this.#syncing !== null) await this.#syncing;
     if (this.#failure !== null) throw this.#failure;
@@ -205,6 +213,7 @@ export class GroupCommit {
     }
     const next = await SegmentFile.create(this.#core, this.#epoch, part.batch.baseOffset, active, this.#durableOffset);
     this.#active = next;
+    this.#closesSegment = false;
     this.#seal();
     return next;
   }

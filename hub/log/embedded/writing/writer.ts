@@ -121,6 +121,15 @@ export class EmbeddedLogWriter implements LogWriter {
     return this.#core.progress();
   }
 
+  /** Closes the active segment, however small it is: once it is behind the high watermark it can be folded. */
+  async closeSegment(): Promise<void> {
+    await this.#draining;
+    await this.#cutting;
+    if (this.#closing !== null || this.hasFailed || !this.#commit.closeSegment()) return;
+    this.#enqueueMark();
+    await this.#commit.flush();
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -273,7 +282,10 @@ export class EmbeddedLogWriter implements LogWriter {
 
   /** An empty batch; its header names what is durable. */
   #mark(): void {
-    if (!this.#commit.hasUnnamed || this.hasFailed) return;
+    if (this.#commit.hasUnnamed && !this.hasFailed) this.#enqueueMark();
+  }
+
+  #enqueueMark(): void {
     const batch = new ChangeBatch({ baseOffset: this.#lastOffset + 1, count: 0, records: EMPTY, transactions: [], progress: null });
     this.#commit.enqueue({ batch, openAfter: this.#open, progress: null, commitTime: null, tables: [], changes: [] });
   }

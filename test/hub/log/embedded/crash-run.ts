@@ -2,16 +2,19 @@ import { expect } from 'vitest';
 import type { Checkpoint } from '../../../../contracts/checkpoint.ts';
 import { NEVER, readAll } from '../../../../contracts/kit/log-engine-kit-common.ts';
 import { LogWorkload, seededUnit } from '../../../../contracts/kit/log-workload.ts';
-import { recordsOf, ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
+import { ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
 import type { DurableProgress, LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Position } from '../../../../contracts/position.ts';
 import type { FileSystem } from '../../../../contracts/runtime.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
-import { tableAt } from '../../../../hub/moments/table-at.ts';
 import { FaultyFiles, type Fault } from '../../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom, SimulatedClock, type TestRuntime } from '../../../fixtures/runtime.ts';
+import { keepOfName, mustBeKept, type KeepById } from './base/kept-log.ts';
 import { noLock } from './no-lock.ts';
 import { TailReader } from './tail-reader.ts';
+
+/** A table of each kind. */
+const keep: KeepById = (tableId) => [{ kind: 'compact' as const }, { kind: 'all' as const }, { kind: 'window' as const, ageMs: 200 }][tableId - 1] ?? { kind: 'compact' };
 
 const OPTIONS = { segmentBytes: 3000, unsyncedBytes: 4000, recentBytes: 1500, idleMs: 5, lock: noLock };
 
@@ -41,13 +44,15 @@ export class CrashRun {
   #told: DurableProgress = { highWatermark: 0, position: null };
   #checkpoint: Checkpoint | null = null;
   #compacting: Promise<unknown> = Promise.resolve();
+  /** Of the last life. */
+  #clock = new SimulatedClock();
   /** The source position that was appended last; nothing beyond it can be found. */
   #appended = 0;
 
   constructor(seed: number) {
     this.#unit = seededUnit(seed);
     this.#files = new FaultyFiles(seededRandom(seed));
-    this.#workload = new LogWorkload({ unit: this.#unit, tables: 3, valueBytes: 200 });
+    this.#workload = new LogWorkload({ unit: this.#unit, tables: 3, valueBytes: 200, pace: 1000 });
   }
 
   /** Changing operations of the life that has just ended. */
@@ -77,7 +82,8 @@ export class CrashRun {
   }
 
   async #live(steps: number, compacts: boolean): Promise<void> {
-    const clock = new SimulatedClock();
+    const clock = new SimulatedClock(Math.ceil(this.#workload.time / 1000));
+    this.#clock = clock;
     const runtime = createTestRuntime({ files: this.#files, clock, seed: Math.floor(this.#unit() * 1e9) });
     let [engine, log] = await this.#openLog(runtime);
     let writer = await this.#insist(() => this.#openWriter(log));
@@ -127,7 +133,7 @@ export class CrashRun {
   #compact(log: SourceLog): void {
     const to = Math.floor(this.#unit() * (log.state().highWatermark + 1));
     const from = log.state().horizon;
-    this.#compacting = Promise.all([this.#compacting, log.compact(to, { memoryBytes: 1 << 20, share: 1 }, NEVER)]).then(
+    this.#compacting = Promise.all([this.#compacting, log.compact(to, { memoryBytes: 1 << 20, share: 1, keep: keepOfName(keep), seals: this.#unit() < 0.3 }, NEVER)]).then(
       ([, horizon]) => expect(horizon).toBeGreaterThanOrEqual(from),
       (error: unknown) => {
         if (!isCrash(error) && !isInjected(error) && !isEnd(error)) throw error;
@@ -242,20 +248,10 @@ export class CrashRun {
     return this.#reference.prefix(count);
   }
 
-  /** Every table at the horizon, in the middle and at the end is as the reference folds it. */
+  /** Every table at the horizon and at the end is as the reference folds it, and has the records that it is to keep. */
   async #compareStates(log: SourceLog, files: FileSystem): Promise<void> {
-    const { horizon, highWatermark } = log.state();
-    if (horizon === 0) return;
-    for (const at of [horizon, highWatermark]) {
-      for (const { tableId, state } of (await log.catalogAt(at, NEVER)).tables()) {
-        if (state.state === 'removed') continue;
-        const rows = new Map<string, string>();
-        for await (const { batch } of tableAt(log, { tableId, at, files, directory: '/sort', signal: NEVER })) {
-          for (const record of recordsOf(batch)) rows.set(record.key, record.after);
-        }
-        expect([tableId, at, rows]).toEqual([tableId, at, this.#reference.fold(tableId, at)]);
-      }
-    }
+    if (log.state().horizon === 0) return;
+    await mustBeKept(log, files, this.#reference, keep, this.#clock.now());
   }
 
   #follow(prefix: ReferenceLog, log: SourceLog): void {
