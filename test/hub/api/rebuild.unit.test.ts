@@ -82,7 +82,8 @@ describe('rebuilds over the API', () => {
 
 describe('tidemark rebuild', () => {
   it('follows a rebuild to its end', async () => {
-    showing(VIEW, { ...VIEW, phase: 'swapping', what: '' }, { ...VIEW, state: 'done', endedAt: 'x', offset: 17 });
+    // The first is for the look whether the hub is there.
+    showing(VIEW, VIEW, { ...VIEW, phase: 'swapping', what: '' }, { ...VIEW, state: 'done', endedAt: 'x', offset: 17 });
     expect(await run('rebuild', 'replica')).toEqual({ code: 0, stdout: 'sink replica was rebuilt at offset 17\n', stderr: 'loading public.orders\nswapping\n' });
     showing({ ...VIEW, state: 'done', endedAt: 'x', offset: 17, to: 17 });
     const pinned = await run('rebuild', 'replica', '--to', '17');
