@@ -32,7 +32,7 @@ import { addVerifyRoutes } from './verify-routes.ts';
 /** What the API speaks for. It owns none of it. */
 export interface ApiParts extends MomentRouteParts {
   readonly service: HubService;
-  readonly log: Pick<EmbeddedLogEngine, 'sources' | 'open' | 'hold'>;
+  readonly log: MomentRouteParts['log'] & Pick<EmbeddedLogEngine, 'hold'>;
   readonly metrics: MetricsRegistry;
   /** Reads the configuration again and applies it; answers what was done, for people. */
   reload(): Promise<string[]>;
@@ -100,7 +100,7 @@ function addQueries(app: FastifyInstance, parts: ApiParts, closing: AbortSignal)
   });
   app.get('/v1/hold', async (request, reply) => {
     const signal = endOf(request, reply, closing);
-    return streamLines(reply, holdLines(() => parts.log.hold(), parts.clock, signal), signal, parts);
+    return streamLines(reply, holdLines(() => parts.log.hold(), parts.clock, signal), signal, parts.logger);
   });
   app.get<{ Params: Static<typeof SINK_PATH>; Querystring: Static<typeof WAIT_QUERY> }>(
     '/v1/sinks/:sink/wait',

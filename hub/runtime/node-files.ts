@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { type FileHandle, access, lstat, mkdir, open, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, access, link, lstat, mkdir, open, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { FileSystem, LogFile } from '../../contracts/runtime.ts';
 
@@ -31,6 +31,7 @@ export const nodeFiles: FileSystem = {
   },
   remove: (path) => rm(path, { recursive: true, force: true }),
   rename: (from, to) => rename(from, to),
+  link: (from, to) => link(from, to),
   syncDirectory,
   async space(path) {
     const { bavail, blocks, bsize } = await statfs(path);

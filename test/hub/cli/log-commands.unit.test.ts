@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApi, type Api } from '../../../hub/api/server.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
+import { ScratchFolders } from '../../../hub/moments/scratch.ts';
 import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
@@ -33,7 +34,8 @@ describe('with a hub that runs', () => {
     await writeFile(join(folder.path, 'tidemark.yaml'), 'hub: { data: ./data }\nsources: {}\n');
     api = await startApi({
       service: new ScriptedService(), log: engine, metrics: createMetrics(), data: join(folder.path, 'data'), http: null,
-      printPosition, clock: runtime.clock, logger: runtime.logger, reload: () => Promise.resolve([]),
+      printPosition, codecs: [], scratch: new ScratchFolders(runtime.files, join(folder.path, 'data'), 'test'),
+      clock: runtime.clock, files: runtime.files, logger: runtime.logger, reload: () => Promise.resolve([]),
     });
   });
   afterAll(async () => {
