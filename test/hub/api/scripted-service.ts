@@ -15,10 +15,10 @@ export const SOURCE: SourceStatusView = {
 
 export const SINK: SinkStatusView = {
   name: 'replica', type: 'postgres', from: 'shop', state: 'applying', degraded: false, offset: 10, position: '0/16B3000', commitTime: 1_795_255_871_000_000,
-  lag: { records: 3, bytes: 321, seconds: 0.5 }, recordsPerSecond: 9, deadLetters: 0, pause: null, rebuild: null, error: null,
+  lag: { records: 3, bytes: 321, seconds: 0.5 }, recordsPerSecond: 9, load: null, deadLetters: 0, pause: null, rebuild: null, error: null,
 };
 
-export const STATUS: HubStatus = { version: '0.1.0', startedAt: '2026-11-21T10:00:00.000Z', disk: { used: 12_345, limit: null, level: 'ok' }, sources: [SOURCE], sinks: [SINK] };
+export const STATUS: HubStatus = { version: '0.1.0', startedAt: '2026-11-21T10:00:00.000Z', disk: { used: 12_345, limit: 1e9, level: 'ok' }, sources: [SOURCE], sinks: [SINK] };
 
 /** The seam's double: says what it was told to say and remembers what it was asked. The sink `replica` is at offset 10. */
 export class ScriptedService implements HubService {

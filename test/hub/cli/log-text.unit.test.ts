@@ -21,7 +21,7 @@ describe('a log for people', () => {
     expect(compaction({ target: 300, hold: { by: 'lease', name: 'sink:replica', offset: 130 } })).toBe('idle, held at 130 by lease sink:replica');
     expect(compaction({ target: 300, hold: { by: 'reader', name: '', offset: 130 } })).toBe('idle, held at 130 by a reader');
     expect(compaction({ target: 300, hold: { by: 'reader', name: '', offset: 400 } })).toBe('idle');
-    expect(compaction({ last: { horizon: 120, bytes: 3 << 30, seconds: 61, at: '' } })).toBe('idle, last 3.0 GiB in 1 m 1 s');
+    expect(compaction({ last: { horizon: 120, bytes: 3 * 2 ** 30, seconds: 61, at: '' } })).toBe('idle, last 3.0 GiB in 1 m 1 s');
   });
 
   it('says that room is low, and nothing while it is not', () => {

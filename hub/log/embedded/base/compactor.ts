@@ -165,7 +165,7 @@ export class Compactor implements AsyncDisposable {
       if (written.entries === 0) files.push({ path: core.runPath(written.number), isNamed: false });
       else archived.push({ ...range, ...written, ageMs });
     }
-    return this.#moveHorizon(cut, catalog, run, archived, kept, work, files);
+    return await this.#moveHorizon(cut, catalog, run, archived, kept, work, files);
   }
 
   async #writeBase(cursor: EntryCursor, { after, to }: { after: Offset; to: Offset }, catalog: Catalog, work: Work, files: WrittenFile[]): Promise<BaseRun> {

@@ -97,7 +97,8 @@ describe('a fold that fails', () => {
       const failure: unknown = await log.compact(highWatermark, FOLD, NEVER).then(() => null, (error: unknown) => error);
       const hasFired = files.disarm() === 0;
       if (failure !== null) {
-        if (!(failure instanceof TidemarkError) || !CODES.has(failure.code)) throw failure;
+        expect(failure).toBeInstanceOf(TidemarkError);
+        expect(failure instanceof TidemarkError && CODES.has(failure.code), String(failure)).toBe(true);
         expect(log.state().horizon).toBeGreaterThanOrEqual(horizon);
       }
       await mustBeKept(log, files, stand.reference, keep, 0);
