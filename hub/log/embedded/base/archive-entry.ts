@@ -18,7 +18,7 @@ export const ARCHIVE_KEY = 9;
 const OF_TRANSACTION = 0;
 const OF_RECORD = 1;
 const TRANSACTION_HEADER = 24;
-const RECORD_AT = 8;
+const PAYLOAD = 8;
 
 /** What an archive knows of a transaction. */
 export type ArchivedTransaction = Pick<TransactionEntry, 'kind' | 'xid' | 'commitTime' | 'position' | 'origin'>;
@@ -64,11 +64,11 @@ export function readTransaction(bytes: Buffer, start: number, end: number): Arch
   };
 }
 
-/** @param into at least `RECORD_AT` bytes longer than the record; answers the length */
+/** @param into at least 8 bytes longer than the record; answers the length */
 export function writeRecordValue(into: Buffer, transactionAt: Offset, record: Uint8Array): number {
   writeU64(into, transactionAt, 0);
-  into.set(record, RECORD_AT);
-  return RECORD_AT + record.length;
+  into.set(record, PAYLOAD);
+  return PAYLOAD + record.length;
 }
 
 /** The fields of the entry under a cursor. */
@@ -81,7 +81,7 @@ export interface ArchiveEntry {
 export function archiveEntry({ bytes, keyStart, keyEnd, valueEnd }: EntrySpan): ArchiveEntry {
   const kind = bytes[keyEnd - 1];
   if (keyEnd - keyStart !== ARCHIVE_KEY || (kind !== OF_RECORD && kind !== OF_TRANSACTION)) throw corruptRun('an entry of the archive has a key that is not one', '');
-  if (kind === OF_RECORD && valueEnd - keyEnd < RECORD_AT + RECORD_HEADER) throw corruptRun('a record of the archive is cut short', '');
+  if (kind === OF_RECORD && valueEnd - keyEnd < PAYLOAD + RECORD_HEADER) throw corruptRun('a record of the archive is cut short', '');
   return { offset: readU64(bytes, keyStart), isRecord: kind === OF_RECORD };
 }
 
@@ -92,5 +92,5 @@ export function transactionAt({ bytes, keyEnd }: EntrySpan): Offset {
 
 /** Of a record's entry: the record, not copied. */
 export function archivedRecord({ bytes, keyEnd, valueEnd }: EntrySpan): Buffer {
-  return bytes.subarray(keyEnd + RECORD_AT, valueEnd);
+  return bytes.subarray(keyEnd + PAYLOAD, valueEnd);
 }
