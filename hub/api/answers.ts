@@ -12,11 +12,14 @@ export function placeOf(error: TidemarkError): Record<string, string | number> {
   return Object.fromEntries(Object.entries(error.where).filter(([, value]) => value !== undefined));
 }
 
+/** The request itself asks for what there is not. */
+const BAD_REQUEST: ReadonlySet<ErrorCode> = new Set(['API_REQUEST', 'POSITION_SYNTAX', 'OFFSET_RANGE', 'MOMENT_SYNTAX', 'MOMENT_KEY', 'LOG_BELOW_HORIZON']);
+
 export function statusOf(code: ErrorCode): number {
-  if (code === 'API_REQUEST' || code.startsWith('CONFIG_') || code === 'POSITION_SYNTAX' || code === 'OFFSET_RANGE') return 400;
+  if (code.startsWith('CONFIG_') || BAD_REQUEST.has(code)) return 400;
   if (code === 'SOURCE_UNKNOWN' || code === 'SINK_UNKNOWN' || code === 'TABLE_UNKNOWN') return 404;
   if (code === 'WAIT_TIMEOUT') return 504;
-  if (code === 'ABORTED') return 503;
+  if (code === 'ABORTED' || code === 'API_BUSY') return 503;
   return CATALOGUE[code].retry === 'operator' ? 409 : 500;
 }
 

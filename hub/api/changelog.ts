@@ -1,20 +1,27 @@
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
-import type { SourceLog } from '../../contracts/log-engine.ts';
-import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
+import type { SourceLog, TableRecords } from '../../contracts/log-engine.ts';
+import { MAX_OFFSET, type Offset } from '../../contracts/offset.ts';
+import { Op } from '../../contracts/op.ts';
 import { RecordView } from '../../contracts/record.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
 import type { TransactionEntry } from '../../contracts/transaction.ts';
 import { exactPattern, parseTablePattern } from '../config/table-patterns.ts';
 import { nearest } from '../config/validate.ts';
 import type { PrintPosition } from '../print-position.ts';
 import { recordLine, type PlacedTransaction } from './record-json.ts';
+import { TransactionEnds } from './transaction-ends.ts';
 
 export interface ChangelogOptions {
   /** Pattern of the tables whose records are read, by their newest name. */
   readonly table: string;
-  /** First offset; default: the first after the horizon. */
+  /** First offset; default: the first from which all of the tables have their records. */
   readonly from?: Offset | undefined;
+  /** Last offset; default: the high watermark of the moment of the call, or none when it follows. */
+  readonly to?: Offset | undefined;
+  /** At the end wait for more. Default: false. */
+  readonly follow?: boolean | undefined;
   /** Most records; default: all. */
   readonly limit?: number | undefined;
   readonly printPosition: PrintPosition;
@@ -23,24 +30,31 @@ export interface ChangelogOptions {
 
 /** Text is handed on in pieces of about this many characters, whole lines each. */
 const PIECE = 64 << 10;
+/** Tables whose records can be put in order below the horizon. */
+const MOST_KEPT = 64;
 
 /**
- * The changelog of some tables, up to the high watermark of the moment of the call: one record per line, as
- * record-json.ts writes it. Control records that concern every table are among them. Holds one batch and one piece.
+ * The changelog of some tables: one record per line, as record-json.ts writes it. Control records that concern every
+ * table are among them. Holds one batch and one piece; nothing is read before it is asked for.
  * @throws TidemarkError `TABLE_UNKNOWN`, `CONFIG_TABLE_PATTERN`, and what `SourceLog.read` throws
  */
 export async function* changelogLines(log: SourceLog, options: ChangelogOptions): AsyncGenerator<string> {
-  const to = log.state().highWatermark;
-  const catalog = log.catalog();
-  const wanted = tablesMatching(catalog, options.table, log.source);
-  const after = options.from === undefined ? log.state().horizon : options.from - 1;
+  const { printPosition, signal, follow = false } = options;
+  const { highWatermark } = log.state();
+  const to = options.to ?? (follow ? MAX_OFFSET : highWatermark);
+  const tables = new WantedTables(log.catalog(), highWatermark, options.table, log.source);
+  const tableIds = [...tables.wanted].filter((tableId) => tableId !== 0);
+  const after = options.from === undefined ? recordsAfter(log, tableIds) : options.from - 1;
   let left = options.limit ?? Number.POSITIVE_INFINITY;
-  if (after >= to) return;
-  const ends = new TransactionEnds(log, to, options);
-  for await (const batch of log.read({ after, to, follow: false, signal: options.signal })) {
+  if (after >= to || (!follow && after >= highWatermark)) return;
+  const ends = new TransactionEnds(log, printPosition, signal);
+  for await (const records of log.readTables(tableIds, { after, to, follow, signal })) {
+    const { batch } = records;
+    tables.see(records);
+    const { catalog, wanted } = tables;
     const open = batch.endsOpen && holds(batch, wanted) ? await ends.after(batch) : null;
-    const position = (entry: TransactionEntry): string | null => (entry.commits ? options.printPosition(entry.position) : open);
-    for (const piece of batchLines(batch, { catalog, wanted, position }, left)) {
+    const position = (entry: TransactionEntry): string | null => (entry.commits ? printPosition(entry.position) : open);
+    for (const piece of batchLines(records, { catalog, wanted, position }, left)) {
       left -= piece.records;
       if (piece.text !== '') yield piece.text;
       if (piece.fault !== null) throw piece.fault.at({ source: log.source });
@@ -49,38 +63,50 @@ export async function* changelogLines(log: SourceLog, options: ChangelogOptions)
   }
 }
 
+/** Where every one of the tables has its records from: the horizon, or below it where all of them are kept longer. */
+function recordsAfter(log: SourceLog, tableIds: readonly number[]): Offset {
+  const { horizon } = log.state();
+  if (tableIds.length > MOST_KEPT) return horizon;
+  return Math.max(...tableIds.map((tableId) => Math.min(log.extent(tableId).recordsAfter, horizon)));
+}
+
+/** The tables that are read, also those that come, or take a name that matches, while the log is followed. */
+class WantedTables {
+  readonly catalog: Catalog;
+  wanted: ReadonlySet<number>;
+  readonly #pattern: string;
+  /** The catalog is as of this offset. */
+  #until: Offset;
+  readonly #view = new RecordView();
+
+  constructor(catalog: Catalog, until: Offset, pattern: string, source: string) {
+    this.catalog = catalog;
+    this.#until = until;
+    this.#pattern = pattern;
+    this.wanted = tablesMatching(catalog, pattern);
+    if (this.wanted.size === 1) throw noTable(catalog, pattern, source);
+  }
+
+  see({ batch, offsets }: TableRecords): void {
+    // What has offsets of its own stands below the horizon.
+    if (offsets !== null || batch.lastOffset <= this.#until) return;
+    let hasNewShapes = false;
+    for (this.#view.reset(batch.records); this.#view.next(); ) {
+      const { op, index } = this.#view;
+      const offset = batch.baseOffset + index;
+      if (offset <= this.#until || (op !== Op.schema && op !== Op.control)) continue;
+      this.catalog.apply(this.#view, offset);
+      hasNewShapes ||= op === Op.schema;
+    }
+    this.#until = batch.lastOffset;
+    if (hasNewShapes) this.wanted = tablesMatching(this.catalog, this.#pattern);
+  }
+}
+
 interface Lines {
   readonly catalog: Catalog;
   readonly wanted: ReadonlySet<number>;
   readonly position: (entry: TransactionEntry) => string | null;
-}
-
-/** Where the transactions end that are larger than a batch: their positions stand in their last one. */
-class TransactionEnds {
-  readonly #log: SourceLog;
-  readonly #to: Offset;
-  readonly #options: ChangelogOptions;
-  /** The end found last: of the transaction that is open at every offset before it. */
-  #known: { readonly until: Offset; readonly position: string | null } = { until: BEFORE_ALL, position: null };
-
-  constructor(log: SourceLog, to: Offset, options: ChangelogOptions) {
-    this.#log = log;
-    this.#to = to;
-    this.#options = options;
-  }
-
-  /** The end of the transaction that is open where the batch ends. Reads the rest of it once, whatever its size. */
-  async after({ lastOffset }: ChangeBatch): Promise<string | null> {
-    if (lastOffset <= this.#known.until) return this.#known.position;
-    const { signal, printPosition } = this.#options;
-    for await (const batch of this.#log.read({ after: lastOffset, to: this.#to, follow: false, signal })) {
-      const end = batch.transactions.find(({ commits }) => commits);
-      if (end === undefined) continue;
-      this.#known = { until: batch.baseOffset + end.first + end.count - 1, position: printPosition(end.position) };
-      return this.#known.position;
-    }
-    return null;
-  }
 }
 
 function holds(batch: ChangeBatch, wanted: ReadonlySet<number>): boolean {
@@ -96,7 +122,7 @@ interface Piece {
   readonly fault: TidemarkError | null;
 }
 
-function* batchLines(batch: ChangeBatch, { catalog, wanted, position }: Lines, most: number): Generator<Piece> {
+function* batchLines({ batch, offsets }: TableRecords, { catalog, wanted, position }: Lines, most: number): Generator<Piece> {
   const view = new RecordView().reset(batch.records);
   let entry = 0;
   let text = '';
@@ -105,7 +131,7 @@ function* batchLines(batch: ChangeBatch, { catalog, wanted, position }: Lines, m
   while (left > 0 && view.next()) {
     if (!wanted.has(view.tableId)) continue;
     while (entry < batch.transactions.length && endOf(batch, entry) <= view.index) entry++;
-    const offset = batch.baseOffset + view.index;
+    const offset = offsets?.[view.index] ?? batch.baseOffset + view.index;
     const line = lineOf(view, offset, placed(batch.transactions[entry], position), catalog);
     if (typeof line !== 'string') {
       yield { text, records, fault: line };
@@ -140,13 +166,19 @@ function endOf(batch: ChangeBatch, entry: number): number {
 }
 
 /** Ids of the tables, and 0, which stands for no table: a gap concerns all. */
-function tablesMatching(catalog: Catalog, text: string, source: string): ReadonlySet<number> {
+function tablesMatching(catalog: Catalog, text: string): ReadonlySet<number> {
   const pattern = parseTablePattern(text);
-  const schemas = catalog.tables().flatMap((table) => table.versions.at(-1)?.schema ?? []);
-  const ids = schemas.filter((schema) => pattern.matches(schema) !== pattern.leavesOut).map((schema) => schema.tableId);
-  if (ids.length > 0) return new Set([0, ...ids]);
-  const near = nearest(text, schemas.map(exactPattern));
-  throw new TidemarkError('TABLE_UNKNOWN', `no table in the log of ${source} matches ${text}${near === null ? '' : `; the nearest name is ${near}`}`, {
+  const ids = newestShapes(catalog).flatMap((schema) => (pattern.matches(schema) === pattern.leavesOut ? [] : schema.tableId));
+  return new Set([0, ...ids]);
+}
+
+function newestShapes(catalog: Catalog): TableSchema[] {
+  return catalog.tables().flatMap((table) => table.versions.at(-1)?.schema ?? []);
+}
+
+function noTable(catalog: Catalog, text: string, source: string): TidemarkError {
+  const near = nearest(text, newestShapes(catalog).map(exactPattern));
+  return new TidemarkError('TABLE_UNKNOWN', `no table in the log of ${source} matches ${text}${near === null ? '' : `; the nearest name is ${near}`}`, {
     where: { source, table: text },
   });
 }

@@ -32,11 +32,10 @@ export interface PlacedTransaction {
 /** @throws TidemarkError `RECORD_CORRUPT`, `SCHEMA_INVALID` */
 export function recordLine(view: RecordView, offset: Offset, transaction: PlacedTransaction | null, catalog: Catalog): string {
   const schema = schemaFor(view, offset, catalog);
-  const flags = FLAG_NAMES.filter(([bit]) => (view.flags & bit) !== 0).map(([, name]) => name);
   const head = {
     offset,
     op: opLetter(view.op),
-    flags,
+    flags: flagNames(view.flags),
     table: schema === null ? null : tableName(schema),
     tableId: view.tableId,
     version: view.schemaVersion,
@@ -46,6 +45,11 @@ export function recordLine(view: RecordView, offset: Offset, transaction: Placed
   return `${JSON.stringify(head).slice(0, -1)}${members.map((member) => (member === '' ? '' : `,${member}`)).join('')}}\n`;
 }
 
+/** The names of the flags that are set. */
+export function flagNames(flags: number): string[] {
+  return FLAG_NAMES.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name);
+}
+
 /** Of a row the schema that it names; of other records of a table the one that held then. */
 function schemaFor(view: RecordView, offset: Offset, catalog: Catalog): TableSchema | null {
   if (isRowOp(view.op)) return catalog.schemaOf(view.tableId, view.schemaVersion);
@@ -53,7 +57,8 @@ function schemaFor(view: RecordView, offset: Offset, catalog: Catalog): TableSch
   return (versions.findLast((version) => version.offset <= offset) ?? versions[0])?.schema ?? null;
 }
 
-function transactionJson({ entry, position }: PlacedTransaction): Readonly<Record<string, unknown>> {
+/** The member `transaction` of a line, before it is JSON. */
+export function transactionJson({ entry, position }: PlacedTransaction): Readonly<Record<string, unknown>> {
   return { kind: entry.kind, xid: entry.xid, time: formatMicroseconds(entry.commitTime), origin: entry.origin, position };
 }
 
@@ -94,7 +99,8 @@ function schemaJson(schema: TableSchema): Readonly<Record<string, unknown>> {
   };
 }
 
-function keyJson(key: Buffer, schema: TableSchema): string {
+/** A key as an object of its columns. @throws TidemarkError `RECORD_CORRUPT` */
+export function keyJson(key: Buffer, schema: TableSchema): string {
   const values = readKey(key);
   const members = schema.key.map((column, index) => {
     const value = values[index];
@@ -104,7 +110,8 @@ function keyJson(key: Buffer, schema: TableSchema): string {
   return `{${members.join(',')}}`;
 }
 
-function imageJson(bytes: Buffer, start: number, end: number, schema: TableSchema): string {
+/** A row image as an object of its columns. @throws TidemarkError `RECORD_CORRUPT` */
+export function imageJson(bytes: Buffer, start: number, end: number, schema: TableSchema): string {
   const walker = new ImageWalker().reset(bytes, start, end);
   const members: string[] = [];
   for (let column = 0; walker.next(); column++) {

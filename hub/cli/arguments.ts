@@ -15,3 +15,8 @@ export function durationArgument(text: string): number {
   if (ms === null) throw new InvalidArgumentError('It must be a duration such as 500ms, 30s or 5m.');
   return ms;
 }
+
+/** Gathers the values of an option that may be given again. */
+export function listArgument(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}

@@ -27,8 +27,8 @@ export interface CliContext {
 
 
 /** Writes, and waits while the reader is slower. */
-export async function write(stream: Writable, text: string): Promise<void> {
-  if (!stream.write(text)) await once(stream, 'drain');
+export async function write(stream: Writable, chunk: string | Uint8Array): Promise<void> {
+  if (!stream.write(chunk)) await once(stream, 'drain');
 }
 
 /** A line on standard output. */

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../contracts/errors/catalogue.ts';
 import { type TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
 import { errorBody } from '../api/answers.ts';
 import { note, type CliContext } from './context.ts';
@@ -5,8 +6,10 @@ import { note, type CliContext } from './context.ts';
 /** How a command ends: 0 ok, 1 failed, 2 usage or configuration. */
 export type ExitCode = 0 | 1 | 2;
 
+const USAGE: ReadonlySet<ErrorCode> = new Set(['USAGE', 'POSITION_SYNTAX', 'MOMENT_SYNTAX', 'MOMENT_KEY']);
+
 export function exitCodeOf(error: TidemarkError): ExitCode {
-  return error.code === 'USAGE' || error.code === 'POSITION_SYNTAX' || error.code.startsWith('CONFIG_') ? 2 : 1;
+  return USAGE.has(error.code) || error.code.startsWith('CONFIG_') ? 2 : 1;
 }
 
 /** Set by a command that has done its work and still has to say that not all is well. */

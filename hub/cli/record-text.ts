@@ -4,7 +4,8 @@ import { shortened } from './text-table.ts';
 
 const LONGEST_VALUE = 100;
 
-const OPS: Readonly<Record<RecordJson['op'], string>> = {
+/** An op in words. */
+export const OPS: Readonly<Record<RecordJson['op'], string>> = {
   c: 'create',
   u: 'update',
   d: 'delete',
@@ -21,13 +22,18 @@ export function recordText(record: RecordJson): string[] {
 }
 
 function headline(record: RecordJson): string {
-  const { transaction } = record;
   const key = record.key === undefined || record.key === null ? '' : pairs(record.key);
-  const when = transaction === null ? '' : transaction.kind === 'hub' ? 'by the hub' : `xid ${transaction.xid} at ${transaction.time}`;
-  const position = transaction === null || transaction.position === null ? '' : `position ${transaction.position}`;
-  const origin = transaction === null || transaction.origin === '' ? '' : `from ${transaction.origin}`;
-  const flags = record.flags.length === 0 ? '' : `(${record.flags.join(', ')})`;
-  return [String(record.offset), OPS[record.op], record.table ?? '', key, when, position, origin, flags].filter((part) => part !== '').join('  ');
+  return [String(record.offset), OPS[record.op], record.table ?? '', key, ...originText(record)].filter((part) => part !== '').join('  ');
+}
+
+/** By which transaction, when, where at the source; and the flags. */
+export function originText({ transaction, flags }: Pick<RecordJson, 'transaction' | 'flags'>): string[] {
+  return [
+    transaction === null ? '' : transaction.kind === 'hub' ? 'by the hub' : `xid ${transaction.xid} at ${transaction.time}`,
+    transaction === null || transaction.position === null ? '' : `position ${transaction.position}`,
+    transaction === null || transaction.origin === '' ? '' : `from ${transaction.origin}`,
+    flags.length === 0 ? '' : `(${flags.join(', ')})`,
+  ].filter((part) => part !== '');
 }
 
 function body(record: RecordJson): string[] {
@@ -38,10 +44,15 @@ function body(record: RecordJson): string[] {
   if (control !== undefined) return [shortened(controlText(control), 4 * LONGEST_VALUE)];
   if (message !== undefined) return [`${shortened(message.prefix, LONGEST_VALUE)}: ${cellText(message.content)}`];
   if (before === undefined || after === undefined) return [];
+  return changedLines(before, after);
+}
+
+/** What a change did: of an update the columns that are others, else every column. */
+export function changedLines(before: Row | null, after: Row | null): string[] {
   if (after === null) return before === null ? [] : rowLines(before);
   if (before === null) return rowLines(after);
   return Object.entries(after).flatMap(([name, value]) => {
-    const old = before[name];
+    const old = Object.hasOwn(before, name) ? before[name] : undefined;
     if (old === undefined || sameCell(old, value)) return [];
     return [`${shortened(name, LONGEST_VALUE)}: ${cellText(old)} -> ${cellText(value)}`];
   });
@@ -72,15 +83,18 @@ function controlText(control: NonNullable<RecordJson['control']>): string {
 
 type Row = NonNullable<RecordJson['after']>;
 
-function rowLines(row: Row): string[] {
+/** A line for each column of a row. */
+export function rowLines(row: Row): string[] {
   return Object.entries(row).map(([name, value]) => `${shortened(name, LONGEST_VALUE)}: ${cellText(value)}`);
 }
 
-function pairs(row: Row): string {
+/** `a=1 b=2` */
+export function pairs(row: Row): string {
   return Object.entries(row).map(([name, value]) => `${shortened(name, LONGEST_VALUE)}=${cellText(value)}`).join(' ');
 }
 
-function cellText(cell: CellJson): string {
+/** A value as people see it: `NULL`, `''`, bytes in hexadecimal, long ones cut. */
+export function cellText(cell: CellJson): string {
   if (cell === null) return 'NULL';
   if (typeof cell === 'string') return cell === '' ? "''" : shortened(cell, LONGEST_VALUE);
   if ('$absent' in cell) return '(left out by the source)';

@@ -6,7 +6,8 @@ import { startApi, type Api } from '../api/server.ts';
 import { withHashKeys } from '../config/hash-key.ts';
 import { loadConfig } from '../config/load.ts';
 import { Hub } from '../hub.ts';
-import { positionPrinter, type PrintPosition } from '../print-position.ts';
+import { ScratchFolders } from '../moments/scratch.ts';
+import { positionPrinter } from '../print-position.ts';
 import { createLogger } from '../runtime/logger.ts';
 import { createRuntime, type NodeRuntime } from '../runtime/runtime.ts';
 import { loadedConfig } from './configuration.ts';
@@ -31,8 +32,7 @@ export async function runHub(options: RunOptions, context: CliContext): Promise<
   const config = await withHashKeys(loaded, runtime.files, runtime.random);
   const began = runtime.clock.monotonic();
   await using hub = await Hub.start(config, runtime, { registry: await context.registry(), version: context.version });
-  const printPosition = positionPrinter((await context.registry()).connectors);
-  await using api = await startHubApi(hub, config, runtime, options, context, printPosition);
+  await using api = await startHubApi(hub, config, runtime, options, context);
   runtime.logger.log('info', 'hub.started', { version: context.version, data: config.data, socket: api.socket, http: api.http });
   using ticker = context.stderrIsTty ? showProgress(hub, progress, runtime) : null;
   if (options.untilCaughtUp === true) {
@@ -56,15 +56,20 @@ function runtimeFor(options: RunOptions, context: CliContext, progress: CopyProg
   return { ...runtime, logger: createLogger({ level: options.logLevel, to }) };
 }
 
-function startHubApi(hub: Hub, config: HubConfig, runtime: NodeRuntime, options: RunOptions, context: CliContext, printPosition: PrintPosition): Promise<Api> {
+async function startHubApi(hub: Hub, config: HubConfig, runtime: NodeRuntime, options: RunOptions, context: CliContext): Promise<Api> {
   const reload = async (): Promise<string[]> => {
     const loaded = await loadConfig(resolve(context.cwd, options.config), context.env, await context.registry());
     const wanted = await withHashKeys({ ...loaded, data: config.data }, runtime.files, runtime.random);
     return [...(await hub.reload(wanted)), ...unappliedChanges(config, loaded)];
   };
   const { data, http } = config;
-  const { clock, logger, metrics } = runtime;
-  return startApi({ service: hub, log: hub.engine, metrics, printPosition, data, http, clock, logger, reload });
+  const { clock, files, logger, metrics } = runtime;
+  const { connectors } = await context.registry();
+  const printPosition = positionPrinter(connectors);
+  const codecs = connectors.map(({ positions }) => positions);
+  const scratch = new ScratchFolders(files, data, 'hub');
+  await scratch.clear();
+  return startApi({ service: hub, log: hub.engine, metrics, printPosition, codecs, scratch, data, http, clock, files, logger, reload });
 }
 
 /** What only a start can change. */

@@ -2,7 +2,7 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { buildKey } from '../../contracts/key.ts';
 import { tableName, type Column, type TableSchema } from '../../contracts/schema.ts';
-import { baseType } from '../../contracts/types/logical-type.ts';
+import { baseType, type LogicalType } from '../../contracts/types/logical-type.ts';
 
 /** A column and the canonical bytes that it is to have; null: SQL NULL. */
 export interface Condition {
@@ -59,26 +59,28 @@ export function wholeKey(texts: readonly string[], schema: TableSchema): Buffer 
 function valueOf(text: string, schema: TableSchema, index: number): Buffer | null {
   const column = schema.columns[index];
   if (text === 'NULL' && !schema.key.includes(index)) return null;
+  if (column !== undefined && MALFORMED[baseType(column.type).kind]?.test(text) === true) throw wrong(schema, `'${text}' is no ${column.nativeType}, as which column ${column.name} is declared`);
   if (column === undefined || baseType(column.type).kind !== 'bytes') return Buffer.from(canonical(text, column), 'utf8');
-  if (!/^\\x([0-9a-f]{2})*$/i.test(text)) throw wrong(schema, `column ${column.name} is of bytes: write \\x and hexadecimal digits`);
   return Buffer.from(text.slice(2), 'hex');
 }
 
+/** What no value of a type looks like. */
+const MALFORMED: Readonly<Partial<Record<LogicalType['kind'], RegExp>>> = {
+  int16: /^(?![+-]?\d{1,20}$)/,
+  int32: /^(?![+-]?\d{1,20}$)/,
+  int64: /^(?![+-]?\d{1,20}$)/,
+  uint64: /^(?![+-]?\d{1,20}$)/,
+  uuid: /^(?![0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$)/i,
+  bool: /^(?!(t|f|true|false)$)/,
+  bytes: /^(?!\\x([0-9a-f]{2})*$)/i,
+};
+
 /** Forms of a value that mean the same and are written in one way only. */
 function canonical(text: string, column: Column | undefined): string {
-  switch (column === undefined ? 'unknown' : baseType(column.type).kind) {
-    case 'int16':
-    case 'int32':
-    case 'int64':
-    case 'uint64':
-      return /^[+-]?\d{1,20}$/.test(text) ? BigInt(text.replace(/^\+/, '')).toString() : text;
-    case 'uuid':
-      return text.toLowerCase();
-    case 'bool':
-      return text === 'true' ? 't' : text === 'false' ? 'f' : text;
-    default:
-      return text;
-  }
+  const kind: string = column === undefined ? '' : baseType(column.type).kind;
+  if (/^u?int/.test(kind)) return BigInt(text.replace(/^\+/, '')).toString();
+  if (kind === 'uuid') return text.toLowerCase();
+  return kind === 'bool' ? text.slice(0, 1) : text;
 }
 
 function wrong(schema: TableSchema, why: string): TidemarkError {

@@ -18,7 +18,7 @@ export interface MomentContext {
  * @throws TidemarkError `MOMENT_SYNTAX`, `LOG_BELOW_HORIZON`, `OFFSET_RANGE` above the high watermark and for times to
  *   come, `POSITION_SYNTAX`, `ABORTED`
  */
-export function resolveMoment(text: string, log: SourceLog, context: MomentContext): Promise<Offset> {
+export async function resolveMoment(text: string, log: SourceLog, context: MomentContext): Promise<Offset> {
   return resolved(parseMoment(text, context.now), log, context);
 }
 

@@ -14,8 +14,8 @@ export interface RowAt {
 }
 
 /**
- * The row of a key as of an offset from the horizon to the high watermark; null: there was none. Reads the history after
- * the horizon, and of the base a few blocks.
+ * The row of a key as of an offset from the horizon to the high watermark; null: there was none. Reads the history from
+ * there back, as far as the row was last changed, and of the base a few blocks.
  * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
  */
 export async function rowAt(log: SourceLog, tableId: number, key: Uint8Array, at: Offset, signal: AbortSignal): Promise<RowAt | null> {
@@ -24,15 +24,11 @@ export async function rowAt(log: SourceLog, tableId: number, key: Uint8Array, at
   if (at < horizon) {
     throw new TidemarkError('LOG_BELOW_HORIZON', `the state at offset ${at} was asked for; the horizon is ${horizon}`, { where: { source: log.source, offset: at } });
   }
-  let found: RowAt | 'gone' | null = null;
-  const view = new RecordView();
-  for await (const batch of log.read({ after: horizon, to: at, follow: false, signal })) {
-    for (view.reset(batch.records); view.next(); ) {
-      if (view.tableId !== tableId || !saysOf(view, key)) continue;
-      found = isGone(view) ? 'gone' : { offset: batch.baseOffset + view.index, schemaVersion: view.schemaVersion, image: Buffer.from(view.after()) };
-    }
+  const found = await log.newest(tableId, key, { notBelow: horizon + 1, atMost: at, signal, accepts: (record) => saysOf(record, key) });
+  if (found !== null) {
+    const view = new RecordView().seek(found.record, 0);
+    return isGone(view) ? null : { offset: found.offset, schemaVersion: view.schemaVersion, image: Buffer.from(view.after()) };
   }
-  if (found !== null) return found === 'gone' ? null : found;
   return (await base?.find(tableId, key)) ?? null;
 }
 

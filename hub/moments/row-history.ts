@@ -1,7 +1,7 @@
 /** Every version of one row. */
 import type { Catalog } from '../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../contracts/change-batch.ts';
-import type { SourceLog } from '../../contracts/log-engine.ts';
+import type { SourceLog, TableRecords } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { Op } from '../../contracts/op.ts';
 import { Projectors } from '../../contracts/projection.ts';
@@ -28,7 +28,7 @@ export interface RowVersion {
 export interface RowHistoryOptions {
   readonly tableId: number;
   readonly key: Uint8Array;
-  /** From the horizon on: the row as it stands there comes first. */
+  /** The row as it stands there comes first; below the horizon, where the table's records are kept longer, none does. */
   readonly from: Offset;
   readonly to: Offset;
   /** Knows every schema version up to `to`. */
@@ -44,13 +44,13 @@ export interface RowHistoryOptions {
  */
 export async function* rowHistory(log: SourceLog, options: RowHistoryOptions): AsyncGenerator<RowVersion, void, void> {
   const { tableId, key, from, to, signal } = options;
-  const standing = await rowAt(log, tableId, key, from, signal);
+  const standing = from < log.state().horizon ? null : await rowAt(log, tableId, key, from, signal);
   if (standing !== null) {
     const { offset, schemaVersion } = standing;
     yield { offset, op: Op.read, flags: 0, schemaVersion, entry: null, before: null, after: standing, batch: null };
   }
   const versions = new Versions(options, standing);
-  for await (const batch of log.read({ after: from, to, follow: false, signal })) yield* versions.of(batch);
+  for await (const records of log.readTables([tableId], { after: from, to, follow: false, signal })) yield* versions.of(records);
   yield* versions.rest();
 }
 
@@ -68,7 +68,7 @@ class Versions {
     this.#standing = standing;
   }
 
-  *of(batch: ChangeBatch): Generator<RowVersion, void, void> {
+  *of({ batch, offsets }: TableRecords): Generator<RowVersion, void, void> {
     const { tableId, key } = this.#options;
     const { transactions } = batch;
     let index = 0;
@@ -78,7 +78,7 @@ class Versions {
         if (entry.commits) yield* this.rest();
       }
       if (view.tableId !== tableId || !saysOf(view, key)) continue;
-      yield* this.#change(view, batch, transactions[index] ?? null);
+      yield* this.#change(view, offsets?.[view.index] ?? batch.baseOffset + view.index, batch, transactions[index] ?? null);
     }
     for (; index < transactions.length; index++) if (transactions[index]?.commits === true) yield* this.rest();
   }
@@ -92,9 +92,8 @@ class Versions {
     yield version;
   }
 
-  *#change(view: RecordView, batch: ChangeBatch, entry: TransactionEntry | null): Generator<RowVersion, void, void> {
+  *#change(view: RecordView, offset: Offset, batch: ChangeBatch, entry: TransactionEntry | null): Generator<RowVersion, void, void> {
     const { op, flags, schemaVersion } = view;
-    const offset = batch.baseOffset + view.index;
     const after = isGone(view) ? null : { offset, schemaVersion, image: Buffer.from(view.after()) };
     const before = this.#standing;
     const version: RowVersion = { offset, op, flags, schemaVersion, entry, before, after, batch };

@@ -2,7 +2,9 @@ import type { Command } from 'commander';
 import { Check } from 'typebox/value';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { changelogLines } from '../../api/changelog.ts';
+import { readRange } from '../../api/named-offsets.ts';
 import { RECORD_LINE, type RecordJson } from '../../api/schemas.ts';
+import { MOMENT_FORMS } from '../../moments/moment.ts';
 import { countArgument } from '../arguments.ts';
 import { write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
@@ -10,7 +12,9 @@ import { positionPrinter } from '../../print-position.ts';
 import { recordText } from '../record-text.ts';
 
 interface ReadOptions extends HubOptions {
-  readonly from?: number;
+  readonly from?: string;
+  readonly to?: string;
+  readonly follow?: boolean;
   readonly limit?: number;
   readonly json?: boolean;
 }
@@ -20,30 +24,41 @@ export function addReadCommand(program: Command, context: CliContext): void {
     .description('Print the changelog of a table')
     .argument('<source>', 'the source')
     .argument('<table>', 'the table, such as public.orders; a pattern such as "public.*" takes several')
-    .option('--from <offset>', 'first offset (default: the beginning of the log)', countArgument)
+    .option('--from <moment>', `first offset; or a moment, behind which the first record stands: ${MOMENT_FORMS}`, 'begin')
+    .option('--to <moment>', 'last offset; or a moment, up to which records stand (default: the end)')
+    .option('--follow', 'at the end wait for more, until interrupted or `--to` is reached')
     .option('--limit <count>', 'most records (default: all)', countArgument)
     .option('--json', 'one JSON object per line, values as canonical text')
     .addHelpText(
       'after',
-      examples('tidemark read shop public.orders --limit 10', 'tidemark read shop public.orders --from 120345 --json | jq .after', `tidemark read shop 'public."order items"'`),
+      examples('tidemark read shop public.orders --limit 10', 'tidemark read shop public.orders --from 120345 --json | jq .after', `tidemark read shop 'public."order items"' --from -2h`, 'tidemark read shop "public.*" --from end --follow'),
     )
     .action(async (source: string, table: string, options: ReadOptions) => {
-      const { from, limit } = options;
-      await withHub(
-        options,
-        context,
-        async (client) => {
-          const query = { table, ...(from === undefined ? {} : { from: String(from) }), ...(limit === undefined ? {} : { limit: String(limit) }) };
-          await print(client.read(source, query, context.signal), options, context);
-        },
-        async (data) => {
-          const { openStopped } = await import('../stopped-hub.ts');
-          await using engine = await openStopped(data);
-          if (!(await engine.sources()).includes(source)) throw new TidemarkError('SOURCE_UNKNOWN', `${data} has no log of a source ${source}`, { where: { source } });
-          const log = await engine.open(source, { create: false });
-          await print(changelogLines(log, { table, from, limit, printPosition: positionPrinter((await context.registry()).connectors), signal: context.signal }), options, context);
-        },
-      );
+      const { from, to, follow, limit } = options;
+      const named = { table, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
+      try {
+        await withHub(
+          options,
+          context,
+          async (client) => {
+            const query = { ...named, ...(follow === true ? { follow: 'true' } : {}), ...(limit === undefined ? {} : { limit: String(limit) }) };
+            await print(client.read(source, query, context.signal), options, context);
+          },
+          // Where no hub runs nothing more comes.
+          follow === true ? undefined : async (data) => {
+            const { openStopped, stoppedLog } = await import('../stopped-hub.ts');
+            await using engine = await openStopped(data);
+            const log = await stoppedLog(engine, data, source);
+            const { connectors } = await context.registry();
+            const { signal } = context;
+            const range = await readRange(log, named, { codecs: connectors.map(({ positions }) => positions), now: context.now(), signal });
+            await print(changelogLines(log, { table, ...range, limit, printPosition: positionPrinter(connectors), signal }), options, context);
+          },
+        );
+      } catch (failure) {
+        // Being interrupted is how following ends.
+        if (follow !== true || !context.signal.aborted) throw failure;
+      }
     });
 }
 

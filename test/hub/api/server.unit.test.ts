@@ -7,11 +7,12 @@ import { ApiClient } from '../../../hub/api/client.ts';
 import { startApi, type Api } from '../../../hub/api/server.ts';
 import { findSocket } from '../../../hub/api/socket-path.ts';
 import type { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
+import { ScratchFolders } from '../../../hub/moments/scratch.ts';
 import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime, type TestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { ScriptedService, SINK, SOURCE, STATUS, TABLE } from './scripted-service.ts';
-import { fillBroken, fillLong, fillShop, openEngine, RECORDS, printPosition } from './shop-log.ts';
+import { codec, fillBroken, fillLong, fillShop, openEngine, RECORDS, printPosition } from './shop-log.ts';
 
 const SIGNAL = new AbortController().signal;
 const LONG = 40_000;
@@ -48,7 +49,8 @@ function start(data = folder.path, address: string | null = '127.0.0.1:0'): Prom
   const metrics = createMetrics();
   metrics.add('tidemark_source_records_total', 7, { source: 'shop' });
   return startApi({
-    service, log: engine, metrics, data, http: address, printPosition, clock: runtime.clock, logger: runtime.logger,
+    service, log: engine, metrics, data, http: address, printPosition, codecs: [codec], scratch: new ScratchFolders(runtime.files, data, 'test'),
+    clock: runtime.clock, files: runtime.files, logger: runtime.logger,
     reload: () => Promise.resolve(['source shop added']),
   });
 }

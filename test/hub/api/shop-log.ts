@@ -2,9 +2,11 @@ import type { Column, TableSchema } from '../../../contracts/schema.ts';
 import { BatchBuilder } from '../../../contracts/change-batch.ts';
 import { encodeControl } from '../../../contracts/control.ts';
 import { buildKey } from '../../../contracts/key.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { encodeMessage } from '../../../contracts/message.ts';
 import { Flag, Op } from '../../../contracts/op.ts';
 import { PLACEHOLDER, buildImage, type CellValue } from '../../../contracts/row-image.ts';
+import type { PositionCodec } from '../../../contracts/position.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import { encodeSchema } from '../../../contracts/schema.ts';
 import type { LogicalType } from '../../../contracts/types/logical-type.ts';
@@ -42,6 +44,17 @@ export const NOTES = table(2, 'Odd "notes".x', [column(1, 'note', { kind: 'text'
 export function printPosition(position: Uint8Array): string | null {
   return position.length === 0 ? null : `0/${position[0]}`;
 }
+
+/** Reads those positions, written `lsn:0/2`. */
+export const codec: PositionCodec = {
+  compare: (a, b) => Buffer.compare(a, b),
+  format: (position) => printPosition(position) ?? '',
+  parse(text) {
+    const number = /^lsn:0\/(\d{1,3})$/.exec(text)?.[1];
+    if (number === undefined) throw new TidemarkError('POSITION_SYNTAX', `'${text}' is no position`);
+    return Buffer.of(Number(number));
+  },
+};
 
 /** Records of the log as `fillShop` writes it; the high watermark. */
 export const RECORDS = 13;

@@ -4,12 +4,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Registry } from '../../../hub/hub.ts';
 import { startApi, type Api } from '../../../hub/api/server.ts';
 import type { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
+import { ScratchFolders } from '../../../hub/moments/scratch.ts';
 import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { ScriptedService, SINK, SOURCE, STATUS, TABLE } from '../api/scripted-service.ts';
-import { fillShop, openEngine, RECORDS, printPosition } from '../api/shop-log.ts';
-import { numberedPositions } from '../pipeline/source/numbered-positions.ts';
+import { codec, fillShop, openEngine, RECORDS, printPosition } from '../api/shop-log.ts';
 import { tidemark, type CliResult } from './run-cli.ts';
 
 let folder: TemporaryDirectory;
@@ -25,7 +25,8 @@ beforeAll(async () => {
   await writeFile(join(folder.path, 'tidemark.yaml'), 'hub: { data: ./data }\nsources: { shop: { type: postgres, url: "${NOT_NEEDED}", tables: [a.b] } }\n');
   api = await startApi({
     service, log: engine, metrics: createMetrics(), data: join(folder.path, 'data'), http: '127.0.0.1:0',
-    printPosition, clock: runtime.clock, logger: runtime.logger, reload: () => Promise.resolve([]),
+    printPosition, codecs: [codec], scratch: new ScratchFolders(runtime.files, join(folder.path, 'data'), 'test'),
+    clock: runtime.clock, files: runtime.files, logger: runtime.logger, reload: () => Promise.resolve([]),
   });
 });
 afterAll(async () => {
@@ -42,7 +43,7 @@ beforeEach(() => {
 const PRINTING: Registry = {
   connectors: [{
     type: 'postgres',
-    positions: { ...numberedPositions, format: (position) => printPosition(position) ?? '' },
+    positions: codec,
     options: {},
     create: () => {
       throw new Error('nothing is to be captured');
@@ -209,7 +210,7 @@ describe('usage', () => {
     [['stat'], "unknown command 'stat' (Did you mean status?)".replace(' (', '\n(')],
     [['status', '--jsn'], "unknown option '--jsn'"],
     [['read', 'shop'], "missing required argument 'table'"],
-    [['wait', 'replica'], "required option '--at <place>' not specified"],
+    [['wait', 'replica'], "required option '--at <moment>' not specified"],
     [['wait', 'replica', '--at', '1', '--timeout', 'soon'], 'It must be a duration such as 500ms, 30s or 5m.'],
     [['read', 'shop', 'a.b', '--limit', '0'], 'It must be a whole number from 1 on.'],
     [['run', '--log-format', 'xml'], "Allowed choices are pretty, json"],
@@ -230,7 +231,7 @@ describe('usage', () => {
     const { stdout, code } = await run('--help');
     expect(code).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1] ?? '').filter((name) => name !== 'help' && name !== 'tidemark');
-    expect(new Set(commands)).toEqual(new Set(['init', 'check', 'run', 'status', 'tables', 'read', 'wait', 'source', 'sink', 'reload', 'schema']));
+    expect(new Set(commands)).toEqual(new Set(['init', 'check', 'run', 'status', 'tables', 'read', 'table', 'history', 'diff', 'wait', 'source', 'sink', 'reload', 'schema']));
     for (const command of [...commands.map((name) => [name]), ['source', 'recopy'], ['sink', 'pause']]) {
       const help = await run(...command, '--help');
       expect(help.code).toBe(0);

@@ -1,4 +1,5 @@
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
+import type { FoundRecord, NewestOptions } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { isRowOp, Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
@@ -11,22 +12,6 @@ import { SEGMENT_HEADER } from '../segments/segment.ts';
 import type { EmbeddedSourceLog } from '../source-log.ts';
 import { aborted } from '../../../waiters.ts';
 
-export interface FindOptions {
-  /** The lowest offset that counts: records below it are not looked at. */
-  readonly notBelow: Offset;
-  /** The highest offset that counts; the high watermark bounds it. */
-  readonly atMost: Offset;
-  readonly signal: AbortSignal;
-  /** Passes over records for which it is false; default: every record of the key counts. */
-  readonly accepts?: (record: RecordView) => boolean;
-}
-
-export interface FoundRecord {
-  readonly offset: Offset;
-  /** A copy of the record; `new RecordView().seek(record, 0)` reads it. */
-  readonly record: Buffer;
-}
-
 /**
  * The newest record of a key in a range of offsets: a row record with that table and key, or a truncate of the table,
  * after which no older row counts. Null when there is none.
@@ -35,7 +20,7 @@ export interface FoundRecord {
  * without records of the table. Cost: proportional to the distance; memory: one stretch.
  * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`, `LOG_BELOW_HORIZON`, `ABORTED`
  */
-export async function findNewest(log: EmbeddedSourceLog, tableId: number, key: Uint8Array, options: FindOptions): Promise<FoundRecord | null> {
+export async function findNewest(log: EmbeddedSourceLog, tableId: number, key: Uint8Array, options: NewestOptions): Promise<FoundRecord | null> {
   const { core } = log;
   const { segments, end, horizon } = core.view;
   const atMost = Math.min(options.atMost, end.offset);
@@ -58,10 +43,10 @@ class Search {
   readonly #core: LogCore;
   readonly #tableId: number;
   readonly #key: Uint8Array;
-  readonly #options: FindOptions;
+  readonly #options: NewestOptions;
   readonly #view = new RecordView();
 
-  constructor(core: LogCore, tableId: number, key: Uint8Array, options: FindOptions) {
+  constructor(core: LogCore, tableId: number, key: Uint8Array, options: NewestOptions) {
     this.#core = core;
     this.#tableId = tableId;
     this.#key = key;
