@@ -11,7 +11,7 @@ import { startShopReaders } from './shop-readers.ts';
 const KILLS = 50;
 const LIMIT_MS = 120_000;
 /** Every change is kept for so long: what is older is folded, and rebuilds begin at a base that moves. */
-const HISTORY = '20s';
+const HISTORY = '1m';
 /** A rebuild goes to one of the newest states, so that it is not below the horizon by then. */
 const STATES = 6;
 
