@@ -42,6 +42,8 @@ export interface BaseReader extends AsyncDisposable {
    * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
    */
   rows(tableId: number, options: { readonly after?: Uint8Array | null; readonly withDropped?: boolean; readonly signal: AbortSignal }): AsyncIterable<BaseRows>;
+  /** About how many rows some tables have together, at the cost of a look. @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED` */
+  estimateRows(isCounted: (tableId: number) => boolean): Promise<number>;
   /**
    * One row by its key; null: there is none. Not for keyless tables.
    * @param withDropped as of `rows`; default: false

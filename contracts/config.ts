@@ -90,11 +90,19 @@ export interface SinkConfig {
    */
   readonly optionsOf?: (table: Pick<TableSchema, 'namespace' | 'name'>) => Options;
   readonly onError: 'stop' | 'dead-letter';
+  /** Left out: `rebuild` where the sink rebuilds in place, `stop` elsewhere. */
+  readonly whenBehind?: WhenBehind;
   /** The sink's own settings and the common `url`, already checked against its schema. */
   readonly options: Options;
   /** As of a source. */
   readonly freshOptions?: () => Promise<Options>;
 }
+
+/**
+ * What becomes of a sink whose checkpoint stands below the horizon, or is one that the log never had: it stops and says so,
+ * or is rebuilt by itself.
+ */
+export type WhenBehind = 'stop' | 'rebuild';
 
 /** What one connector or sink folder exports for the registry. */
 export interface ConnectorModule<C> {

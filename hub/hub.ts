@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { ConnectorModule, HubConfig, LogSettings, SinkConfig, SinkModule, SourceConfig } from '../contracts/config.ts';
 import type { SourceConnector } from '../contracts/connector.ts';
-import { asTidemarkError, TidemarkError } from '../contracts/errors/error.ts';
+import { asTidemarkError, describeError, TidemarkError } from '../contracts/errors/error.ts';
 import type { CompactionOptions } from '../contracts/log-engine.ts';
 import type { Offset } from '../contracts/offset.ts';
 import type { Runtime } from '../contracts/runtime.ts';
@@ -321,6 +321,7 @@ export class Hub implements HubService, AsyncDisposable {
     await using opened = new AsyncDisposableStack();
     const pipeline = opened.use(new SinkPipeline({
       config, runtime, bytes, printPosition, recopy,
+      onBehind: (why) => this.#rebuildBehind(config.name, why),
       letters: await DeadLetters.load(runtime.files, join(directory, 'dead-letters.json')),
       tables: new SinkTables(runtime.files, join(directory, 'tables.json'), config),
       pauses: await PauseFile.load(runtime.files, join(directory, 'pause.json')),
@@ -336,6 +337,20 @@ export class Hub implements HubService, AsyncDisposable {
     this.#rebuilds.set(config.name, rebuild);
     pipeline.start();
     rebuild.start();
+  }
+
+  /** A sink cannot go on, and is to be rebuilt then. One that is being rebuilt already is left alone. */
+  #rebuildBehind(sink: string, why: TidemarkError): void {
+    const rebuild = this.#rebuilds.get(sink);
+    const logger = this.#runtime.logger.child({ sink });
+    if (rebuild === undefined || rebuild.isUnderWay || this.#closing !== null) return;
+    logger.log('warn', 'sink.behind', { code: why.code, what: why.message });
+    rebuild.begin({ tables: null, to: null, fromScratch: false }, this.#deadline()).then(
+      ({ id, findings }) => {
+        if (id === null) logger.log('error', 'sink.rebuild-refused', { what: findings.map(({ what }) => what).join('; ') });
+      },
+      (failure: unknown) => logger.log('error', 'sink.rebuild-refused', { what: describeError(failure) }),
+    );
   }
 
   #rebuild(sink: string): SinkRebuild {

@@ -87,7 +87,7 @@ export interface SinkStatusView {
   readonly name: string;
   readonly type: string;
   readonly from: string;
-  readonly state: 'starting' | 'applying' | 'caught-up' | 'rebuilding' | 'retrying' | 'paused' | 'stopped' | 'failed';
+  readonly state: 'starting' | 'loading' | 'applying' | 'caught-up' | 'rebuilding' | 'retrying' | 'paused' | 'stopped' | 'failed';
   readonly degraded: boolean;
   readonly offset: Offset;
   /** The source position at `offset`, as the source prints it; null: not known. */
@@ -96,6 +96,8 @@ export interface SinkStatusView {
   readonly commitTime: number;
   readonly lag: { readonly records: number; readonly bytes: number; readonly seconds: number };
   readonly recordsPerSecond: number;
+  /** While it is filled from the log's base: rows that it has, of about so many. Null: it is not. */
+  readonly load: { readonly rows: number; readonly estimatedRows: number; readonly etaSeconds: number | null } | null;
   readonly deadLetters: number;
   /** Why it rests, over a restart of the hub too; null: it does not. */
   readonly pause: { readonly by: 'operator' | 'rebuild'; readonly offset: Offset; readonly at: string } | null;

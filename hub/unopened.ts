@@ -23,7 +23,7 @@ export function unopenedSource({ config, error, at }: Unopened<SourceConfig>): S
 export function unopenedSink({ config, error, at }: Unopened<SinkConfig>): SinkStatusView {
   return {
     name: config.name, type: config.type, from: config.from, state: 'failed', degraded: false, offset: 0, position: null, commitTime: 0,
-    lag: { records: 0, bytes: 0, seconds: 0 }, recordsPerSecond: 0, deadLetters: 0,
+    lag: { records: 0, bytes: 0, seconds: 0 }, recordsPerSecond: 0, load: null, deadLetters: 0,
     pause: null, rebuild: null, error: errorView(error, at),
   };
 }

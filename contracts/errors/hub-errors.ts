@@ -132,7 +132,7 @@ export const HUB_ERRORS = {
   },
   SINK_DIVERGED: {
     means: 'The checkpoint at the sink is of a state that this log never had: the hub\'s folder was restored from an older copy, or lost.',
-    remedy: 'The sink cannot go on from there. `tidemark rebuild NAME` fills it again from the log, beside what is there.',
+    remedy: 'The sink cannot go on from there. `tidemark rebuild NAME` fills it again from the log, beside what is there; `when_behind: rebuild` has that done by itself.',
     retry: 'operator',
   },
   VERIFY_RUNNING: {
@@ -152,7 +152,7 @@ export const HUB_ERRORS = {
   },
   SINK_BEHIND: {
     means: 'The sink stands below the horizon of the log: the history that it needs next has been folded into the base.',
-    remedy: '`tidemark rebuild NAME` fills it again from the log, beside what is there.',
+    remedy: '`tidemark rebuild NAME` fills it again from the log, beside what is there; `when_behind: rebuild` has that done by itself.',
     retry: 'operator',
   },
   RETAINED_WAL: {

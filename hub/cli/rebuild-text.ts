@@ -29,7 +29,15 @@ export function rebuildOutcome(sink: string, { state, to, offset, why }: Rebuild
 }
 
 /** The state of a sink, with why it rests. */
-export function sinkState({ state, degraded, pause }: SinkStatusView): string {
+export function sinkState({ state, degraded, pause, load }: SinkStatusView): string {
   const rests = state === 'paused' && pause?.by === 'rebuild' ? `paused at offset ${pause.offset} by a rebuild` : state;
-  return degraded ? `${rests}, degraded` : rests;
+  const loads = load === null ? rests : `${rests} ${loaded(load)}`;
+  return degraded ? `${loads}, degraded` : loads;
+}
+
+/** How much of the log's base a sink has. */
+function loaded({ rows, estimatedRows, etaSeconds }: NonNullable<SinkStatusView['load']>): string {
+  const part = estimatedRows <= 0 ? 0 : Math.min(1, rows / estimatedRows);
+  const left = etaSeconds === null ? '' : `, ${formatDuration(etaSeconds * 1000)} left`;
+  return `${Math.floor(part * 100)}%, ${grouped(rows)} of about ${grouped(estimatedRows)} rows${left}`;
 }

@@ -65,6 +65,7 @@ export function sinkConfig(section: SinkSection, patterns: readonly string[], so
     tableOptions,
     optionsOf: optionsByPattern(tableOptions),
     onError: section.on_error ?? 'stop',
+    ...(section.when_behind === undefined ? {} : { whenBehind: section.when_behind }),
     options,
     freshOptions,
   };

@@ -163,11 +163,16 @@ const ON_ERROR = Type.Enum(['stop', 'dead-letter'], {
   description: 'What happens to a record that can never be applied: the sink stops (the default), or the record is put aside',
 });
 
+const WHEN_BEHIND = Type.Enum(['stop', 'rebuild'], {
+  description: 'What becomes of a sink that the log cannot bring up to date: it stops and says so (the default of a replica), or it is rebuilt from the log by itself (the default of a cache)',
+});
+
 const SINK_COMMON = {
   from: Type.String({ minLength: 1, description: 'The source whose log it replays' }),
   url: CONNECTION_URL,
   tables: Type.Unsafe<string[] | Record<string, Record<string, unknown>>>({}),
   on_error: Type.Optional(ON_ERROR),
+  when_behind: Type.Optional(WHEN_BEHIND),
 };
 const SINK = Type.Object(SINK_COMMON);
 export type SinkSection = Type.Static<typeof SINK>;

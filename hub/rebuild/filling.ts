@@ -42,8 +42,8 @@ export class Filling implements AsyncDisposable {
       tables: null,
       heldLease: lease,
       rests: () => false,
-      onLoaded: (batch) => {
-        progress.loaded(batch);
+      onLoaded: (batch, _ms, rows) => {
+        progress.loaded(batch, rows);
         count(batch);
       },
       onApplied: (batch) => {

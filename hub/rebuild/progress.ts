@@ -3,6 +3,7 @@ import type { Clock } from '../../contracts/runtime.ts';
 import { tableName } from '../../contracts/schema.ts';
 import type { SinkBatch } from '../../contracts/sink.ts';
 import { Rate } from '../pipeline/rate.ts';
+import type { LoadProgress } from '../pipeline/sink/deliver.ts';
 
 export type RebuildPhase = 'waiting' | 'loading' | 'catching up' | 'building indexes' | 'swapping' | 'replaying' | 'discarding';
 
@@ -52,10 +53,12 @@ export class RebuildProgress {
     this.#since = this.#clock.monotonic();
   }
 
-  /** Rows of the base have been written. */
-  loaded(batch: SinkBatch): void {
+  /** Rows of the base have been written: so many by now, of about so many. */
+  loaded(batch: SinkBatch, { rows, estimatedRows }: LoadProgress): void {
     const goal = this.#goal;
-    this.enter('loading');
+    if (this.#phase !== 'loading') this.enter('loading', rows - batch.records);
+    this.#at = rows;
+    this.#end = estimatedRows;
     this.#goal = goal;
     for (const step of batch.steps) {
       const table = step.kind === 'rows' ? step.tables.at(-1) : undefined;

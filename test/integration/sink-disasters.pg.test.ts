@@ -72,7 +72,7 @@ describe('the replica', () => {
     await stand.expectEqual();
   });
 
-  it('has a checkpoint that somebody set forward: refused, and filled anew when emptied as told', async () => {
+  it('has a checkpoint that somebody set forward: refused, and filled anew when it is emptied', async () => {
     await using stand = await begin();
     await stand.atReplica("UPDATE tidemark.checkpoint SET \"offset\" = \"offset\" + 1000 WHERE sink = 'replica'");
     await stand.change();

@@ -7,16 +7,17 @@ import type { Position } from '../../../contracts/position.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
-import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts';
+import type { DeadLetters } from '../../dead-letters/dead-letters.ts';
 import type { PrintPosition } from '../../print-position.ts';
-import { keysOf } from './batch-keys.ts';
+import { BaseLoad } from './base-load.ts';
 import { Delivery, foldBytes } from './delivery.ts';
 import { openSink, type DeliveryStart, type InPlaceOrder } from './delivery-plan.ts';
 import type { FoldStart } from './fold.ts';
 import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts';
 import type { LifeEnd, Work } from '../part.ts';
+import { SettlingLetters } from './settling-letters.ts';
 import { Sift } from './sift.ts';
-import { joinTables, leaseOf, loadBase, type SinkTables } from './sink-tables.ts';
+import { joinTables, leaseOf, type SinkTables } from './sink-tables.ts';
 import { aborted, Waiters } from '../../waiters.ts';
 
 export interface DeliverParts {
@@ -32,8 +33,8 @@ export interface DeliverParts {
   readonly bytes: number;
   /** Keeps the horizon from passing the sink while it is filled; null: the sink's own, which is released once it is here. */
   readonly heldLease: string | null;
-  /** Rows of the log's base are durable at the sink, which does not stand anywhere yet. */
-  readonly onLoaded: (batch: SinkBatch) => void;
+  /** Rows of the log's base are durable at the sink, which does not stand anywhere yet; and how far it is with them. */
+  readonly onLoaded: (batch: SinkBatch, ms: number, progress: LoadProgress) => void;
   /** A batch is durable at the sink, so many milliseconds after it was handed over. */
   readonly onApplied: (batch: SinkBatch, ms: number) => void;
   /** Asked between two openings of the sink: it is to rest where it stands. */
@@ -53,6 +54,13 @@ export interface SinkProgress {
   readonly rebuilding: boolean;
   /** Commit time of the oldest transaction not applied yet, microseconds since 1970; 0: none. */
   readonly oldestPending: number;
+  /** The sink is filled from the log's base: so many rows of about so many; null: it is not. */
+  readonly loading: LoadProgress | null;
+}
+
+export interface LoadProgress {
+  readonly rows: number;
+  readonly estimatedRows: number;
 }
 
 /** A rebuild in place that is led through by the delivery. Told in order; the next is not begun before one has resolved. */
@@ -97,11 +105,11 @@ export class Deliver implements Work {
   /** What the last batch that is durable at the sink says of its end. */
   #place: Pick<SinkBatch, 'position' | 'commitTime'> = { position: new Uint8Array(0), commitTime: 0 };
   #rebuilding = false;
+  #loading: LoadProgress | null = null;
   #errand: Errand | null = null;
   readonly #visits = new Set<AskedVisit>();
   #rebuild: InPlaceRebuilding | null = null;
-  /** Letters that the batch ending at an offset settles once it is durable. */
-  readonly #settling = new Map<Offset, readonly DeadLetter[]>();
+  readonly #settling: SettlingLetters;
   #again = new AbortController();
   /** Once the sink is here the log need not keep its history for it. */
   #leasedUntil: Offset = Number.POSITIVE_INFINITY;
@@ -110,9 +118,12 @@ export class Deliver implements Work {
    * taken something.
    */
   #hurdle: Offset | null = null;
+  /** The horizon that was last found to be past the sink. */
+  #passedBy: Offset | null = null;
 
   constructor(parts: DeliverParts) {
     this.#parts = parts;
+    this.#settling = new SettlingLetters(parts.letters, parts.runtime.logger);
     this.retries = { metric: 'tidemark_sink_retries_total', labels: { sink: parts.config.name } };
   }
 
@@ -128,10 +139,16 @@ export class Deliver implements Work {
       offset: this.#offset,
       position: place.position,
       commitTime: place.commitTime,
-      caughtUp: this.#offset >= highWatermark && !this.#rebuilding,
+      caughtUp: this.#offset >= highWatermark && !this.#hidden,
       rebuilding: this.#rebuilding,
       oldestPending: this.#delivery?.oldestPending ?? 0,
+      loading: this.#loading,
     };
+  }
+
+  /** What is at the sink is not the source as of its offset. */
+  get #hidden(): boolean {
+    return this.#rebuilding || this.#loading !== null;
   }
 
   /** Where the sink's checkpoint stands: at or below `progress.offset`. Null: it has not been opened. */
@@ -144,6 +161,7 @@ export class Deliver implements Work {
     this.#place = { position, commitTime };
     this.#stored = after;
     this.#rebuilding = false;
+    this.#loading = null;
     this.#moveTo(after);
   }
 
@@ -151,9 +169,17 @@ export class Deliver implements Work {
     return this.#errand?.kind === 'sift' && this.#errand.refusal === failure;
   }
 
+  /** The horizon was forced past where the sink reads; not true a second time of the same one. */
+  #isPassed(failure: unknown): boolean {
+    const { horizon } = this.#parts.log.state();
+    if (!(failure instanceof TidemarkError) || failure.code !== 'LOG_BELOW_HORIZON' || this.#passedBy === horizon) return false;
+    this.#passedBy = horizon;
+    return true;
+  }
+
   /** Resolves with the sink's offset once it is at or beyond `offset`, and no rebuild hides it. @throws `ABORTED` */
   async reached(offset: Offset, signal: AbortSignal): Promise<Offset> {
-    if (this.#offset >= offset && !this.#rebuilding && this.#delivery !== null) return this.#offset;
+    if (this.#offset >= offset && !this.#hidden && this.#delivery !== null) return this.#offset;
     return this.#reached.wait((at) => at >= offset, signal);
   }
 
@@ -208,7 +234,8 @@ export class Deliver implements Work {
         this.#again = new AbortController();
         await this.#openOnce(signal, AbortSignal.any([signal, this.#again.signal]), healthy).catch((failure: unknown) => {
           // What the sink refuses is looked for at once, so that the error that it stops on can name it.
-          if (config.onError !== 'stop' || !this.#isToBeSifted(failure)) throw failure;
+          if (config.onError === 'stop' && this.#isToBeSifted(failure)) return;
+          if (!this.#isPassed(failure)) throw failure;
         });
         if (this.#parts.rests()) return 'paused';
       }
@@ -249,28 +276,36 @@ export class Deliver implements Work {
   async #openOnce(signal: AbortSignal, either: AbortSignal, healthy: () => void, to: Offset | null = null): Promise<void> {
     const { sink, log, config, runtime } = this.#parts;
     const rebuild = this.#rebuild;
-    const opened = await openSink(sink, log, config.tables, signal, rebuild);
-    runtime.logger.log('info', 'sink.opened', { offset: opened.after, sweepAt: opened.sweepAt });
-    if (opened.begins) await rebuild?.onBegun();
+    const whenBehind = config.whenBehind ?? (sink.inPlace === null ? 'stop' : 'rebuild');
+    const start = await openSink({ sink, log, selects: config.tables, whenBehind, lease: this.#lease, order: rebuild }, signal);
+    runtime.logger.log('info', 'sink.opened', { offset: start.after, sweepAt: start.sweepAt });
+    if (start.begins) await rebuild?.onBegun();
     // Swept before, and nobody could be told.
-    else if (rebuild !== null && opened.sweepAt === null) return this.#endRebuild(rebuild, opened.after);
-    const start = opened.loads ? await this.#load(opened, signal) : opened;
+    else if (rebuild !== null && start.sweepAt === null) return this.#endRebuild(rebuild, start.after);
+    await using load = await this.#openLoad(start);
+    // The horizon was forced past the lease: opened again.
+    if (start.load !== null && load === null) return;
     // Until the sink has come to where the log ends now, the horizon does not pass it again.
     this.#leasedUntil = log.state().highWatermark;
-    await this.#join(start, signal);
-    if (to === null && this.#visits.size > 0) return this.#visited(start, signal);
+    if (load === null) await this.#join(start, signal);
+    // What is selected is what is loaded.
+    else await this.#parts.tables?.settled(start);
+    // While the sink is filled there is nothing to be visited: they wait.
+    if (to === null && load === null && this.#visits.size > 0) return this.#visited(start, signal);
     const errand = this.#errand;
     this.#errand = null;
-    if (errand !== null) return this.#run(errand, start, signal);
+    if (errand !== null && load !== null) await this.#siftLoad(errand, load, signal);
+    else if (errand !== null) await this.#run(errand, start, signal);
+    if (errand !== null) return;
     this.#settling.clear();
-    const delivery = this.#newDelivery(start, healthy);
+    const delivery = this.#newDelivery(start, load, healthy);
     this.#delivery = delivery;
     this.#rebuilding = start.sweepAt !== null;
     this.#place = { position: start.position, commitTime: start.commitTime };
     this.#stored = start.after;
     this.#fence = start.fence;
     this.#moveTo(start.after);
-    if (to !== null && start.after >= to) return;
+    if (to !== null && start.after >= to && load === null) return;
     if (this.#hurdle !== start.after) healthy();
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
     await delivery.run(either, to ?? rebuild?.to ?? null);
@@ -287,19 +322,28 @@ export class Deliver implements Work {
     }
   }
 
-  /** Fills a sink that has nothing, or is rebuilt in place, from the log's base. */
-  async #load(start: DeliveryStart, signal: AbortSignal): Promise<DeliveryStart> {
-    const { sink, log, config, runtime } = this.#parts;
-    this.#rebuilding = true;
-    runtime.logger.log('info', 'sink.loading', { horizon: log.state().horizon });
+  /** What the sink is to be filled with first, if it is. While that goes on what is at the sink is hidden. */
+  async #openLoad({ load: start, sweepAt }: DeliveryStart): Promise<BaseLoad | null> {
+    const { sink, log, config, bytes, runtime } = this.#parts;
+    this.#loading = null;
+    if (start === null) return null;
+    const { horizon, from } = start;
+    const parts = { sink, log, selects: config.tables, random: runtime.random, maxBytes: foldBytes(bytes) };
+    const load = await BaseLoad.open(parts, horizon, { from, empties: sweepAt === null });
+    if (load === null) return null;
+    this.#loading = { rows: load.rowsBefore, estimatedRows: load.estimatedRows };
+    runtime.logger.log('info', 'sink.loading', { horizon, rows: load.rowsBefore, estimatedRows: load.estimatedRows });
+    return load;
+  }
+
+  /** The first batch that is left of a load, in which the sink refuses something. Letters are tried again after the load. */
+  async #siftLoad(errand: Errand, load: BaseLoad, signal: AbortSignal): Promise<void> {
+    if (errand.kind !== 'sift') return;
     const sift = this.#sift(signal);
-    const empties = start.sweepAt === null;
-    const apply = async (batch: SinkBatch): Promise<void> => {
-      await sift.still(batch);
-      this.#parts.onLoaded(batch);
-    };
-    const loaded = await loadBase({ sink, log, joins: config.tables, apply }, { lease: this.#lease, empties }, signal);
-    return { ...start, ...loaded, loads: false };
+    for await (const batch of load.batches(signal)) {
+      await sift.still(batch, load.cursor);
+      return;
+    }
   }
 
   get #lease(): string {
@@ -328,20 +372,21 @@ export class Deliver implements Work {
     await tables.settled(start);
   }
 
-  #newDelivery(start: DeliveryStart, healthy: () => void): Delivery {
+  #newDelivery(start: DeliveryStart, load: BaseLoad | null, healthy: () => void): Delivery {
     const { sink, log, config, bytes, runtime } = this.#parts;
-    const delivery = new Delivery({ sink, log, selects: config.tables, clock: runtime.clock, bytes }, start, {
+    const delivery = new Delivery({ sink, log, selects: config.tables, clock: runtime.clock, bytes, load }, load?.end ?? start, {
       onHanded: (batch) => {
         this.#parts.onJoined(delivery.tables.takeJoined());
-        this.#noteLetters(batch);
+        this.#settling.handed(batch);
       },
       onDurable: (batch, ms) => {
         this.#hurdle = null;
         healthy();
         this.#place = { position: batch.position, commitTime: batch.commitTime };
         this.#stored = batch.to;
-        this.#parts.onApplied(batch, ms);
-        this.#closeLetters(batch.to);
+        this.#settling.durable(batch);
+        if (this.#loading === null) this.#parts.onApplied(batch, ms);
+        else this.#loaded(batch, ms, this.#loading);
       },
       onProgress: (offset) => {
         const sweepsNow = start.sweepAt !== null && offset >= start.sweepAt;
@@ -394,28 +439,23 @@ export class Deliver implements Work {
     }, signal);
   }
 
-  /** Notes which open letters a batch settles, while its rows are at hand. */
-  #noteLetters(batch: SinkBatch): void {
-    const { letters } = this.#parts;
-    if (letters.count === 0) return;
-    const settled = letters.list().filter(keysOf(batch));
-    if (settled.length > 0) this.#settling.set(batch.to, settled);
-  }
-
-  /** A later success of a key closes its letter. */
-  #closeLetters(to: Offset): void {
+  /** A batch of a load is durable, or the one that ends it. */
+  #loaded(batch: SinkBatch, ms: number, before: LoadProgress): void {
     const { letters, runtime } = this.#parts;
-    const settled = this.#settling.get(to);
-    if (settled === undefined) return;
-    this.#settling.delete(to);
-    letters.close(settled).catch((failure: unknown) => {
-      runtime.logger.log('warn', 'sink.dead-letters-not-saved', { what: String(failure) });
-    });
+    const rows = before.rows + batch.records;
+    const progress: LoadProgress = { rows, estimatedRows: Math.max(rows, before.estimatedRows) };
+    this.#parts.onLoaded(batch, ms, progress);
+    this.#loading = batch.cursor === null ? null : progress;
+    if (batch.cursor !== null) return;
+    runtime.logger.log('info', 'sink.loaded', { offset: batch.to, rows });
+    // Keys that are not in the base have nothing left to be tried for.
+    if (letters.count > 0) this.retryLetters();
+    if (this.#visits.size > 0) this.#again.abort(new Error('somebody waits to visit the sink'));
   }
 
   #moveTo(offset: Offset): void {
     this.#offset = offset;
     this.#releaseLease(offset);
-    if (!this.#rebuilding) this.#reached.test(offset);
+    if (!this.#hidden) this.#reached.test(offset);
   }
 }

@@ -4,9 +4,9 @@ import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Clock } from '../../../contracts/runtime.ts';
 import { DEFAULT_LIMITS, type Sink, type SinkBatch, type TableSelector } from '../../../contracts/sink.ts';
+import type { BaseLoad } from './base-load.ts';
 import { Budget, isReady } from './budget.ts';
-import type { DeliveryStart } from './delivery-plan.ts';
-import { Fold } from './fold.ts';
+import { Fold, type FoldStart } from './fold.ts';
 import { MirroredTables } from './mirrored-tables.ts';
 
 /** A batch refers to at most this many bytes of the log. */
@@ -28,6 +28,8 @@ export interface DeliveryParts {
   readonly clock: Clock;
   /** Bytes that this delivery may hold in flight. */
   readonly bytes: number;
+  /** The sink stands before everything, and is filled with this first; null: it stands where the delivery starts. */
+  readonly load: BaseLoad | null;
 }
 
 export interface DeliveryEvents {
@@ -52,8 +54,8 @@ interface Flight {
 }
 
 /**
- * Log to sink, from one opening of the sink to its failure or stop: reads, folds, hands over, keeps several batches in
- * flight within a budget. Progress moves on what the sink calls durable alone; over records that the sink does not
+ * Log to sink, from one opening of the sink to its failure or stop: the base, where the sink has nothing; then the history,
+ * folded. Keeps several batches in flight within a budget. Progress moves on what the sink calls durable alone; over records that the sink does not
  * mirror it moves at once, and the checkpoint follows each second.
  */
 export class Delivery {
@@ -72,16 +74,20 @@ export class Delivery {
   #progress: Offset;
   #oldest = 0;
   #reading = false;
+  /** Not all of the base has been handed over. */
+  #filling: boolean;
   #spaceFreed: () => void = () => undefined;
 
-  constructor(parts: DeliveryParts, start: DeliveryStart, events: DeliveryEvents) {
+  /** @param start where the history goes on: behind the load, if there is one */
+  constructor(parts: DeliveryParts, start: FoldStart, events: DeliveryEvents) {
     this.#parts = parts;
     this.#events = events;
     const { limits = DEFAULT_LIMITS } = parts.sink;
     this.#budget = new Budget(parts.bytes);
     this.tables = new MirroredTables(parts.log.catalog(), start.after, parts.selects, parts.sink.handsNamesOn);
     this.#fold = new Fold(this.tables, { ...limits, maxBytes: foldBytes(parts.bytes) }, start);
-    this.#durable = this.#progress = start.after;
+    this.#filling = parts.load !== null;
+    this.#durable = this.#progress = parts.load === null ? start.after : 0;
   }
 
   /** The sink equals the source as of this offset. */
@@ -112,8 +118,10 @@ export class Delivery {
     const range = to === null ? { follow: true } : { follow: false, to };
     using _checkpoints = clock.every(IDLE_CHECKPOINT_MS, () => this.#checkpointIdle());
     try {
+      await this.#fill(either);
       this.#reading = true;
-      for await (const batch of log.read({ after: this.#fold.to, ...range, signal: either })) {
+      const isThere = to !== null && this.#fold.to >= to;
+      for await (const batch of isThere ? [] : log.read({ after: this.#fold.to, ...range, signal: either })) {
         this.#reading = false;
         await this.#deliver(batch, either, to);
         this.#reading = true;
@@ -134,12 +142,12 @@ export class Delivery {
     const fold = this.#fold;
     if (fold.isIdle) this.#oldest = batch.packed.firstCommitTime;
     fold.feed(batch);
-    while (!fold.run()) await this.#hand(signal);
+    while (!fold.run()) await this.#handFolded(signal);
     const end = to ?? this.#parts.log.state().highWatermark;
     fold.reached(end);
     const folded = fold.records + 1;
     if (!fold.isIdle && isReady({ folded, ahead: end - fold.to, full: fold.isFull, mayEnd: fold.mayEnd })) {
-      await this.#hand(signal);
+      await this.#handFolded(signal);
     }
     this.#moved();
   }
@@ -148,27 +156,50 @@ export class Delivery {
   async #handLast(to: Offset, signal: AbortSignal): Promise<void> {
     const fold = this.#fold;
     fold.reached(to);
-    if (!fold.isEmpty) await this.#hand(signal);
+    if (!fold.isEmpty) await this.#handFolded(signal);
     await orAborted(Promise.all(this.#settling).then(() => undefined), signal);
   }
 
-  /** Waits until the sink takes another batch, and hands it what is folded. */
-  async #hand(signal: AbortSignal): Promise<void> {
+  async #fill(signal: AbortSignal): Promise<void> {
+    const { load } = this.#parts;
+    if (load === null) return;
+    this.#oldest = load.end.commitTime;
+    for await (const batch of load.batches(signal)) {
+      await this.#room(batch.bytes, signal);
+      this.#send(batch);
+    }
+    this.#filling = false;
+    await load[Symbol.asyncDispose]();
+  }
+
+  async #handFolded(signal: AbortSignal): Promise<void> {
+    await this.#room(this.#fold.bytes, signal);
+    this.#sendFolded();
+  }
+
+  /** Waits until the sink takes another batch, of so many bytes. */
+  async #room(bytes: number, signal: AbortSignal): Promise<void> {
     await orAborted(this.#accepted, signal);
-    while (!this.#budget.allows(this.#fold.bytes)) {
+    while (!this.#budget.allows(bytes)) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#spaceFreed = resolve;
       await orAborted(promise, signal);
     }
-    this.#send();
   }
 
-  #send(): void {
-    const { sink, log, clock } = this.#parts;
+  #sendFolded(): void {
+    const { log } = this.#parts;
+    const oldest = this.#oldest;
     const batch = this.#fold.take((offset) => log.epochAt(offset));
-    const flight: Flight = { batch, oldest: this.#oldest };
-    const begun = clock.monotonic();
     this.#oldest = batch.commitTime;
+    this.#send(batch, oldest);
+  }
+
+  /** @param oldest commit time of its first transaction */
+  #send(batch: SinkBatch, oldest = this.#oldest): void {
+    const { sink, clock } = this.#parts;
+    const flight: Flight = { batch, oldest };
+    const begun = clock.monotonic();
     this.#flights.add(flight);
     this.#budget.take(batch.bytes);
     this.#events.onHanded(batch);
@@ -212,7 +243,7 @@ export class Delivery {
   /** Tells progress: what is durable, and beyond it what the sink has nothing to do for. */
   #moved(): void {
     const fold = this.#fold;
-    const idle = this.#flights.size === 0 && fold.isIdle && !fold.endsOpen;
+    const idle = !this.#filling && this.#flights.size === 0 && fold.isIdle && !fold.endsOpen;
     const progress = idle ? Math.max(this.#durable, fold.to) : this.#durable;
     if (progress <= this.#progress) return;
     this.#progress = progress;
@@ -223,7 +254,7 @@ export class Delivery {
   #checkpointIdle(): void {
     const fold = this.#fold;
     if (!this.#reading || this.#flights.size > 0 || fold.isEmpty || !fold.isIdle || fold.endsOpen) return;
-    if (!this.#life.signal.aborted) this.#send();
+    if (!this.#life.signal.aborted) this.#sendFolded();
   }
 
   /** Lets what is in flight end, for a bounded time; a part of a transaction whose rest will not come is cut at once. */

@@ -35,7 +35,13 @@ const WIDE_PART = 4;
  * Steps, and tables in them, above which a batch is full where it may end at a transaction's end: a sink that applies it
  * in one transaction holds locks on each of them, and its server has room for some thousands only.
  */
-const MOST_PARTS = 400;
+export const MOST_PARTS = 400;
+
+/** So many keys and bytes are enough for one batch. */
+export function isLargeBatch(keys: number, records: number, bytes: number, { maxKeys, maxBytes }: Pick<FoldLimits, 'maxKeys' | 'maxBytes'>): boolean {
+  if (keys >= maxKeys || bytes >= maxBytes) return true;
+  return bytes >= maxBytes / WIDE_PART && bytes >= WIDE_ROW * records;
+}
 
 /** The mark of a key that did not exist before this batch. */
 const KNOWN_NEW = 1;
@@ -148,9 +154,7 @@ export class Fold {
 
   /** So large that it ends within a transaction, too. */
   get #isLarge(): boolean {
-    const { maxKeys, maxBytes } = this.#limits;
-    if (this.#keyCount >= maxKeys || this.#bytes >= maxBytes) return true;
-    return this.#bytes >= maxBytes / WIDE_PART && this.#bytes >= WIDE_ROW * this.records;
+    return isLargeBatch(this.#keyCount, this.#records, this.#bytes, this.#limits);
   }
 
   /** True when `take` may be called: at a transaction's end, or where that does not matter, or when it is full. */

@@ -1,5 +1,6 @@
 import { BatchBuilder } from '../../../contracts/change-batch.ts';
 import { describeError, TidemarkError, type ErrorWhere } from '../../../contracts/errors/error.ts';
+import type { LoadCursor } from '../../../contracts/load-cursor.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { Flag, isRowOp, Op } from '../../../contracts/op.ts';
@@ -45,6 +46,8 @@ const UNLIMITED = { wholeTransactions: true, maxKeys: Infinity, maxBytes: Infini
 export class Sift {
   readonly #parts: SiftParts;
   readonly #signal: AbortSignal;
+  /** That of the checkpoint while a batch is tried. */
+  #cursor: LoadCursor | null = null;
 
   constructor(parts: SiftParts, signal: AbortSignal) {
     this.#parts = parts;
@@ -123,10 +126,13 @@ export class Sift {
   }
 
   /**
-   * Applies a batch that leaves the checkpoint where it is: the past of a table that joins. Rows that the sink refuses
-   * are set aside. @throws TidemarkError as `over`
+   * Applies a batch that leaves the checkpoint's offset where it is: a part of the base, or the past of a table that joins.
+   * Rows that the sink refuses are set aside.
+   * @param cursor the checkpoint's as it is now
+   * @throws TidemarkError as `over`
    */
-  async still(batch: SinkBatch): Promise<void> {
+  async still(batch: SinkBatch, cursor: LoadCursor | null = null): Promise<void> {
+    this.#cursor = cursor;
     const error = await this.#refusal(batch);
     if (error === null) return;
     const refused = await this.#refusedOf(batch, piecesOf(batch));
@@ -230,7 +236,7 @@ export class Sift {
   /** Why the sink refuses these steps, or null. Its checkpoint stays where it is, and so do the rows of a sink of whole transactions. */
   async #trial(batch: SinkBatch, steps: readonly SinkStep[]): Promise<TidemarkError | null> {
     const { log, sink, selects } = this.#parts;
-    const still = { ...batch, to: batch.after, epoch: log.epochAt(batch.after), steps };
+    const still = { ...batch, to: batch.after, epoch: log.epochAt(batch.after), cursor: this.#cursor, steps };
     if (!this.#keepsWhole) return this.#refusal(still);
     // A part of a transaction is not committed; what comes after it is accepted once it has been applied.
     const parts = [{ ...still, endsOpen: true }, { ...still, endsOpen: true, steps: [] }].map((part) => sink.apply(part, this.#signal));

@@ -9,11 +9,11 @@ import type { DeadLetters } from '../../dead-letters/dead-letters.ts';
 import { errorView } from '../../error-view.ts';
 import type { PrintPosition } from '../../print-position.ts';
 import type { SinkStatusView } from '../../service.ts';
-import { Deliver, type DeliverVisit, type InPlaceRebuilding } from './deliver.ts';
+import { Deliver, type DeliverVisit, type InPlaceRebuilding, type LoadProgress } from './deliver.ts';
 import { sinkStart } from './delivery-plan.ts';
 import type { Pause, PauseFile } from './pause-file.ts';
 import type { FoldStart } from './fold.ts';
-import { Part } from '../part.ts';
+import { Part, type Work } from '../part.ts';
 import { Rate } from '../rate.ts';
 import type { SinkTables } from './sink-tables.ts';
 import type { Supervised } from '../supervisor.ts';
@@ -32,6 +32,8 @@ export interface SinkPipelineParts {
   readonly printPosition: PrintPosition;
   /** These tables must be copied again: the sink has none of their older rows. */
   readonly recopy: (tableIds: readonly number[]) => void;
+  /** It cannot go on from its checkpoint, and is configured to be rebuilt then; it stops. */
+  readonly onBehind: (why: TidemarkError) => void;
 }
 
 /** One sink: what delivers to it, and what is known of it. */
@@ -67,12 +69,22 @@ export class SinkPipeline implements Supervised {
       config, sink, log, letters, tables, runtime, bytes,
       printPosition: parts.printPosition,
       heldLease: null,
-      onLoaded: ({ records }) => this.#rate.add(records),
+      onLoaded: (batch, ms) => this.#count(batch, ms),
       onApplied: (batch, ms) => this.#count(batch, ms),
       rests: () => pauses.pause !== null,
       onJoined: (tables) => recopy(tables.map((table) => table.tableId)),
     });
-    this.#part = new Part(this.name, this.#deliver, runtime);
+    const deliver = this.#deliver;
+    const live: Work['live'] = async (signal, healthy) => {
+      try {
+        return await deliver.live(signal, healthy);
+      } catch (failure) {
+        if (config.whenBehind === 'rebuild' && isBehind(failure)) parts.onBehind(failure);
+        throw failure;
+      }
+    };
+    const work: Work = { kind: deliver.kind, retries: deliver.retries, judge: (failure) => deliver.judge(failure), live };
+    this.#part = new Part(this.name, work, runtime);
   }
 
   /** Begins, unless it is paused or held. */
@@ -224,7 +236,7 @@ export class SinkPipeline implements Supervised {
     const { state: partState, error, failedAt } = this.#part;
     const { pause } = this.#pauses;
     const state = this.#held ? 'rebuilding' : partState;
-    const { position, commitTime, caughtUp, rebuilding, oldestPending } = this.#deliver.progress;
+    const { position, commitTime, caughtUp, rebuilding, oldestPending, loading } = this.#deliver.progress;
     // A paused sink is not opened to ask it.
     const offset = this.#deliver.stored === null && pause !== null ? pause.offset : this.#deliver.progress.offset;
     const log = this.log.state();
@@ -235,13 +247,14 @@ export class SinkPipeline implements Supervised {
       name: config.name,
       type: config.type,
       from: config.from,
-      state: state !== 'running' ? state : rebuilding ? 'rebuilding' : caughtUp ? 'caught-up' : 'applying',
+      state: state !== 'running' ? state : rebuilding ? 'rebuilding' : loading !== null ? 'loading' : caughtUp ? 'caught-up' : 'applying',
       degraded: this.letters.count > 0,
       offset,
       position: this.#printPosition(position),
       commitTime,
       lag: { records, bytes: Math.round(records * perRecord), seconds: records === 0 ? 0 : Math.round(age * 1000) / 1000 },
       recordsPerSecond: this.#rate.perSecond(),
+      load: loading === null ? null : { ...loading, etaSeconds: secondsLeft(loading, this.#rate.perSecond()) },
       deadLetters: this.letters.count,
       pause,
       rebuild: null,
@@ -258,4 +271,13 @@ export class SinkPipeline implements Supervised {
     metrics.add('tidemark_sink_batches_total', 1, labels);
     metrics.observe('tidemark_sink_apply_seconds', ms / 1000, labels);
   }
+}
+
+function secondsLeft({ rows, estimatedRows }: LoadProgress, rowsPerSecond: number): number | null {
+  return rowsPerSecond > 0 ? Math.round((estimatedRows - rows) / rowsPerSecond) : null;
+}
+
+/** The checkpoint at the sink is of no use. */
+function isBehind(failure: unknown): failure is TidemarkError {
+  return failure instanceof TidemarkError && (failure.code === 'SINK_BEHIND' || failure.code === 'SINK_DIVERGED');
 }

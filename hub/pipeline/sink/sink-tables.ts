@@ -5,7 +5,7 @@ import type { SinkConfig } from '../../../contracts/config.ts';
 import type { Sink, SinkBatch, TableSelector } from '../../../contracts/sink.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { selectTables } from '../../config/table-patterns.ts';
-import { baseSteps } from './base-steps.ts';
+import { baseBatches } from './base-batches.ts';
 import type { DeliveryStart } from './delivery-plan.ts';
 import { Fold, type FoldStart } from './fold.ts';
 import { MirroredTables } from './mirrored-tables.ts';
@@ -89,33 +89,6 @@ export function leaseOf(sink: string): string {
   return `sink:${sink}`;
 }
 
-export interface Loading {
-  /** Its name: the horizon does not pass the sink until the caller releases it. */
-  readonly lease: string;
-  /** Tables are emptied first. False where a rebuild in place removes afterwards what it did not write. */
-  readonly empties: boolean;
-}
-
-/**
- * Fills a sink that has nothing with what the base has, and moves its checkpoint to the horizon. Interrupted, it begins
- * again from nothing.
- * @throws TidemarkError what `apply` or the log throws
- */
-export async function loadBase({ sink, log, joins, apply }: Joining, { lease, empties }: Loading, signal: AbortSignal): Promise<FoldStart> {
-  await log.leaseHorizon(lease);
-  await using base = await log.openBase();
-  if (base === null) throw new TidemarkError('INTERNAL', 'a base is to be loaded, and there is none', { where: { source: log.source } });
-  const { horizon, commitTime } = base;
-  const position = base.position ?? new Uint8Array(0);
-  const start: FoldStart = { after: 0, position: new Uint8Array(0), commitTime: 0 };
-  const tables = new MirroredTables(log.catalog(), horizon, joins, sink.handsNamesOn);
-  for await (const loaded of baseSteps(base, tables, { maxKeys: sink.limits?.maxKeys ?? 50_000, empties }, signal)) {
-    await apply(standingAt({ ...NOTHING, ...loaded }, start, log));
-  }
-  await apply({ ...NOTHING, to: horizon, epoch: log.epochAt(horizon), position, commitTime });
-  return { after: horizon, position, commitTime };
-}
-
 /**
  * Replays the tables that `joins` selects from the log's start to where the sink stands. Its checkpoint does not move.
  * @throws TidemarkError what `apply` or the log throws
@@ -134,8 +107,8 @@ export async function joinTables({ sink, log, joins, apply }: Joining, at: FoldS
     const batch = emptiedFirst(fold.take((offset) => log.epochAt(offset)), emptied);
     if (batch.steps.length > 0) await apply(standingAt(batch, at, log));
   };
-  for await (const loaded of base === null ? [] : baseSteps(base, tables, { maxKeys, empties: true }, signal)) {
-    await apply(standingAt({ ...NOTHING, ...loaded }, at, log));
+  for await (const { steps, records, bytes } of base === null ? [] : baseBatches(base, tables, { maxKeys, maxBytes: JOIN_BYTES, empties: true }, signal)) {
+    await apply(standingAt({ ...NOTHING, steps, records, bytes }, at, log));
   }
   for await (const batch of log.read({ after: horizon, to: at.after, follow: false, signal })) {
     fold.feed(batch);

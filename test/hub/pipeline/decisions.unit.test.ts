@@ -83,19 +83,39 @@ describe('how a sink is opened', () => {
   const resume = { kind: 'resume', after: 7 } as const;
   const diverged = { kind: 'diverged', why: 'unknown epoch' } as const;
 
+  const sink = { checkpoint, inPlace: false, rebuildPending: false, loadGoesOn: false, whenBehind: 'stop' } as const;
+  const cache = { ...sink, inPlace: true, whenBehind: 'rebuild' } as const;
+  const begun = { ...checkpoint, offset: 0, cursor: new Uint8Array(30) };
+  const load = { kind: 'load', horizon: 9 } as const;
+
   it('resumes where it can', () => {
-    expect(openingOf(resume, checkpoint, false, false)).toEqual({ kind: 'resume' });
-    expect(openingOf({ kind: 'resume', after: 0 }, null, false, false)).toEqual({ kind: 'resume' });
-    expect(openingOf(resume, checkpoint, true, true)).toEqual({ kind: 'resume-rebuild' });
+    expect(openingOf(resume, sink)).toEqual({ kind: 'resume' });
+    expect(openingOf({ kind: 'resume', after: 0 }, { ...sink, checkpoint: null })).toEqual({ kind: 'resume' });
+    expect(openingOf(resume, { ...cache, rebuildPending: true })).toEqual({ kind: 'resume-rebuild' });
   });
 
   it('rebuilds in place where the sink can, refuses with a remedy where it cannot', () => {
-    expect(openingOf(diverged, checkpoint, true, false)).toMatchObject({ kind: 'rebuild-in-place' });
-    expect(openingOf({ kind: 'resume', after: 0 }, null, true, false)).toMatchObject({ kind: 'rebuild-in-place' });
-    expect(openingOf(diverged, checkpoint, false, false)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_DIVERGED' } });
-    expect(openingOf({ kind: 'load', horizon: 9 }, checkpoint, true, false)).toMatchObject({ kind: 'rebuild-in-place' });
-    expect(openingOf({ kind: 'load', horizon: 9 }, checkpoint, false, false)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_BEHIND' } });
-    expect(openingOf({ kind: 'load', horizon: 9 }, null, false, false)).toEqual({ kind: 'load' });
+    expect(openingOf(diverged, cache)).toMatchObject({ kind: 'rebuild-in-place' });
+    expect(openingOf({ kind: 'resume', after: 0 }, { ...cache, checkpoint: null })).toMatchObject({ kind: 'rebuild-in-place' });
+    expect(openingOf(diverged, sink)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_DIVERGED' } });
+    expect(openingOf(load, cache)).toMatchObject({ kind: 'rebuild-in-place' });
+    expect(openingOf(load, sink)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_BEHIND' } });
+    expect(openingOf(load, { ...sink, checkpoint: null })).toEqual({ kind: 'load' });
+  });
+
+  it('lets a cache stop, too, when it is behind and that is what is wanted; not one that has nothing, nor one being rebuilt', () => {
+    const stops = { ...cache, whenBehind: 'stop' } as const;
+    expect(openingOf(load, stops)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_BEHIND' } });
+    expect(openingOf(diverged, stops)).toMatchObject({ kind: 'refuse', error: { code: 'SINK_DIVERGED' } });
+    expect(openingOf(load, { ...stops, checkpoint: null })).toMatchObject({ kind: 'rebuild-in-place' });
+    expect(openingOf(load, { ...stops, rebuildPending: true })).toMatchObject({ kind: 'rebuild-in-place' });
+  });
+
+  it('goes on with a load that was begun', () => {
+    expect(openingOf(load, { ...sink, checkpoint: begun, loadGoesOn: true })).toEqual({ kind: 'load' });
+    expect(openingOf(load, { ...cache, checkpoint: begun, loadGoesOn: true, rebuildPending: true })).toEqual({ kind: 'load-rebuild' });
+    expect(openingOf(load, { ...cache, checkpoint: begun, rebuildPending: true })).toMatchObject({ kind: 'rebuild-in-place' });
+    expect(openingOf({ kind: 'resume', after: 0 }, { ...cache, checkpoint: begun, rebuildPending: true })).toMatchObject({ kind: 'rebuild-in-place' });
   });
 });
 

@@ -80,8 +80,9 @@ describe('the progress of a rebuild', () => {
     const progress = new RebuildProgress({ ...systemClock, monotonic: () => now });
     const batch = { after: 0, to: 0, endsOpen: false, epoch: '', position: new Uint8Array(0), cursor: null, commitTime: 0, steps: [], records: 100, bytes: 0 };
     progress.enter('catching up', 0, 1000);
-    progress.loaded(batch);
-    expect(progress.view()).toMatchObject({ phase: 'loading', rows: 100, part: null, etaSeconds: null });
+    // What an earlier life has loaded is no part of this one's.
+    progress.loaded(batch, { rows: 300, estimatedRows: 1200 });
+    expect(progress.view()).toMatchObject({ phase: 'loading', rows: 100, part: 0.1 });
     progress.applied({ ...batch, after: 600, to: 600 });
     now = 10_000;
     progress.applied({ ...batch, after: 600, to: 700 });

@@ -67,7 +67,9 @@ export class EmbeddedBaseReader implements BaseReader {
   async *rows(tableId: number, options: Parameters<BaseReader['rows']>[1]): AsyncGenerator<BaseRows, void, void> {
     const { after = null, signal, withDropped = false } = options;
     if (this.catalog.table(tableId) === undefined) return;
-    const from = { tableId, key: NONE };
+    // What empties the table comes before its rows, and must be seen.
+    const seeks = after !== null && (await this.#runs.emptied(tableId)) === null;
+    const from = { tableId, key: seeks ? after : NONE };
     const cursor = new NetCursor(await this.#runs.cursor(this.#core.files, this.#scratch, this.catalog, from), {
       isBottom: true,
       keeps: (id) => id === tableId,
@@ -80,6 +82,10 @@ export class EmbeddedBaseReader implements BaseReader {
       this.#pin.moveTo(this.horizon);
       yield rows;
     }
+  }
+
+  async estimateRows(isCounted: (tableId: number) => boolean): Promise<number> {
+    return this.#runs.estimateEntries(isCounted);
   }
 
   async find(tableId: number, key: Uint8Array, withDropped = false): Promise<BaseRow | null> {

@@ -71,6 +71,13 @@ export class OpenRuns implements AsyncDisposable {
     return null;
   }
 
+  /** About how many entries some tables have in all runs. */
+  async estimateEntries(isCounted: (tableId: number) => boolean): Promise<number> {
+    let entries = 0;
+    for (const reader of this.#readers) entries += await reader.estimateEntries(isCounted);
+    return Math.round(entries);
+  }
+
   /** The newest emptying of a table. */
   async emptied(tableId: number): Promise<Buffer | null> {
     return this.find(tableId, NO_KEY);

@@ -49,6 +49,18 @@ export class RunReader implements AsyncDisposable {
     return found === null ? null : Buffer.from(found);
   }
 
+  /** About how many entries some tables have: by their part of the root block. @throws TidemarkError `LOG_CORRUPT` */
+  async estimateEntries(isCounted: (tableId: number) => boolean): Promise<number> {
+    const { root, entries } = this.footer;
+    if (root === 0) return 0;
+    const walker = new EntryWalker();
+    walker.reset((await this.#block(root)).plain);
+    let all = 0;
+    let counted = 0;
+    for (; walker.step(); all++) if (isCounted(walker.tableId)) counted++;
+    return all === 0 ? 0 : (entries * counted) / all;
+  }
+
   /** The data block that holds the last entry of a key, if any does; null in an empty run. */
   async #leafOf(tableId: number, key: Uint8Array): Promise<Block | null> {
     const { root, height } = this.footer;

@@ -83,7 +83,7 @@ describe('Deliver', () => {
       for (let n = 0; n < 20; n++) offset = await test.source.commit(some());
       const horizon = await test.log.compact(offset, { memoryBytes: 1 << 20, share: 1 }, patience());
       expect(horizon).toBeGreaterThan(0);
-      expect(horizon).toBeLessThan(offset);
+      offset = await test.source.commit(some());
       test.part.start();
       await test.deliver.reached(offset, patience());
       expect(sink.rows, `seed ${seed}`).toEqual(test.source.rows);
@@ -145,8 +145,8 @@ describe('Deliver', () => {
     const offset = await test.source.commit(changes, 1000);
     const durable: { endsOpen: boolean; steps: number; records: number }[] = [];
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, begins: false, fence: 1 };
-    const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock: test.runtime.clock, bytes: 1 << 20 }, start, {
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
+    const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock: test.runtime.clock, bytes: 1 << 20, load: null }, start, {
       onHanded: () => undefined,
       onDurable: ({ endsOpen, steps, records }) => void durable.push({ endsOpen, steps: steps.length, records }),
       onProgress: (at) => {
@@ -175,9 +175,9 @@ describe('Deliver', () => {
     await using test = await delivering(sink);
     for (let key = 0; key < 10; key++) await test.source.commit([{ table: 1, key, value: key }]);
     const stop = new AbortController();
-    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, loads: false, begins: false, fence: 1 };
+    const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
     const clock = { ...test.runtime.clock, sleep: () => Promise.resolve() };
-    const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock, bytes: 1 << 20 }, start, {
+    const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock, bytes: 1 << 20, load: null }, start, {
       onHanded: () => undefined, onDurable: () => undefined, onProgress: () => undefined, onFailed: () => undefined,
     });
     const running = delivery.run(stop.signal);

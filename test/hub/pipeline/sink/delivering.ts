@@ -82,6 +82,17 @@ export class TestLog {
     return this.writer.lastOffset;
   }
 
+  /** A transaction that brings a table without a key, with these rows: a number, and a text. */
+  async bag(table: number, rows: readonly string[]): Promise<number> {
+    this.#builder.begin('source', ++this.#xid, this.#xid);
+    this.#builder.record(Op.schema, 0, table, 1, NONE, NONE, encodeSchema({ ...scriptedSchema(table), keyKind: 'none', key: [] }));
+    for (const row of rows) this.#builder.record(Op.create, 0, table, 1, NONE, NONE, buildImage(['1', row]));
+    this.#builder.commit(positionOf(this.#xid));
+    await this.#append();
+    await this.writer.flush();
+    return this.writer.lastOffset;
+  }
+
   async #append(): Promise<void> {
     await this.writer.append(this.#builder.take());
   }

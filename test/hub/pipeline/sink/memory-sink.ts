@@ -15,16 +15,22 @@ export type Fault = 'none' | 'before' | 'after' | 'data';
 export class MemorySink implements Sink {
   readonly kind = 'state';
   readonly limits: BatchLimits;
-  readonly inPlace: InPlaceRebuild | null = null;
+  readonly inPlace: InPlaceRebuild | null;
   /** `table/key` to the values of the row. */
   readonly rows = new Map<string, string>();
   /** Keys whose values it refuses. */
   readonly refused = new Set<string>();
   readonly applied: SinkBatch[] = [];
+  /** Rows that were there before a rebuild in place and were not written since; null: none is under way. */
+  stale: Set<string> | null = null;
+  /** Rows that came with a cursor; and those of them that were there already, of a batch that did not empty their table. */
+  readonly filled = { rows: 0, again: 0 };
   checkpoint: Checkpoint | null = null;
   fault: (batch: SinkBatch) => Fault = () => 'none';
   /** Batches wait for this before they are applied. */
   gate: Promise<void> = Promise.resolve();
+  /** When the next batch may be handed over. */
+  accepts: 'when applied' | 'at once' = 'when applied';
   opened = 0;
   /** Batches handed over, applied or not. */
   handed = 0;
@@ -36,8 +42,13 @@ export class MemorySink implements Sink {
   #whole = Promise.withResolvers<unknown>();
   #stagedFrom: Offset | null = null;
 
-  constructor(limits: BatchLimits = { wholeTransactions: true, maxKeys: 100 }) {
+  constructor(limits: BatchLimits = { wholeTransactions: true, maxKeys: 100 }, options: { inPlace?: boolean } = {}) {
     this.limits = limits;
+    this.inPlace = options.inPlace !== true ? null : {
+      begin: (start) => this.#begin(start),
+      pending: () => Promise.resolve(this.stale !== null),
+      sweep: () => this.#sweep(),
+    };
   }
 
   check(): Promise<Finding[]> {
@@ -66,10 +77,23 @@ export class MemorySink implements Sink {
       this.#whole.promise.catch(() => undefined);
       this.#whole = Promise.withResolvers();
     }
-    return { accepted: work.then(() => undefined), durable };
+    const accepted = this.accepts === 'at once' ? Promise.resolve() : work.then(() => undefined);
+    return { accepted, durable };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+
+  #begin({ logId }: SinkStart): Promise<Checkpoint> {
+    this.stale = new Set(this.rows.keys());
+    this.checkpoint = { logId, epoch: '', offset: 0, position: new Uint8Array(0), cursor: null, fence: this.checkpoint?.fence ?? 1 };
+    return Promise.resolve(this.checkpoint);
+  }
+
+  #sweep(): Promise<void> {
+    for (const key of this.stale ?? []) this.rows.delete(key);
+    this.stale = null;
+    return Promise.resolve();
+  }
 
   async #apply(batch: SinkBatch): Promise<Offset> {
     await this.gate;
@@ -112,16 +136,26 @@ export class MemorySink implements Sink {
       for (const { schema, truncate, deletes, upserts, inserts } of step.tables) {
         const table = tableName(schema);
         if (truncate) work.push(() => this.#truncate(table));
-        for (const ref of deletes) work.push(() => void this.rows.delete(`${table}/${keyOf(ref)}`));
+        for (const ref of deletes) work.push(() => this.#put(`${table}/${keyOf(ref)}`, null));
         for (const ref of [...upserts, ...inserts]) {
           const key = `${table}/${keyOf(ref)}`;
           if (this.refused.has(key)) throw new TidemarkError('SINK_DATA', 'a value is refused', { where: { table } });
           const image = readImage(new RecordView().seek(ref.batch.records, ref.at).after()).map(String).join();
-          work.push(() => void this.rows.set(key, image));
+          work.push(() => {
+            if (batch.cursor !== null) this.filled.rows++;
+            if (batch.cursor !== null && this.rows.has(key) && this.stale?.has(key) !== true) this.filled.again++;
+            this.#put(key, image);
+          });
         }
       }
     }
     return work;
+  }
+
+  #put(key: string, image: string | null): void {
+    this.stale?.delete(key);
+    if (image === null) this.rows.delete(key);
+    else this.rows.set(key, image);
   }
 
   #truncate(table: string): void {
