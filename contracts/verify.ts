@@ -54,6 +54,11 @@ export interface SinkSnapshot extends RowsSnapshot {
    * are there must be right all the same, and none may be there that the log has not.
    */
   mayLack(schema: TableSchema): boolean;
+  /**
+   * The log's key of the row that the sink has under a key of its own; null where that key does not tell. Left out: the
+   * sink's keys are the log's.
+   */
+  logKey?(schema: TableSchema, key: Uint8Array): Buffer | null;
 }
 
 /** A source as of one snapshot, which is not a position: which transactions it shows is asked for each. */

@@ -43,8 +43,8 @@ export async function rewrite(parts: VerifyParts, schema: TableSchema, suspects:
 
 async function rewriteKeyed(parts: VerifyParts, { tableId }: TableSchema, suspects: readonly Suspect[], signal: AbortSignal): Promise<void> {
   const { log, worker } = parts;
-  // A row that the sink has under a key of its own, and that the log has not, can only be named by that key.
-  const keys = new Set(suspects.map(({ row }) => (row.logKey ?? row.key).toString('latin1')));
+  // A row under a key of the sink's own that does not tell whose it is cannot be named to the worker: it stays.
+  const keys = new Set(suspects.flatMap(({ row: { logKey } }) => (logKey === null ? [] : [logKey.toString('latin1')])));
   const newest = new Newest(log, tableId, (key) => keys.has(key));
   const before = await asOf(parts, newest, keys, Math.max(...suspects.map(({ offset }) => offset)), signal);
   await worker?.visit(async (visit) => {

@@ -99,7 +99,8 @@ export class TableCheck {
     const tally: Tally = { kept: [], keptBytes: 0, counted: 0, deadLetters: 0, expired: 0, outside: 0 };
     const { shapes } = this.#round.shapesOf(tableId);
     let chunk: Suspect[] = [];
-    for await (const row of wrongRows(this.#reading, tableId, shapes, sides, compared)) {
+    for await (const found of wrongRows(this.#reading, tableId, shapes, sides, compared)) {
+      const row = sides === 'log-sink' ? this.#named(schema, found) : found;
       if (!this.#isSuspect(tableId, sides, schema, row, tally)) continue;
       chunk.push({ row, offset: this.#offsetOf(sides), seen: 'once' });
       if (chunk.length < CHUNK_ROWS) continue;
@@ -111,6 +112,12 @@ export class TableCheck {
     if (why !== null) return this.#skipped(sides, why, null);
     const { kept: rows, counted, deadLetters, expired, outside } = tally;
     return { ...this.#place(sides), schema, skipped: null, mayTryAgain: false, compared, rows, counted, deadLetters, expired, outside };
+  }
+
+  /** With the key that the log has for it, where the sink's own tells. */
+  #named(schema: TableSchema, row: WrongRow): WrongRow {
+    const { snapshot } = this.#round.sink;
+    return row.logKey !== null || snapshot.logKey === undefined ? row : { ...row, logKey: snapshot.logKey(schema, row.key) };
   }
 
   /** False: the row is known to be so, and is counted. */

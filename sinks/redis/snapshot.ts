@@ -7,6 +7,7 @@ import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import type { SinkConfig } from '../../contracts/config.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
+import { buildKey } from '../../contracts/key.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { SinkStart } from '../../contracts/sink.ts';
 import type { SinkSnapshot } from '../../contracts/verify.ts';
@@ -89,6 +90,15 @@ export class RedisSnapshot implements SinkSnapshot {
   /** A row that expired, or was evicted where that is accepted, is not wrong. */
   mayLack(schema: TableSchema): boolean {
     return this.#options.acceptEviction || this.#shapeOf(schema).layout.ttlMs !== null;
+  }
+
+  /** Null where the template leaves columns of the key out. */
+  logKey(schema: TableSchema, key: Uint8Array): Buffer | null {
+    const { template } = this.#shapeOf(schema).layout;
+    const values = template.match(Buffer.from(key.buffer, key.byteOffset, key.byteLength).subarray(this.#servers.tagLength));
+    if (values === null) return null;
+    const found = schema.key.map((_, ordinal) => values[template.placeholders.findIndex((placeholder) => placeholder.ordinal === ordinal)]);
+    return found.every((value) => value !== undefined) ? buildKey(found) : null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
