@@ -47,6 +47,8 @@ async function carryOut(hub: Hub, ask: Exclude<Ask, { kind: 'stop' }>): Promise<
       return 0;
     case 'wait':
       return hub.wait(ask.sink, { position: ask.position }, signal);
+    case 'wait-offset':
+      return hub.wait(ask.sink, { offset: ask.offset }, signal);
     case 'caught-up':
       await hub.untilCaughtUp(signal);
       return 0;
@@ -54,7 +56,24 @@ async function carryOut(hub: Hub, ask: Exclude<Ask, { kind: 'stop' }>): Promise<
       const { sources } = await hub.status();
       return sources.find((source) => source.name === ask.source)?.highWatermark ?? 0;
     }
+    case 'compact': {
+      const log = await hub.engine.open(ask.source, { create: false });
+      return log.compact(log.state().highWatermark, { memoryBytes: 128 << 20, share: 1 }, signal);
+    }
+    case 'verify':
+      return rowsCompared(hub, ask.sink, signal);
   }
+}
+
+async function rowsCompared(hub: Hub, sink: string, signal: AbortSignal): Promise<number> {
+  for await (const event of hub.verify(sink, { tables: [], against: 'source', repair: false, rate: null }, signal)) {
+    if (!('report' in event)) continue;
+    const comparisons = event.report.tables.flatMap((table) => table.comparisons);
+    const bad = comparisons.filter(({ skipped, differences }) => skipped !== null || differences > 0);
+    if (bad.length > 0) throw new Error(`not equal: ${JSON.stringify(bad).slice(0, 1000)}`);
+    return comparisons.filter(({ sides }) => sides === 'log-sink').reduce((sum, { rows }) => sum + rows.expected, 0);
+  }
+  throw new Error('a verification without a report');
 }
 
 // A bench that is gone leaves nobody to work for.

@@ -10,10 +10,16 @@ export type Ask =
   | { readonly kind: 'start' }
   /** Until the sink has applied the source's position. */
   | { readonly kind: 'wait'; readonly sink: string; readonly position: string }
+  /** Until the sink has applied this offset, which is in the log. */
+  | { readonly kind: 'wait-offset'; readonly sink: string; readonly offset: number }
   /** Until every source is copied and every sink has applied it. */
   | { readonly kind: 'caught-up' }
   /** The last offset of the source's log. */
   | { readonly kind: 'offset'; readonly source: string }
+  /** Folds as much of the source's history into the base as can be; answers the horizon. */
+  | { readonly kind: 'compact'; readonly source: string }
+  /** Source = log = sink; answers the rows compared, and fails when any differs. */
+  | { readonly kind: 'verify'; readonly sink: string }
   | { readonly kind: 'stop' };
 
 export type Answer = { readonly ok: true; readonly offset: number } | { readonly ok: false; readonly error: string };
@@ -25,8 +31,11 @@ export type Answer = { readonly ok: true; readonly offset: number } | { readonly
 export interface TidemarkProcess extends AsyncDisposable {
   start(): Promise<void>;
   reached(sink: string, position: string): Promise<number>;
+  reachedOffset(sink: string, offset: number): Promise<number>;
   caughtUp(): Promise<void>;
   offset(source: string): Promise<number>;
+  compact(source: string): Promise<number>;
+  verify(sink: string): Promise<number>;
   peakRssMb(): Promise<number>;
   /** Drains and ends. */
   stop(): Promise<void>;
@@ -66,12 +75,24 @@ class ForkedHub implements TidemarkProcess {
     return this.#ask({ kind: 'wait', sink, position });
   }
 
+  async reachedOffset(sink: string, offset: number): Promise<number> {
+    return this.#ask({ kind: 'wait-offset', sink, offset });
+  }
+
   async caughtUp(): Promise<void> {
     await this.#ask({ kind: 'caught-up' });
   }
 
   async offset(source: string): Promise<number> {
     return this.#ask({ kind: 'offset', source });
+  }
+
+  async compact(source: string): Promise<number> {
+    return this.#ask({ kind: 'compact', source });
+  }
+
+  async verify(sink: string): Promise<number> {
+    return this.#ask({ kind: 'verify', sink });
   }
 
   peakRssMb(): Promise<number> {
