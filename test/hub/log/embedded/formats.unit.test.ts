@@ -223,7 +223,9 @@ describe('manifest', () => {
     for (let at = 0; at < bytes.length; at++) {
       const harmed = Buffer.from(bytes);
       harmed[at] = (harmed[at] ?? 0) ^ 1;
-      expect(() => decodeManifest(harmed, 'm')).toThrow(TidemarkError);
+      // An older format lacks fields, and says nothing else.
+      if (harmed.toString('latin1').startsWith('tidemark-log 2 ')) expect(decodeManifest(harmed, 'm')).toEqual(manifest);
+      else expect(() => decodeManifest(harmed, 'm')).toThrow(TidemarkError);
     }
     expect(() => decodeManifest(bytes.subarray(0, 30), 'm')).toThrow('instead of');
   });
