@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HubConfig, SinkConfig } from '../../contracts/config.ts';
-import type { CopiedChunk, TableCopier } from '../../contracts/connector.ts';
+import type { TableCopier } from '../../contracts/connector.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { TableSchema } from '../../contracts/schema.ts';
 import { Hub } from '../../hub/hub.ts';
 import { createTestRuntime, type TestRuntime } from '../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../fixtures/temp.ts';
 import { testConfig, testSink, testSource } from '../fixtures/test-hub.ts';
 import { MemorySink } from './pipeline/sink/memory-sink.ts';
+import { emptyCopier } from './pipeline/source/empty-copier.ts';
 import { positionOf } from './pipeline/source/numbered-positions.ts';
 import { ScriptedSource } from './pipeline/source/scripted-source.ts';
 
@@ -32,21 +32,6 @@ afterEach(async () => {
   await hub[Symbol.asyncDispose]();
   await folder[Symbol.asyncDispose]();
 });
-
-function emptyCopier(): TableCopier {
-  const chunk = (schema: TableSchema, range: string): CopiedChunk => ({
-    schema, range, rowCount: 0,
-    async *batches() {},
-    sees: () => true,
-    passedBy: () => true,
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  });
-  return {
-    plan: (table) => Promise.resolve({ table, copyState: '', ranges: ['all'], estimatedRows: 0, estimatedBytes: 0, whole: false }),
-    chunk: (plan, range) => Promise.resolve(chunk(plan.table, range)),
-    rows: (table) => Promise.resolve(chunk(table, '')),
-  };
-}
 
 function sink(name: string, options: Partial<SinkConfig> = {}): SinkConfig {
   return testSink(name, 'memory', 'x', options);
