@@ -19,6 +19,7 @@ export async function killedRebuilds(seed: number, actions: number): Promise<Kil
   const random = seededRandom(seed);
   await using world = await RebuildWorld.create({ maxKeys: 1 + below(random, 8), segmentBytes: 400 + below(random, 1200) });
   const faults = new Faults(random);
+  const rests = new Rests();
   for (let n = 0; n < 5; n++) await commit(world, random);
   await world.start();
   world.fault = () => faults.next();
@@ -28,11 +29,13 @@ export async function killedRebuilds(seed: number, actions: number): Promise<Kil
       await quiet(() => world.start());
       continue;
     }
+    rests.look(world);
     faults.budget = below(random, 4);
-    await quiet(() => act(world, random));
+    await quiet(() => act(world, random, rests));
     for (let turns = below(random, 60); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
   }
   world.fault = () => 'none';
+  if (!world.isDead) rests.look(world);
   await settle(world, random);
   return { kills: faults.kills, swaps: world.place.swaps };
 }
@@ -55,7 +58,26 @@ class Faults {
   }
 }
 
-async function act(world: RebuildWorld, random: Random): Promise<void> {
+/** A sink that was put to an offset stays there, whatever happens, until somebody resumes it. */
+class Rests {
+  readonly #resumed = new Set<string>();
+
+  /** Whoever resumes while a rebuild is being ended may come before or after its end. */
+  resumes(world: RebuildWorld): void {
+    const id = world.rebuild.status()?.id;
+    if (id !== undefined) this.#resumed.add(id);
+  }
+
+  look(world: RebuildWorld): void {
+    const rebuild = world.rebuild.status();
+    if (rebuild?.state === 'failed' && ['INTERNAL', 'REBUILD_MOVED'].includes(rebuild.error?.code ?? '')) world.wrong.push(`it has failed: ${rebuild.error?.message}`);
+    if (rebuild?.state !== 'done' || rebuild.to === null || this.#resumed.has(rebuild.id)) return;
+    const at = world.place.live.checkpoint?.offset;
+    if (at !== rebuild.to) world.wrong.push(`it is at ${at} and was put to ${rebuild.to}`);
+  }
+}
+
+async function act(world: RebuildWorld, random: Random, rests: Rests): Promise<void> {
   const ends = world.ends();
   switch (below(random, 10)) {
     case 0:
@@ -76,9 +98,9 @@ async function act(world: RebuildWorld, random: Random): Promise<void> {
       await world.rebuild.cancel('', AbortSignal.timeout(2000));
       return;
     case 7:
-      if (random.unit() < 0.5) await world.pipeline.pause();
-      else await world.pipeline.resume();
-      return;
+      if (random.unit() < 0.5) return world.pipeline.pause();
+      rests.resumes(world);
+      return world.pipeline.resume();
     case 8:
       await world.compact(AbortSignal.timeout(5000));
       return;

@@ -53,6 +53,8 @@ export class RebuildWorld implements AsyncDisposable {
   /** The rows after each transaction, by its last offset. */
   readonly #states = new Map<Offset, ReadonlyMap<string, string>>();
   #running: Running | null = null;
+  /** Where the live sink was last seen. */
+  #seen: Offset = 0;
 
   private constructor(parts: { directory: TemporaryDirectory; engine: EmbeddedLogEngine; log: SourceLog; writer: LogWriter; source: TestLog; runtime: TestRuntime; options: WorldOptions }) {
     const { wholeTransactions = true, maxKeys = 7, way = 'shadow' } = parts.options;
@@ -208,7 +210,12 @@ export class RebuildWorld implements AsyncDisposable {
   /** The live rows are those of the source at the sink's own checkpoint, at every moment. */
   #look(): void {
     const { rows, checkpoint } = this.place.live;
-    if (this.place.stale !== null || checkpoint === null || !this.place.limits.wholeTransactions) return;
+    if (checkpoint !== null && checkpoint.offset < this.#seen && this.#running?.rebuild.status()?.to === null) {
+      this.wrong.push(`it went back from ${this.#seen} to ${checkpoint.offset}`);
+    }
+    this.#seen = checkpoint?.offset ?? 0;
+    // A sink that stands nowhere is still being filled.
+    if (this.place.stale !== null || checkpoint === null || checkpoint.offset === 0 || !this.place.limits.wholeTransactions) return;
     const wanted = this.rowsAt(checkpoint.offset);
     if (!sameRows(rows, wanted)) this.wrong.push(`at ${checkpoint.offset}: ${JSON.stringify([...rows])} instead of ${JSON.stringify([...wanted])}`);
   }
