@@ -1,20 +1,23 @@
 /** Unsigned 64-bit integers as two 32-bit halves, so that no BigInt is made. Big-endian, like the records. */
 import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { readU32, writeU32 } from '../../../contracts/record.ts';
 
 const HALF = 2 ** 32;
 /** The high half of 2^53 - 1. */
 const MAX_HIGH = 0x1fffff;
 
 export function writeU64(into: Buffer, value: number, at: number): number {
-  into.writeUInt32BE(Math.floor(value / HALF), at);
-  return into.writeUInt32BE(value % HALF, at + 4);
+  const high = Math.floor(value / HALF);
+  writeU32(into, at, high);
+  writeU32(into, at + 4, value - high * HALF);
+  return at + 8;
 }
 
 /** @throws TidemarkError `OFFSET_RANGE` above 2^53 - 1 */
 export function readU64(from: Buffer, at: number): number {
-  const high = from.readUInt32BE(at);
+  const high = readU32(from, at);
   if (high > MAX_HIGH) throw new TidemarkError('OFFSET_RANGE', 'a stored number is above 2^53 - 1');
-  return high * HALF + from.readUInt32BE(at + 4);
+  return high * HALF + readU32(from, at + 4);
 }
 
 /** A signed safe integer in 64 bits. */

@@ -11,6 +11,7 @@
  *                older runs; others: nothing
  */
 import type { Offset } from '../../../../contracts/offset.ts';
+import { readU32, writeU32 } from '../../../../contracts/record.ts';
 import { readI64, readU64, writeI64, writeU64 } from '../bytes.ts';
 import { corruptRun } from '../runs/run-format.ts';
 
@@ -26,7 +27,7 @@ export function writeValueHeader(into: Buffer, at: number, kind: EntryKind, flag
   into[at + 1] = flags;
   into[at + 2] = 0;
   into[at + 3] = 0;
-  into.writeUInt32BE(version, at + 4);
+  writeU32(into, at + 4, version);
   return writeU64(into, offset, at + 8);
 }
 
@@ -63,7 +64,7 @@ export class ValueView {
     this.bytes = bytes;
     this.kind = kind;
     this.flags = bytes[start + 1] as number;
-    this.version = bytes.readUInt32BE(start + 4);
+    this.version = readU32(bytes, start + 4);
     this.offset = readU64(bytes, start + 8);
     this.count = kind === EntryKind.bag ? readI64(bytes, start + VALUE_HEADER) : 0;
     this.imageStart = start + VALUE_HEADER;

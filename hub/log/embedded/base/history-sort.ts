@@ -13,7 +13,7 @@ import { bagValue, bareValue, EntryKind, VALUE_HEADER, writeValueHeader } from '
 
 const NO_KEY = Buffer.alloc(0);
 /** Runs merged at once: of a step of the largest size, if half of the memory is for something else. */
-const FAN_IN = 128;
+const FAN_IN = 64;
 
 export interface HistorySortOptions {
   readonly files: FileSystem;

@@ -20,6 +20,7 @@ import { promisify } from 'node:util';
 import { constants, crc32, zstdCompress, zstdDecompress } from 'node:zlib';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { LogFile } from '../../../../contracts/runtime.ts';
+import { readU32 } from '../../../../contracts/record.ts';
 import { readU64, writeU64 } from '../bytes.ts';
 import { compareSpans } from './span-order.ts';
 
@@ -28,8 +29,13 @@ export const RUN_FOOTER = 48;
 export const BLOCK_HEADER = 12;
 export const ENTRY_HEADER = 12;
 
-/** Plain bytes at which a block is closed; a larger single entry makes a larger block. */
-export const BLOCK_BYTES = 64 * 1024;
+/**
+ * Plain bytes at which a block is closed; a larger single entry makes a larger block. Each block that is packed or unpacked
+ * on another thread costs this one as much as 100 KiB of it would: smaller ones are no cheaper to find a row in.
+ */
+export const BLOCK_BYTES = 128 * 1024;
+/** Read at once where nothing is known of the block's length when packed: of text it is less. */
+export const READ_BYTES = 64 * 1024;
 
 /** Limit of a block's plain bytes, so that a length read from a file is not trusted blindly. */
 const MAX_BLOCK_BYTES = 1 << 30;
@@ -37,6 +43,9 @@ const MAX_BLOCK_BYTES = 1 << 30;
 const MAGIC = 0x544d524e;
 const FOOTER_MAGIC = 0x544d5246;
 const VERSION = 1;
+
+/** What the library makes room for at least. */
+const LEAST_CHUNK = 1024;
 
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
@@ -87,9 +96,12 @@ export async function readRunFooter(file: LogFile, path: string): Promise<RunFoo
   return { entries: readU64(bytes, 0), root: readU64(bytes, 8), height: bytes.readUInt32BE(16), plainBytes: readU64(bytes, 24) };
 }
 
-/** A block as it stands in the file: header and compressed bytes. @param level of zstd */
-export async function encodeBlock(plain: Buffer, level: number): Promise<[Buffer, Buffer]> {
-  const packed = await compress(plain, { params: { [constants.ZSTD_c_compressionLevel]: level } });
+/** Rows are read and written again a few times in their lives: packing them harder would cost more than the room. */
+const LEVEL = 1;
+
+/** A block as it stands in the file: header and compressed bytes. */
+export async function encodeBlock(plain: Buffer): Promise<[Buffer, Buffer]> {
+  const packed = await compress(plain, { chunkSize: Math.max(plain.length, LEAST_CHUNK), params: { [constants.ZSTD_c_compressionLevel]: LEVEL } });
   const header = Buffer.alloc(BLOCK_HEADER);
   header.writeUInt32BE(packed.length, 0);
   header.writeUInt32BE(plain.length, 4);
@@ -103,10 +115,12 @@ export interface Block {
   readonly end: number;
 }
 
-/** @throws TidemarkError `LOG_CORRUPT` */
-export async function readBlock(file: LogFile, position: number, path: string): Promise<Block> {
-  // One read for most blocks: what a block of plain text compresses to is below this.
-  const first = Buffer.allocUnsafe(BLOCK_HEADER + BLOCK_BYTES);
+/**
+ * @param guess bytes that are read at once: one that is too small costs another reading
+ * @throws TidemarkError `LOG_CORRUPT`
+ */
+export async function readBlock(file: LogFile, position: number, path: string, guess: number = READ_BYTES): Promise<Block> {
+  const first = Buffer.allocUnsafe(BLOCK_HEADER + guess);
   const read = await file.read(first, position);
   if (read < BLOCK_HEADER) throw corruptRun(`a block at byte ${position} is cut short`, path);
   const packedBytes = first.readUInt32BE(0);
@@ -121,7 +135,7 @@ export async function readBlock(file: LogFile, position: number, path: string): 
     packed = rest;
   }
   if (crc32(packed, crc32(first.subarray(0, 8))) !== first.readUInt32BE(8)) throw corruptRun(`the checksum of a block at byte ${position} does not fit`, path);
-  const plain = await decompress(packed, { maxOutputLength: plainBytes });
+  const plain = await decompress(packed, { maxOutputLength: plainBytes, chunkSize: Math.max(plainBytes, LEAST_CHUNK) });
   if (plain.length !== plainBytes) throw corruptRun(`a block at byte ${position} has another length than it says`, path);
   return { plain, end: position + BLOCK_HEADER + packedBytes };
 }
@@ -185,10 +199,10 @@ export class EntryWalker {
     const at = this.#next;
     if (at === bytes.length) return false;
     if (at + ENTRY_HEADER > bytes.length) throw corruptRun('an entry ends behind its block', '');
-    this.tableId = bytes.readUInt32BE(at);
+    this.tableId = readU32(bytes, at);
     this.keyStart = at + ENTRY_HEADER;
-    this.keyEnd = this.keyStart + bytes.readUInt32BE(at + 4);
-    this.valueEnd = this.keyEnd + bytes.readUInt32BE(at + 8);
+    this.keyEnd = this.keyStart + readU32(bytes, at + 4);
+    this.valueEnd = this.keyEnd + readU32(bytes, at + 8);
     if (this.valueEnd > bytes.length) throw corruptRun('an entry ends behind its block', '');
     this.#next = this.valueEnd;
     return true;

@@ -1,9 +1,10 @@
 import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
 import { readU64 } from '../bytes.ts';
-import { corruptRun, ENTRY_HEADER, EntryWalker, readBlock, readRunFooter, RUN_HEADER, type Block, type EntryCursor, type RunFooter } from './run-format.ts';
+import { corruptRun, ENTRY_HEADER, EntryWalker, readBlock, READ_BYTES, readRunFooter, RUN_HEADER, type Block, type EntryCursor, type RunFooter } from './run-format.ts';
 
-/** Blocks of one run kept in memory, for look-ups; about 64 KiB each. */
-const CACHED_BLOCKS = 32;
+/** Blocks of one run kept in memory, for look-ups; about 128 KiB each. */
+const CACHED_BLOCKS = 16;
+const MOST_GUESSED = 256 * 1024;
 
 /** Reads one run: in order, from a key on, or by key. Owns its file; any number of cursors may be open. */
 export class RunReader implements AsyncDisposable {
@@ -11,6 +12,8 @@ export class RunReader implements AsyncDisposable {
   readonly footer: RunFooter;
   readonly #file: LogFile;
   readonly #blocks = new Map<number, Block>();
+  /** Packed bytes of the next block that is read, about. */
+  #guess = READ_BYTES;
 
   private constructor(path: string, file: LogFile, footer: RunFooter) {
     this.path = path;
@@ -98,9 +101,12 @@ export class RunReader implements AsyncDisposable {
   }
 
   /** A block by its position, past the blocks kept in memory: for walks. */
-  readBlock(position: number): Promise<Block> {
-    if (position < RUN_HEADER) return Promise.reject(corruptRun(`no block stands at byte ${position}`, this.path));
-    return readBlock(this.#file, position, this.path);
+  async readBlock(position: number): Promise<Block> {
+    if (position < RUN_HEADER) throw corruptRun(`no block stands at byte ${position}`, this.path);
+    const block = await readBlock(this.#file, position, this.path, this.#guess);
+    // Blocks of a run are much alike.
+    this.#guess = Math.min(MOST_GUESSED, Math.ceil((block.end - position) * 1.1));
+    return block;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

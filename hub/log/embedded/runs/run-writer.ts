@@ -9,19 +9,25 @@ import {
 } from './run-format.ts';
 import { compareSpans } from './span-order.ts';
 
-/** Levels of zstd: a run that is read once is packed with less effort than one that stays. */
-export const KEPT = 1;
-export const SPILLED = -3;
+/** Plain bytes of the blocks of a run that is read through once. */
+export const SPILLED = 2 * BLOCK_BYTES;
+
+/** Packed blocks are written together, up to so many bytes. */
+const WRITE_BYTES = 512 << 10;
 
 /** Blocks that are packed while the next one is filled. */
 const IN_FLIGHT = 3;
 
 /** A block under construction, of one level of the tree: 0 holds data. */
 class OpenBlock {
-  buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES + (BLOCK_BYTES >> 2));
+  buffer: Buffer;
   length = 0;
   firstTable = 0;
   firstKey: Buffer = Buffer.alloc(0);
+
+  constructor(bytes: number) {
+    this.buffer = Buffer.allocUnsafeSlow(bytes + (16 << 10));
+  }
 
   put(tableId: number, bytes: Buffer, keyStart: number, keyEnd: number, valueEnd: number): void {
     const size = ENTRY_HEADER + valueEnd - keyStart;
@@ -60,8 +66,8 @@ export class RunWriter implements AsyncDisposable {
   readonly #files: FileSystem;
   readonly #path: string;
   readonly #file: LogFile;
-  readonly #level: number;
-  #data = new OpenBlock();
+  readonly #blockBytes: number;
+  #data: OpenBlock;
   readonly #spare: OpenBlock[] = [];
   /** Of the index, from the one above the data up. */
   readonly #index: OpenBlock[] = [];
@@ -71,6 +77,9 @@ export class RunWriter implements AsyncDisposable {
   /** Resolves when there is room for another block in flight. */
   #room: PromiseWithResolvers<void> | null = null;
   #failure: { readonly why: unknown } | null = null;
+  /** Packed, not written yet; it ends at `#position`. */
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
   #position = RUN_HEADER;
   #entries = 0;
   #plainBytes = 0;
@@ -79,19 +88,20 @@ export class RunWriter implements AsyncDisposable {
   #lastKeyLength = 0;
   #isOpen = true;
 
-  private constructor(files: FileSystem, path: string, file: LogFile, level: number) {
+  private constructor(files: FileSystem, path: string, file: LogFile, blockBytes: number) {
     this.#files = files;
     this.#path = path;
     this.#file = file;
-    this.#level = level;
+    this.#blockBytes = blockBytes;
+    this.#data = new OpenBlock(blockBytes);
   }
 
-  /** Makes the file, which must not be there. @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL` */
-  static async create(files: FileSystem, path: string, level: number = KEPT): Promise<RunWriter> {
+  /** Makes the file, which must not be there. @param blockBytes plain bytes of a block of data. @throws TidemarkError `LOG_WRITE_FAILED`, `LOG_DISK_FULL` */
+  static async create(files: FileSystem, path: string, blockBytes: number = BLOCK_BYTES): Promise<RunWriter> {
     let writer: RunWriter | null = null;
     try {
       const file = await files.open(path, 'create');
-      writer = new RunWriter(files, path, file, level);
+      writer = new RunWriter(files, path, file, blockBytes);
       await file.write([encodeRunHeader()], 0);
       return writer;
     } catch (error) {
@@ -120,7 +130,7 @@ export class RunWriter implements AsyncDisposable {
     this.#data.put(tableId, bytes, keyStart, keyEnd, valueEnd);
     this.#entries++;
     this.#plainBytes += valueEnd - keyStart;
-    return this.#data.length >= BLOCK_BYTES ? this.#handOver() : undefined;
+    return this.#data.length >= this.#blockBytes ? this.#handOver() : undefined;
   }
 
   #checkOrder(tableId: number, bytes: Buffer, keyStart: number, keyEnd: number): void {
@@ -136,9 +146,9 @@ export class RunWriter implements AsyncDisposable {
   /** The full block goes its way; resolves when another one may. */
   async #handOver(): Promise<void> {
     const block = this.#data;
-    this.#data = this.#spare.pop() ?? new OpenBlock();
+    this.#data = this.#spare.pop() ?? new OpenBlock(this.#blockBytes);
     this.#data.length = 0;
-    const packing = encodeBlock(block.buffer.subarray(0, block.length), this.#level);
+    const packing = encodeBlock(block.buffer.subarray(0, block.length));
     // Its failure is that of the writing.
     packing.catch(() => undefined);
     this.#inFlight++;
@@ -156,7 +166,7 @@ export class RunWriter implements AsyncDisposable {
     } catch (why) {
       this.#failure = { why };
     }
-    if (this.#spare.length < IN_FLIGHT && block.buffer.length <= BLOCK_BYTES * 2) this.#spare.push(block);
+    if (this.#spare.length < IN_FLIGHT && block.buffer.length <= this.#blockBytes * 2) this.#spare.push(block);
     this.#inFlight--;
     this.#room?.resolve();
     this.#room = null;
@@ -164,7 +174,7 @@ export class RunWriter implements AsyncDisposable {
 
   /** Notes a block that has been written one level above, and writes that one's when it is full. */
   async #noteAbove(level: number, block: OpenBlock, position: number): Promise<void> {
-    const above = (this.#index[level] ??= new OpenBlock());
+    const above = (this.#index[level] ??= new OpenBlock(BLOCK_BYTES));
     const entry = Buffer.allocUnsafe(block.firstKey.length + 8);
     block.firstKey.copy(entry);
     writeU64(entry, position, block.firstKey.length);
@@ -175,19 +185,31 @@ export class RunWriter implements AsyncDisposable {
   }
 
   async #writeIndex(block: OpenBlock): Promise<number> {
-    return this.#write(await encodeBlock(block.buffer.subarray(0, block.length), this.#level));
+    return this.#write(await encodeBlock(block.buffer.subarray(0, block.length)));
   }
 
   /** Answers where it stands. */
   async #write(parts: readonly Buffer[]): Promise<number> {
     const position = this.#position;
+    for (const part of parts) {
+      this.#pending.push(part);
+      this.#pendingBytes += part.length;
+      this.#position += part.length;
+    }
+    if (this.#pendingBytes >= WRITE_BYTES) await this.#writePending();
+    return position;
+  }
+
+  async #writePending(): Promise<void> {
+    const parts = this.#pending;
+    const at = this.#position - this.#pendingBytes;
+    this.#pending = [];
+    this.#pendingBytes = 0;
     try {
-      await this.#file.write(parts, position);
+      await this.#file.write(parts, at);
     } catch (error) {
       throw diskError(error, 'a run could not be written', { file: this.#path });
     }
-    for (const part of parts) this.#position += part.length;
-    return position;
   }
 
   /**
@@ -200,6 +222,7 @@ export class RunWriter implements AsyncDisposable {
     if (this.#failure !== null) throw this.#failure.why;
     const { root, height } = await this.#writeRest();
     await this.#write([encodeRunFooter({ entries: this.#entries, root, height, plainBytes: this.#plainBytes }, this.#position)]);
+    await this.#writePending();
     try {
       if (durable) await this.#file.sync();
     } catch (error) {
