@@ -6,6 +6,7 @@ import { sinkKit } from '../../../contracts/kit/sink-kit.ts';
 import type { TableOptions } from '../../../sinks/redis/options.ts';
 import { slotOf } from '../../../sinks/redis/resp/slot.ts';
 import { type RedisCluster, startRedisCluster } from '../../fixtures/redis.ts';
+import { cellsOf, keysOf, logRows } from '../postgres/snapshot-rows.ts';
 import { cachePlace, type CacheSettings } from './cache-place.ts';
 import { openReader } from './readers.ts';
 import { CacheStand, never } from './stand.ts';
@@ -185,6 +186,28 @@ describe('slots that move', () => {
     expect(await cache.refusal()).toEqual({ code: 'REDIS_UNAVAILABLE', retry: 'auto' });
     await cache.catchUp();
     await cache.compare();
+  });
+});
+
+describe.each(MODES)('reading back, %s', (mode) => {
+  test('while a slot is on its way, and after it has moved: every row is there, as expected', async () => {
+    await using cache = await CacheStand.at(settings(mode, { key: 'p:{{kit}}:{id}' }), ports());
+    await cache.open();
+    const things = cache.table();
+    for (let id = 1; id <= 300; id++) things.insert(id, `name ${id}`);
+    await cache.apply();
+    const { schema } = things.table;
+    const sink = cache.another();
+    if (sink.snapshot === undefined) throw new Error('the sink has no snapshots');
+    await using snapshot = await sink.snapshot(cache.model.start(), never);
+    const batch = await snapshot.expected(schema, logRows(things.table), never);
+    const [expected, keys] = [await cellsOf([batch]), keysOf(batch)];
+    const [first] = keys;
+    await moveSlot(first === undefined ? 0 : slotOf(first, 0, first.length), async () => {
+      expect(await cellsOf(snapshot.find(schema, keys, never))).toEqual(expected);
+    });
+    expect(await cellsOf(snapshot.rows(schema, never))).toEqual(expected);
+    expect(await cellsOf(snapshot.find(schema, keys, never))).toEqual(expected);
   });
 });
 

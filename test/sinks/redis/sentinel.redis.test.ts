@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSentinels, type SentinelSet } from '../../fixtures/redis.ts';
+import { cellsOf, logRows } from '../postgres/snapshot-rows.ts';
 import { CacheStand } from './stand.ts';
 
 let set: SentinelSet;
@@ -36,5 +37,11 @@ describe('behind sentinels', () => {
     await cache.retried(() => cache.catchUp());
     await cache.compare();
     expect((await cache.open())?.offset).toBe(cache.model.offset);
+    const { sink, model } = cache;
+    if (sink.snapshot === undefined) throw new Error('the sink has no snapshots');
+    await using snapshot = await sink.snapshot(model.start(), AbortSignal.timeout(5_000));
+    expect(snapshot.checkpoint?.offset).toBe(model.offset);
+    const batch = await snapshot.expected(things.table.schema, logRows(things.table), AbortSignal.timeout(5_000));
+    expect(await cellsOf(snapshot.rows(things.table.schema, AbortSignal.timeout(5_000)))).toEqual(await cellsOf([batch]));
   });
 });
