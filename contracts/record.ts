@@ -40,6 +40,8 @@ export function writeU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value & 0xff;
 }
 
+const NOTHING = new DataView(new ArrayBuffer(0));
+
 /**
  * A movable view over the records of a batch: no object per record. Spans are positions in `bytes`. `seek` goes to the
  * record at a byte position (as `at` gave it); `next` walks in order.
@@ -61,10 +63,12 @@ export class RecordView {
   afterStart = 0;
   afterEnd = 0;
   #next = 0;
+  /** The same bytes: four of them are read at once. */
+  #data: DataView = NOTHING;
 
   /** Before the first record of `bytes`. */
   reset(bytes: Buffer): this {
-    this.bytes = bytes;
+    this.#over(bytes);
     this.index = -1;
     this.#next = 0;
     return this;
@@ -82,33 +86,38 @@ export class RecordView {
 
   /** The record that starts at byte `at`. @throws TidemarkError `RECORD_CORRUPT` */
   seek(bytes: Buffer, at: number): this {
-    this.bytes = bytes;
+    if (bytes !== this.bytes) this.#over(bytes);
     this.index = -1;
     this.#load(at);
     return this;
   }
 
+  #over(bytes: Buffer): void {
+    this.bytes = bytes;
+    this.#data = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
   #load(at: number): void {
-    const bytes = this.bytes;
-    if (at + RECORD_HEADER > bytes.length) throw corrupt('a record ends inside its header', at);
-    const length = readU32(bytes, at);
-    const keyLength = readU32(bytes, at + 16);
-    const beforeLength = readU32(bytes, at + 20);
-    const afterLength = readU32(bytes, at + 24);
-    if (length !== RECORD_HEADER - 4 + keyLength + beforeLength + afterLength || at + 4 + length > bytes.length) {
-      throw corrupt('the lengths of a record do not fit', at);
-    }
+    const data = this.#data;
+    const size = data.byteLength;
+    if (at + RECORD_HEADER > size) throw corrupt('a record ends inside its header', at);
+    const length = data.getUint32(at);
+    const keyLength = data.getUint32(at + 16);
+    const beforeLength = data.getUint32(at + 20);
+    const afterLength = data.getUint32(at + 24);
+    const end = at + 4 + length;
+    if (length !== RECORD_HEADER - 4 + keyLength + beforeLength + afterLength || end > size) throw corrupt('the lengths of a record do not fit', at);
+    const kind = data.getUint16(at + 4);
     this.at = at;
-    this.op = bytes[at + 4] as number;
+    this.op = kind >>> 8;
     if (!isOp(this.op)) throw corrupt(`unknown op ${this.op}`, at);
-    this.flags = bytes[at + 5] as number;
-    this.tableId = readU32(bytes, at + 8);
-    this.schemaVersion = readU32(bytes, at + 12);
+    this.flags = kind & 0xff;
+    this.tableId = data.getUint32(at + 8);
+    this.schemaVersion = data.getUint32(at + 12);
     this.keyStart = at + RECORD_HEADER;
     this.keyEnd = this.beforeStart = this.keyStart + keyLength;
     this.beforeEnd = this.afterStart = this.beforeStart + beforeLength;
-    this.afterEnd = this.afterStart + afterLength;
-    this.#next = this.afterEnd;
+    this.#next = this.afterEnd = end;
   }
 
   get hasBefore(): boolean {
