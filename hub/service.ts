@@ -33,7 +33,7 @@ export interface CompactionView {
   /** Where the horizon should be by what is configured, when that is beyond where it is; else null. */
   readonly target: Offset | null;
   readonly last: { readonly horizon: Offset; readonly bytes: number; readonly seconds: number; readonly at: string } | null;
-  /** What keeps the horizon from moving on, if anything does. */
+  /** What keeps the horizon from moving to `target`; null: nothing does, or it is there. */
   readonly hold: { readonly by: 'reader' | 'lease' | 'copy'; readonly name: string; readonly offset: Offset } | null;
   readonly error: ErrorView | null;
 }

@@ -10,7 +10,7 @@ export function compactionView({ running, last, hold, target, failure }: Compact
     part: running === null ? null : running.totalBytes === 0 ? 0 : running.bytes / running.totalBytes,
     target: target > horizon ? target : null,
     last: last === null ? null : { ...last, at: new Date(last.at).toISOString() },
-    hold,
+    hold: hold !== null && target > horizon && hold.offset < target ? hold : null,
     error: failure === null ? null : errorView(failure, failedAt),
   };
 }
