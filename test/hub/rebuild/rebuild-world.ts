@@ -25,6 +25,8 @@ export interface WorldOptions {
   readonly segmentBytes?: number;
 }
 
+type Changes = readonly { readonly table: number; readonly key: number; readonly value: number | null }[];
+
 /** What runs in one life of the hub. */
 interface Running {
   readonly life: Life;
@@ -52,6 +54,7 @@ export class RebuildWorld implements AsyncDisposable {
   readonly #writer: LogWriter;
   /** The rows after each transaction, by its last offset. */
   readonly #states = new Map<Offset, ReadonlyMap<string, string>>();
+  #commits: Promise<unknown> = Promise.resolve();
   #running: Running | null = null;
   /** Where the live sink was last seen. */
   #seen: Offset = 0;
@@ -122,7 +125,14 @@ export class RebuildWorld implements AsyncDisposable {
     return rows ?? new Map();
   }
 
-  async commit(changes: readonly { table: number; key: number; value: number | null }[]): Promise<Offset> {
+  /** One after the other. */
+  commit(changes: Changes): Promise<Offset> {
+    const commit = this.#commits.then(() => this.#commit(changes));
+    this.#commits = commit;
+    return commit;
+  }
+
+  async #commit(changes: Changes): Promise<Offset> {
     const end = this.#writer.lastOffset + changes.length;
     const committed = this.source.commit(changes);
     // The sink may have it before whoever commits hears of it.
@@ -167,6 +177,7 @@ export class RebuildWorld implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill();
     await this.#over();
+    await this.#commits;
     await this.#writer[Symbol.asyncDispose]();
     await this.#engine[Symbol.asyncDispose]();
     await this.#directory[Symbol.asyncDispose]();
