@@ -2,6 +2,7 @@
  * One table of the replica under a snapshot that others have taken. The snapshot is older than the lock: what it shows of
  * the table's files and of the shape that the sink gave it is compared with what is there under the lock.
  */
+import type pg from 'pg';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { type NameRules, printedName, targetName, type TargetName } from '../relational/names.ts';
@@ -17,8 +18,8 @@ const LOCK_TIMEOUT_MS = 2_000;
 export interface SnapshotTableRequest {
   /** Its transaction gets the snapshot and the lock. */
   readonly reader: Session;
-  /** Between two transactions: sees what is there now. */
-  readonly looker: Session;
+  /** Sees what is there now. */
+  readonly looker: { look<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T> };
   /** As `SET TRANSACTION SNAPSHOT` takes it. */
   readonly snapshotId: string;
   readonly sink: string;
@@ -33,7 +34,7 @@ export async function lockTable(request: SnapshotTableRequest, schema: TableSche
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   await client.query(`SET TRANSACTION SNAPSHOT '${snapshotId}'`);
   await lock(reader, schema, name, await shownOid(request, schema, name));
-  const table = await readReplicaTable(looker.client, name);
+  const table = await looker.look((client) => readReplicaTable(client, name));
   if (table === null) throw changing(schema, `${printedName(name)} has just gone`);
   const plan = readPlan(schema, table);
   await requireSameFiles(reader, schema, table.oid, table.kind === 'p');

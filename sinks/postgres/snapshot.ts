@@ -2,6 +2,7 @@
  * The replica as of its checkpoint, to verify by. One session holds a REPEATABLE READ transaction, in which the checkpoint
  * is read, and exports its snapshot; each table is read by a session of its own that imports it.
  */
+import type pg from 'pg';
 import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
@@ -37,8 +38,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
   readonly checkpoint: Checkpoint | null;
   readonly #parts: ReplicaSnapshotParts;
   readonly #holder: Session;
-  /** Sees what is there now; asks the server how it prints values. */
-  readonly #looker: Session;
+  readonly #looker: Looker;
   readonly #id: string;
   readonly #life: AbortController;
   readonly #plans = new Map<string, Promise<ReadPlan>>();
@@ -47,7 +47,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
   private constructor(parts: ReplicaSnapshotParts, sessions: { holder: Session; looker: Session }, life: AbortController, shown: Shown) {
     this.#parts = parts;
     this.#holder = sessions.holder;
-    this.#looker = sessions.looker;
+    this.#looker = new Looker(sessions.looker);
     this.#life = life;
     this.checkpoint = shown.checkpoint;
     this.#id = shown.id;
@@ -92,7 +92,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
   async expected(schema: TableSchema, rows: ChangeBatch, signal: AbortSignal): Promise<ChangeBatch> {
     try {
       const plan = await this.#planOf(schema);
-      return plan.isSame ? rows : await this.#looker.within(signal, () => printedRows(this.#looker.client, plan, rows));
+      return plan.isSame ? rows : await this.#looker.look((client) => printedRows(client, plan, rows));
     } catch (error) {
       throw this.#failure(error, schema, signal);
     }
@@ -104,7 +104,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#life.abort(new TidemarkError('ABORTED', 'the snapshot is closed'));
-    await Promise.all([this.#holder, this.#looker, ...this.#idle.splice(0)].map((session) => session[Symbol.asyncDispose]()));
+    await Promise.all([this.#holder, this.#looker.session, ...this.#idle.splice(0)].map((session) => session[Symbol.asyncDispose]()));
   }
 
   async *#read(
@@ -145,7 +145,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
 
   async #readPlan(schema: TableSchema): Promise<ReadPlan> {
     const name = targetName(this.#parts.target.names, schema);
-    const table = await readReplicaTable(this.#looker.client, name);
+    const table = await this.#looker.look((client) => readReplicaTable(client, name));
     if (table === null) throw unfit(schema, `${printedName(name)} does not exist at the replica`);
     return readPlan(schema, table);
   }
@@ -154,7 +154,23 @@ export class ReplicaSnapshot implements SinkSnapshot {
     const where = { sink: this.#parts.target.sink, table: tableName(schema) };
     if (signal.aborted || this.#life.signal.aborted) return new TidemarkError('ABORTED', 'the snapshot was given up', { where, cause: error });
     // Without its session nobody can import the snapshot, whatever the server then says.
-    return sinkError(this.#holder.lost ?? this.#looker.lost ?? error, where);
+    return sinkError(this.#holder.lost ?? this.#looker.session.lost ?? error, where);
+  }
+}
+
+/** The session that sees what is there now and asks the server how it prints values: for one at a time. */
+class Looker {
+  readonly session: Session;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  look<T>(work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => work(this.session.client));
+    this.#last = turn.catch(() => undefined);
+    return turn;
   }
 }
 

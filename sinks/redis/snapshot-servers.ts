@@ -110,7 +110,7 @@ export class Servers implements AsyncDisposable {
       const again: Question[] = [];
       for (const [index, question] of left.entries()) {
         const answer = answers[index] ?? null;
-        const next = answer instanceof ReplyError ? referred(question, answer.text) : null;
+        const next = this.#only === null && answer instanceof ReplyError ? referred(question, answer.text) : null;
         if (next !== null) again.push(next);
         if (next !== null && round === MAX_ROUNDS) throw serverError(answer instanceof ReplyError ? answer.text : '', 'the cluster');
         if (next === null) replies[question.place] = answer;
