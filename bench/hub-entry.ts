@@ -57,8 +57,9 @@ async function carryOut(hub: Hub, ask: Exclude<Ask, { kind: 'stop' }>): Promise<
       return sources.find((source) => source.name === ask.source)?.highWatermark ?? 0;
     }
     case 'compact': {
-      const log = await hub.engine.open(ask.source, { create: false });
-      return log.compact(log.state().highWatermark, { memoryBytes: 128 << 20, share: 1 }, signal);
+      const { horizon, hold } = await hub.compactSource(ask.source, null, signal);
+      if (horizon === 0) throw new Error(`nothing was folded: ${JSON.stringify(hold)}`);
+      return horizon;
     }
     case 'verify':
       return rowsCompared(hub, ask.sink, signal);

@@ -4,14 +4,16 @@ import { Op } from '../../contracts/op.ts';
 import { RECORD_HEADER } from '../../contracts/record.ts';
 import type { RowHash } from './row-hash.ts';
 
-/** Buckets while nobody knows how many rows there are: 3 MiB of sums. */
-export const MOST_BUCKETS = 1 << 18;
+/** Buckets while nobody knows how many rows there are: 256 KiB of sums, which the processor keeps near. */
+export const MOST_BUCKETS = 1 << 14;
+/** Numbers of a bucket, side by side: how many rows, the sums of both halves of their hashes, one unused. */
+const WIDTH = 4;
 const FEWEST_BUCKETS = 1 << 8;
 const ROWS_OF_BUCKET = 32;
 
 /** How many buckets a table of so many rows gets: a power of two. */
 export function bucketsFor(rows: number): number {
-  let size = FEWEST_BUCKETS;
+  let size: number = FEWEST_BUCKETS;
   while (size < MOST_BUCKETS && size * ROWS_OF_BUCKET < rows) size *= 2;
   return size;
 }
@@ -20,14 +22,20 @@ export function bucketsFor(rows: number): number {
 export function forRows({ records }: ChangeBatch, each: (view: DataView, keyStart: number, keyEnd: number, end: number) => void): void {
   const view = new DataView(records.buffer, records.byteOffset, records.length);
   for (let at = 0; at < records.length; ) {
-    if (at + RECORD_HEADER > records.length) throw corrupt(at);
-    const end = at + 4 + view.getUint32(at);
+    const end = rowEnd(records, view, at);
     const keyStart = at + RECORD_HEADER;
-    const keyEnd = keyStart + view.getUint32(at + 16);
-    if (records[at + 4] !== Op.read || view.getUint32(at + 20) !== 0 || keyEnd + view.getUint32(at + 24) !== end || end > records.length) throw corrupt(at);
-    each(view, keyStart, keyEnd, end);
+    each(view, keyStart, keyStart + view.getUint32(at + 16), end);
     at = end;
   }
+}
+
+/** Where the row ends that begins at byte `at`. @throws TidemarkError `RECORD_CORRUPT` */
+function rowEnd(records: Buffer, view: DataView, at: number): number {
+  if (at + RECORD_HEADER > records.length) throw corrupt(at);
+  const body = view.getUint32(at + 16) + view.getUint32(at + 24);
+  const end = at + RECORD_HEADER + body;
+  if (view.getUint32(at) !== RECORD_HEADER - 4 + body || end > records.length || records[at + 4] !== Op.read || view.getUint32(at + 20) !== 0) throw corrupt(at);
+  return end;
 }
 
 function corrupt(at: number): TidemarkError {
@@ -36,40 +44,38 @@ function corrupt(at: number): TidemarkError {
 
 /**
  * Sums over the rows of a table, by bucket of key: how many, and the sum of their hashes. They do not depend on the order
- * of the rows. A row can be taken back. Memory: 12 bytes a bucket.
+ * of the rows. A row can be taken back. Memory: 16 bytes a bucket.
  */
 export class Buckets {
   readonly size: number;
   rows = 0;
   #isEmpty = true;
-  readonly #counts: Int32Array;
-  readonly #a: Int32Array;
-  readonly #b: Int32Array;
+  readonly #sums: Int32Array;
 
   /** @param size a power of two */
   constructor(size: number = MOST_BUCKETS) {
     this.size = size;
-    this.#counts = new Int32Array(size);
-    this.#a = new Int32Array(size);
-    this.#b = new Int32Array(size);
+    this.#sums = new Int32Array(size * WIDTH);
   }
 
   /** Adds the rows of a batch; -1 takes them back. @throws TidemarkError `RECORD_CORRUPT` */
   add(batch: ChangeBatch, hash: RowHash, sign: 1 | -1 = 1): void {
-    const counts = this.#counts;
-    const sumsA = this.#a;
-    const sumsB = this.#b;
+    const sums = this.#sums;
     const mask = this.size - 1;
+    const { records } = batch;
+    const view = new DataView(records.buffer, records.byteOffset, records.length);
     let rows = 0;
-    forRows(batch, (view, keyStart, keyEnd, end) => {
-      hash.row(view, keyStart, keyEnd, end);
-      const bucket = hash.place & mask;
-      counts[bucket] = (counts[bucket] as number) + sign;
-      sumsA[bucket] = (sumsA[bucket] as number) + sign * hash.a;
-      sumsB[bucket] = (sumsB[bucket] as number) + sign * hash.b;
-      rows += sign;
-    });
-    this.rows += rows;
+    for (let at = 0; at < records.length; rows++) {
+      const end = rowEnd(records, view, at);
+      const keyStart = at + RECORD_HEADER;
+      hash.row(view, keyStart, keyStart + view.getUint32(at + 16), end);
+      const bucket = (hash.place & mask) * WIDTH;
+      sums[bucket] = (sums[bucket] as number) + sign;
+      sums[bucket + 1] = (sums[bucket + 1] as number) + sign * hash.a;
+      sums[bucket + 2] = (sums[bucket + 2] as number) + sign * hash.b;
+      at = end;
+    }
+    this.rows += sign * rows;
     this.#isEmpty = false;
   }
 
@@ -77,9 +83,7 @@ export class Buckets {
   clear(): void {
     if (this.#isEmpty) return;
     this.#isEmpty = true;
-    this.#counts.fill(0);
-    this.#a.fill(0);
-    this.#b.fill(0);
+    this.#sums.fill(0);
     this.rows = 0;
   }
 
@@ -91,12 +95,11 @@ export class Buckets {
   }
 
   #take(one: Buckets): void {
-    const mask = this.size - 1;
-    for (let from = 0; from < one.size; from++) {
-      const bucket = from & mask;
-      this.#counts[bucket] = (this.#counts[bucket] as number) + (one.#counts[from] as number);
-      this.#a[bucket] = (this.#a[bucket] as number) + (one.#a[from] as number);
-      this.#b[bucket] = (this.#b[bucket] as number) + (one.#b[from] as number);
+    const mask = this.size * WIDTH - 1;
+    const sums = this.#sums;
+    for (const [from, sum] of one.#sums.entries()) {
+      const at = from & mask;
+      sums[at] = (sums[at] as number) + sum;
     }
     this.rows += one.rows;
   }
@@ -105,8 +108,9 @@ export class Buckets {
   differing(other: Buckets): BucketSet {
     const marked = new Uint8Array(this.size);
     let count = 0;
-    for (let bucket = 0; bucket < this.size; bucket++) {
-      if (this.#counts[bucket] === other.#counts[bucket] && this.#a[bucket] === other.#a[bucket] && this.#b[bucket] === other.#b[bucket]) continue;
+    for (let at = 0; at < this.#sums.length; at++) {
+      const bucket = Math.floor(at / WIDTH);
+      if (this.#sums[at] === other.#sums[at] || marked[bucket] === 1) continue;
       marked[bucket] = 1;
       count++;
     }
