@@ -39,8 +39,8 @@ interface Traits {
 }
 
 /**
- * The statements that bring the shadow's table to its place once the live one is gone, in order. To be asked for while
- * nobody can change the live one.
+ * The statements that bring the shadow's table to its place once the live one is gone, in order. Valid as long as
+ * nobody changes the live one.
  * @throws TidemarkError `INTERNAL` when the shadow lacks an index of the live table
  */
 export async function installStatements(client: pg.ClientBase, pair: TablePair, names: TakenNames): Promise<string[]> {

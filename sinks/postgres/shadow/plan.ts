@@ -7,7 +7,7 @@ import type { ReplicaTable } from '../replica-table.ts';
 import { rowsOf } from '../sql.ts';
 import { readIndexes, strandedIndexes, type TableIndex } from './indexes.ts';
 import { sampleStatement } from './merge-sql.ts';
-import { OTHER_ORDER, readObstacles } from './obstacles.ts';
+import { OTHER_ORDER, readFingerprints, readObstacles } from './obstacles.ts';
 import { hasStandby } from './readers.ts';
 import type { ShadowSession } from './shadow-session.ts';
 import { textColumns } from './shadow-types.ts';
@@ -26,6 +26,8 @@ export interface PlannedTable extends FilledPair {
   readonly way: Way;
   /** An exchange that readers do not make room for may be a merge. */
   readonly mayMerge: boolean;
+  /** Of the live table as it was when this was planned; '' where there is none. */
+  readonly fingerprint: string;
   /** Columns that the live table gets before a merge. */
   readonly extend: readonly ShapeChange[];
 }
@@ -33,7 +35,7 @@ export interface PlannedTable extends FilledPair {
 /** Tables of fewer bytes are merged quickly, whatever differs. */
 const SMALL_BYTES = 8 << 20;
 /** With more rows than this share gone, changed or new it is quicker to exchange the table. */
-const MANY = 0.2;
+const MANY = 0.05;
 const SAMPLED_PAGES = 60;
 
 /** What stands in the way of one table. */
@@ -80,6 +82,7 @@ export function refuseInTheWay(found: readonly InTheWay[]): void {
  * @throws TidemarkError `REBUILD_IN_THE_WAY`, `REBUILD_MOVED` when the shadow lacks a table
  */
 export async function planTables(shadow: ShadowSession, pairs: readonly TablePair[]): Promise<PlannedTable[]> {
+  const fingerprints = await readFingerprints(shadow.session.client, pairs);
   refuseInTheWay(await findInTheWay(shadow, pairs));
   const filled = pairs.map((pair): FilledPair => {
     if (pair.shadow === null) throw new TidemarkError('REBUILD_MOVED', 'the shadow does not have the table', { where: { table: tableName(pair.schema) } });
@@ -87,10 +90,11 @@ export async function planTables(shadow: ShadowSession, pairs: readonly TablePai
   });
   const exchanges = await areExchanged(shadow, filled);
   return filled.map((pair): PlannedTable => {
+    if (pair.live === null) return { ...pair, way: 'create', mayMerge: false, fingerprint: '', extend: [] };
     const reshaping = reshapingOf(pair);
-    if (pair.live === null) return { ...pair, way: 'create', mayMerge: false, extend: [] };
-    if (reshaping.kind === 'reshape') return { ...pair, way: 'exchange', mayMerge: false, extend: [] };
-    return { ...pair, way: exchanges ? 'exchange' : 'merge', mayMerge: true, extend: reshaping.kind === 'extend' ? reshaping.changes : [] };
+    const fingerprint = fingerprints.get(pair.live.oid) ?? '';
+    if (reshaping.kind === 'reshape') return { ...pair, way: 'exchange', mayMerge: false, fingerprint, extend: [] };
+    return { ...pair, way: exchanges ? 'exchange' : 'merge', mayMerge: true, fingerprint, extend: reshaping.kind === 'extend' ? reshaping.changes : [] };
   });
 }
 

@@ -20,6 +20,9 @@ import { shadowTypes } from './shadow-types.ts';
 import { swapShadow } from './swap.ts';
 import { readPairs } from './table-pairs.ts';
 
+/** What a table and the shadow's take in the transaction of a swap, with their indexes and values out of line. */
+const LOCKS_PER_TABLE = 11;
+
 export interface PostgresShadowParts {
   readonly config: SinkConfig;
   readonly runtime: Runtime;
@@ -44,7 +47,7 @@ export class PostgresShadow implements ShadowRebuild {
     return this.#session(signal, async (shadow) => {
       const findings = await checkReplica({ session: shadow.session, sink: config.name, names: nameRules(config) }, tables);
       const errors = findings.filter((finding) => finding.severity === 'error');
-      return [...errors, ...(await this.#placeFindings(shadow)), ...(errors.length > 0 ? [] : await this.#shapeFindings(shadow, tables))];
+      return [...errors, ...(await this.#placeFindings(shadow, tables.length)), ...(errors.length > 0 ? [] : await this.#shapeFindings(shadow, tables))];
     });
   }
 
@@ -94,14 +97,25 @@ export class PostgresShadow implements ShadowRebuild {
     }
   }
 
-  async #placeFindings({ session }: ShadowSession): Promise<Finding[]> {
-    const { rows } = await session.client.query<{ may: boolean; database: string; role: string }>(
-      `SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS may, pg_catalog.current_database()::text AS database, current_user::text AS role`,
+  async #placeFindings({ session }: ShadowSession, tables: number): Promise<Finding[]> {
+    const { rows } = await session.client.query<{ may: boolean; database: string; role: string; each: number; sessions: number }>(
+      `SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS may, pg_catalog.current_database()::text AS database, current_user::text AS role,
+              pg_catalog.current_setting('max_locks_per_transaction')::int AS each,
+              pg_catalog.current_setting('max_connections')::int + pg_catalog.current_setting('max_prepared_transactions')::int AS sessions`,
     );
     const server = rows[0];
-    if (server === undefined || server.may) return [];
-    const what = `role ${server.role} may not create the schema ${this.#names.schema} for the tables of a rebuild`;
-    return [{ severity: 'error', code: 'rebuild-create', what, remedy: `GRANT CREATE ON DATABASE ${ident(server.database)} TO ${ident(server.role)}` }];
+    const findings: Finding[] = [];
+    if (server === undefined) return findings;
+    if (!server.may) {
+      const what = `role ${server.role} may not create the schema ${this.#names.schema} for the tables of a rebuild`;
+      findings.push({ severity: 'error', code: 'rebuild-create', what, remedy: `GRANT CREATE ON DATABASE ${ident(server.database)} TO ${ident(server.role)}` });
+    }
+    if (tables * LOCKS_PER_TABLE > server.each * server.sessions) {
+      const what = `the server has room for ${server.each * server.sessions} locks, and the swap of ${tables} tables may take ${tables * LOCKS_PER_TABLE}`;
+      const remedy = `ALTER SYSTEM SET max_locks_per_transaction = ${Math.ceil((tables * LOCKS_PER_TABLE) / server.sessions)}; then restart the server`;
+      findings.push({ severity: 'warning', code: 'rebuild-locks', what, remedy });
+    }
+    return findings;
   }
 
   async #shapeFindings(shadow: ShadowSession, tables: readonly TableSchema[]): Promise<Finding[]> {

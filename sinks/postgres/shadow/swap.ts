@@ -23,6 +23,7 @@ import { alterSteps, identityConstraint } from '../table-sql.ts';
 import { installStatements, TakenNames } from './exchange.ts';
 import { mergeStatements } from './merge-sql.ts';
 import { addNote, readNotes } from './notes.ts';
+import { readFingerprints } from './obstacles.ts';
 import type { PlannedTable } from './plan.ts';
 import { brokenRule, constraintOf, prepareSwap } from './prepare.ts';
 import { lockTables, olderSnapshots } from './readers.ts';
@@ -125,8 +126,9 @@ async function transact(context: SwapContext, request: Swap, tables: readonly Pl
     const grown = await regrown(shadow, tables, pairs);
     for (const table of grown) if (table.way === 'merge') await mergeTable(shadow, table);
     for (const table of await emptied(context, request, pairs, grown)) await shadow.run(`DELETE FROM ${table}`);
+    const installs = await installsOf(shadow, grown);
     const final = await lockAll(shadow, grown, signal);
-    await putInPlace(shadow, names.sink, final);
+    await putInPlace(shadow, names.sink, final, installs);
     await record(context, request, pairs.sameLog);
     await setCheckpoint(client, names, context.owner, request.whole, checkpoints).catch((error: unknown) => {
       throw isViolation(error) ? new TidemarkError('REBUILD_MOVED', 'another hub has opened the sink meanwhile', { cause: error }) : error;
@@ -183,11 +185,35 @@ async function lockAll(shadow: ShadowSession, tables: readonly PlannedTable[], s
   const moved = tables.filter((table) => table.way === 'merge' && isMoved(table));
   const exchanged = tables.filter((table) => table.way === 'exchange');
   const names = [...exchanged, ...moved].flatMap(({ live }) => live?.name ?? []);
-  if (await lockTables(shadow.session, shadow.clock, names, shadow.lockTimeoutMs, signal)) return [...tables];
+  if (await lockTables(shadow.session, shadow.clock, names, shadow.lockTimeoutMs, signal)) {
+    await requireUnchanged(shadow, exchanged);
+    return [...tables];
+  }
   const stuck = [...moved, ...exchanged.filter((table) => !table.mayMerge || table.extend.length > 0 || isMoved(table))][0];
   if (stuck !== undefined) throw inTheWayOfReaders(stuck, 'its readers leave no room for that');
   for (const table of exchanged) await mergeTable(shadow, table);
   return tables.map((table) => (table.way === 'exchange' ? { ...table, way: 'merge' } : table));
+}
+
+/** @throws TidemarkError `REPLICA_BUSY` when a table was given something since it was looked at, which would be lost with it */
+async function requireUnchanged({ session }: ShadowSession, tables: readonly PlannedTable[]): Promise<void> {
+  const now = await readFingerprints(session.client, tables);
+  const changed = tables.find(({ live, fingerprint }) => live !== null && now.get(live.oid) !== fingerprint);
+  if (changed === undefined) return;
+  throw new TidemarkError('REPLICA_BUSY', `${printedName(changed.name)} was changed meanwhile`, { where: { table: tableName(changed.schema) } });
+}
+
+interface Install {
+  readonly table: PlannedTable;
+  readonly statements: readonly string[];
+}
+
+/** How the shadow's tables come to their places: found out while readers need not wait for it yet. */
+async function installsOf({ session: { client } }: ShadowSession, tables: readonly PlannedTable[]): Promise<Install[]> {
+  const taken = new TakenNames(client);
+  const installs: Install[] = [];
+  for (const table of tables) if (table.way !== 'merge') installs.push({ table, statements: await installStatements(client, table, taken) });
+  return installs;
 }
 
 function isMoved({ live, name }: PlannedTable): boolean {
@@ -195,22 +221,21 @@ function isMoved({ live, name }: PlannedTable): boolean {
 }
 
 /** Old tables go, merged ones get the names that they have as of the swap, those of the shadow come. */
-async function putInPlace({ session: { client } }: ShadowSession, sink: string, tables: readonly PlannedTable[]): Promise<void> {
+async function putInPlace({ session: { client } }: ShadowSession, sink: string, tables: readonly PlannedTable[], installs: readonly Install[]): Promise<void> {
   // Readers wait from here on: nothing may wait for them.
   await client.query(`SET LOCAL lock_timeout = ${LAST_WAIT_MS}`);
   const exchanged = tables.filter((table) => table.way !== 'merge');
   for (const schema of new Set(tables.filter((table) => table.way === 'create' || isMoved(table)).map((table) => table.name.schema))) await createSchema(client, schema);
-  const taken = new TakenNames(client);
-  const installs: { table: PlannedTable; statements: string[] }[] = [];
-  // What a table was given is read while it is still there.
-  for (const table of exchanged) installs.push({ table, statements: await installStatements(client, table, taken) });
-  for (const { live, schema } of exchanged) if (live !== null) await within(schema, () => client.query(`DROP TABLE ${qualified(live.name)}`));
+  const [first] = exchanged.filter((table) => table.live !== null);
+  const dropped = exchanged.flatMap(({ live }) => (live === null ? [] : [qualified(live.name)]));
+  if (first !== undefined) await within(first.schema, () => client.query(`DROP TABLE ${dropped.join(', ')}`));
   const moved = tables.filter((table) => table.way === 'merge' && isMoved(table));
   const parked = (table: PlannedTable): TargetName => ({ schema: table.live?.name.schema ?? table.name.schema, name: `${table.shadow.name.name}_moving` });
   for (const table of moved) if (table.live !== null) await client.query(`ALTER TABLE ${qualified(table.live.name)} RENAME TO ${ident(parked(table).name)}`);
   for (const { name, schema } of [...moved, ...exchanged.filter((table) => table.way === 'create' || isMoved(table))]) await within(schema, () => makeRoom(client, sink, name));
   for (const table of moved) await within(table.schema, () => client.query(moveStatements(table, parked(table)).join('; ')));
-  for (const { table, statements } of installs) await within(table.schema, () => client.query(statements.join('; ')));
+  const placed = new Set(exchanged.map((table) => table.schema.tableId));
+  for (const { table, statements } of installs) if (placed.has(table.schema.tableId)) await within(table.schema, () => client.query(statements.join('; ')));
 }
 
 function moveStatements({ live, name }: PlannedTable, from: TargetName): string[] {

@@ -63,7 +63,7 @@ class Readers implements AsyncDisposable {
 
   constructor(url: string) {
     const repeatable = (client: pg.Client): Promise<void> => this.#repeatable(client);
-    const kinds = [(client: pg.Client) => this.#statement(client), (client: pg.Client) => this.#statement(client), (client: pg.Client) => this.#prepared(client), repeatable, repeatable];
+    const kinds = [(client: pg.Client) => this.#statement(client), (client: pg.Client) => this.#statement(client), (client: pg.Client) => this.#prepared(client), repeatable, repeatable, (client: pg.Client) => this.#crosswise(client)];
     for (const kind of kinds) this.#loops.push(this.#loop(url, kind).catch((error: unknown) => void this.failures.push(error)));
   }
 
@@ -101,6 +101,17 @@ class Readers implements AsyncDisposable {
     await client.query('COMMIT');
     if (one === undefined || two === undefined) throw new Error('no sums');
     this.#judge({ total: one.total + two.total, low: Math.min(one.low, two.low), high: Math.max(one.high, two.high), rows: one.rows + two.rows });
+  }
+
+  /** The locks that its transaction keeps are taken in the other order than everybody else takes them in. */
+  async #crosswise(client: pg.Client): Promise<void> {
+    await client.query('BEGIN');
+    for (const table of ['two', 'one']) {
+      const [sums] = (await client.query<Sums>(`SELECT ${SUMS} FROM ${table}`)).rows;
+      expect(sums).toMatchObject({ low: sums?.high, rows: ROWS });
+      await delay(Math.random() * 30);
+    }
+    await client.query('COMMIT');
   }
 
   #judge(sums: Sums | undefined): void {
