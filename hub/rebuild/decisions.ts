@@ -36,7 +36,8 @@ export interface Leading {
 
 export function nextEnd({ to, standing, horizon, highWatermark }: Leading): Offset {
   if (to !== null) return to;
-  return standing === null || standing < horizon ? highWatermark : Math.min(standing, highWatermark);
+  // A sink at 0 has nothing yet.
+  return standing === null || standing === 0 || standing < horizon ? highWatermark : Math.min(standing, highWatermark);
 }
 
 /** What is to be done once the sink is held and its checkpoint is known. */
@@ -62,7 +63,7 @@ export interface Swapping {
 
 export function swapDecision({ to, whole, shadow, checkpoint, plan, failed }: Swapping): SwapDecision {
   if (to !== null) return { kind: 'swap', at: to };
-  const standing = checkpoint !== null && plan.kind === 'resume' ? checkpoint.offset : null;
+  const standing = checkpoint !== null && checkpoint.offset > 0 && plan.kind === 'resume' ? checkpoint.offset : null;
   if (!whole) {
     if (standing === null) return { kind: 'nowhere' };
     return shadow > standing ? { kind: 'again' } : { kind: 'swap', at: standing };

@@ -165,8 +165,8 @@ export class SinkRebuild implements Supervised {
 
   /**
    * Begins a rebuild, or goes on with the same one that is under way.
-   * @throws TidemarkError `REBUILD_KIND`, `REBUILD_TABLES`, `REBUILD_UNDER_WAY`, `TABLE_UNKNOWN`, `CONFIG_TABLE_PATTERN`, what
-   *   `order.to` throws, `ABORTED`; nothing has happened then
+   * @throws TidemarkError `REBUILD_KIND`, `REBUILD_TABLES`, `REBUILD_UNDER_WAY`, `TABLE_UNKNOWN`, `CONFIG_TABLE_PATTERN`,
+   *   `OFFSET_RANGE` at offset 0, what `order.to` throws, `ABORTED`; nothing has happened then
    */
   begin(order: RebuildOrder, signal: AbortSignal): Promise<RebuildAnswer> {
     return this.#alone(() => this.#begin(order, signal));
@@ -195,6 +195,7 @@ export class SinkRebuild implements Supervised {
     try {
       await log.leaseHorizon(lease);
       const to = order.to === null ? null : await transactionEnd(log, await order.to(signal), signal);
+      if ((to ?? log.state().highWatermark) === 0) throw new TidemarkError('OFFSET_RANGE', 'offset 0 is before everything: there is nothing to fill a sink with', { where: { ...where, offset: 0 } });
       const isSame = before !== null && before.to === to && JSON.stringify(before.tables) === JSON.stringify(order.tables) && before.stage !== 'discarding';
       if (before !== null && isSame && !order.fromScratch) return this.#again(before);
       if (before !== null && !order.fromScratch) throw this.#underWay('is under way, and asks for something else');

@@ -17,6 +17,7 @@ describe('where a shadow is led to', () => {
     expect(nextEnd({ to: null, standing: 9, ...log })).toBe(50);
     expect(nextEnd({ to: null, standing: null, ...log })).toBe(50);
     expect(nextEnd({ to: null, standing: 60, ...log })).toBe(50);
+    expect(nextEnd({ to: null, standing: 0, horizon: 0, highWatermark: 50 })).toBe(50);
   });
 
   it('is near when the last stretch was short, and after many that were not', () => {
@@ -40,6 +41,7 @@ describe('a swap', () => {
 
   it('is made at the shadow where the sink has failed, has nothing, or is of another log', () => {
     expect(swapDecision({ ...base, failed: true })).toEqual({ kind: 'swap', at: 30 });
+    expect(swapDecision({ ...base, checkpoint: at(0) })).toEqual({ kind: 'swap', at: 30 });
     expect(swapDecision({ ...base, checkpoint: null })).toEqual({ kind: 'swap', at: 30 });
     expect(swapDecision({ ...base, plan: diverged })).toEqual({ kind: 'swap', at: 30 });
     expect(swapDecision({ ...base, plan: { kind: 'load', horizon: 20 } })).toEqual({ kind: 'swap', at: 30 });

@@ -136,6 +136,22 @@ describe('a rebuild beside the sink', () => {
     expect(world.wrong).toEqual([]);
   });
 
+  it('fills a sink that was paused before it had anything to the end of the log', async () => {
+    await using world = await RebuildWorld.create();
+    const end = await filled(world);
+    world.fault = (step) => (step === 'apply' ? 'fail-before' : 'none');
+    await world.start();
+    await world.pipeline.pause();
+    world.fault = () => 'none';
+    expect(world.place.live.checkpoint).toBeNull();
+    await world.begin();
+    await world.until('it has ended', ended(world));
+    expect(world.rebuild.status()).toMatchObject({ state: 'done', offset: end });
+    expect(world.place.live.rows).toEqual(world.source.rows);
+    expect(world.pipeline.status()).toMatchObject({ state: 'paused', offset: end });
+    await expect(world.begin({ to: 0 })).rejects.toMatchObject({ code: 'OFFSET_RANGE' });
+  });
+
   it('begins nothing that could not end: what the sink finds, unknown tables, one after the other', async () => {
     await using world = await RebuildWorld.create();
     await filled(world);
