@@ -133,8 +133,13 @@ function cellJson(walker: ImageWalker, bytes: Buffer): string {
   }
 }
 
+/** The names of a schema's columns as JSON: made once, and gone with the schema. */
+const namesMade = new WeakMap<TableSchema, readonly string[]>();
+
 function nameJson(schema: TableSchema, column: number): string {
-  return JSON.stringify(schema.columns[column]?.name ?? `column ${column + 1}`);
+  let names = namesMade.get(schema);
+  if (names === undefined) namesMade.set(schema, (names = schema.columns.map(({ name }) => JSON.stringify(name))));
+  return names[column] ?? `"column ${column + 1}"`;
 }
 
 function isBytesColumn(schema: TableSchema, column: number): boolean {

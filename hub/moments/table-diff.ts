@@ -3,7 +3,7 @@
  *
  * The stretch of history between the two is sorted by key, in bounded memory, and its net tells which rows can differ at
  * all; only those are looked up as of the earlier moment: in the history before it, sorted too, and in the base, row by
- * row as long as they are few, else by one walk through it. So the cost follows what happened, not the size of the table.
+ * row as long as they are few, else by one walk through it. So the cost follows what happened since the horizon, not the size of the table.
  * Both tables are walked side by side only where every row counts: the table was emptied in between, or made anew.
  */
 import { join } from 'node:path';

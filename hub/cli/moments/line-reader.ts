@@ -71,7 +71,8 @@ export function parsedLine<S extends TSchema>(line: string, schema: S): Static<S
   return value;
 }
 
-function jsonOf(line: string): unknown {
+/** @throws TidemarkError `API_ANSWER` */
+export function jsonOf(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch (cause) {

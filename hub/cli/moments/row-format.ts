@@ -1,6 +1,7 @@
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { RowJson, ShapeJson } from '../../api/moment-schemas.ts';
 import type { CellJson } from '../../api/schemas.ts';
-import { ROW_LINE, type RowJson, type ShapeJson } from '../../api/moment-schemas.ts';
-import { parsedLine } from './line-reader.ts';
+import { jsonOf } from './line-reader.ts';
 import type { Output } from './output.ts';
 
 /** Writes the rows of a table in one format. */
@@ -20,12 +21,29 @@ export const ndjsonFormat: RowFormatMaker = (_shape, output) =>
     end: () => Promise.resolve(),
   });
 
-/** The cells of a row, in the order of the table's columns (that of a JSON object's members is another). */
+/**
+ * The cells of a row, in the order of the table's columns (that of a JSON object's members is another).
+ * @throws TidemarkError `API_ANSWER`
+ */
 export function cellsOf(line: string, { columns }: ShapeJson): CellJson[] {
-  const { row } = parsedLine(line, ROW_LINE);
-  return columns.map(({ name }) => cellNamed(row, name));
+  const value = jsonOf(line);
+  const row = isObject(value) ? value['row'] : null;
+  if (!isObject(row)) throw new TidemarkError('API_ANSWER', 'a line of the answer is no row');
+  return columns.map(({ name }) => checkedCell(Object.hasOwn(row, name) ? row[name] : null));
 }
 
 export function cellNamed(row: RowJson, name: string): CellJson {
   return Object.hasOwn(row, name) ? (row[name] ?? null) : null;
+}
+
+/** By hand: there are millions of them. */
+function checkedCell(value: unknown): CellJson {
+  if (value === null || typeof value === 'string') return value;
+  if (isObject(value) && typeof value['$bytes'] === 'string') return { $bytes: value['$bytes'] };
+  if (isObject(value) && value['$absent'] === true) return { $absent: true };
+  throw new TidemarkError('API_ANSWER', 'a value of a row is not understood');
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }

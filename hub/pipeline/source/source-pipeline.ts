@@ -10,7 +10,7 @@ import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import type { Compaction } from '../../compaction/compaction.ts';
 import { compactionView } from '../../compaction/compaction-view.ts';
 import type { DiskGuard } from '../../compaction/disk-guard.ts';
-import { offsetOf, parseMoment } from '../../moments/moment.ts';
+import { resolveMoment } from '../../moments/resolve.ts';
 import { keptView, tableStatus } from '../../table-status.ts';
 import { errorView } from '../../error-view.ts';
 import type { CompactAnswer, KeptView, SourceStatusView } from '../../service.ts';
@@ -219,8 +219,7 @@ export class SourcePipeline implements Supervised {
     const { log, connector } = this;
     const { compaction, runtime } = this.#parts;
     const from = log.state().horizon;
-    const moment = to === null ? ({ kind: 'end' } as const) : parseMoment(to, runtime.clock.now());
-    const offset = await offsetOf(moment, log, connector.positions, signal);
+    const offset = await resolveMoment(to ?? 'end', log, { codecs: [connector.positions], now: runtime.clock.now(), signal });
     const horizon = await compaction.compact(offset, signal);
     const { hold } = log.compaction();
     return { from, horizon, to: offset, hold: horizon < offset ? hold : null };

@@ -231,11 +231,14 @@ describe('usage', () => {
     const { stdout, code } = await run('--help');
     expect(code).toBe(0);
     const commands = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1] ?? '').filter((name) => name !== 'help' && name !== 'tidemark');
-    expect(new Set(commands)).toEqual(new Set(['init', 'check', 'run', 'status', 'tables', 'read', 'table', 'history', 'diff', 'wait', 'source', 'sink', 'reload', 'schema']));
+    expect(new Set(commands)).toEqual(new Set([
+      'init', 'check', 'run', 'status', 'tables', 'read', 'table', 'history', 'diff', 'wait', 'source', 'sink', 'rebuild', 'verify', 'reload', 'compact', 'log', 'backup',
+      'restore', 'schema',
+    ]));
     for (const command of [...commands.map((name) => [name]), ['source', 'recopy'], ['sink', 'pause']]) {
       const help = await run(...command, '--help');
       expect(help.code).toBe(0);
-      expect(help.stdout, command.join(' ')).toMatch(command[0] === 'source' || command[0] === 'sink' ? /Usage: / : /Examples:\n {2}tidemark /);
+      expect(help.stdout, command.join(' ')).toMatch(['source', 'sink', 'log'].includes(command[0] ?? '') ? /Usage: / : /Examples:\n {2}tidemark /);
     }
     expect((await run()).code).toBe(2);
     expect((await run('--version')).stdout).toBe('0.1.0\n');
