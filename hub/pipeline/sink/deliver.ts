@@ -291,7 +291,7 @@ export class Deliver implements Work {
     // What is selected is what is loaded.
     else await this.#parts.tables?.settled(start);
     // While the sink is filled there is nothing to be visited: they wait.
-    if (to === null && load === null && this.#visits.size > 0) return this.#visited(start, signal);
+    if (to === null && load === null && this.#visits.size > 0) return await this.#visited(start, signal);
     const errand = this.#errand;
     this.#errand = null;
     if (errand !== null && load !== null) await this.#siftLoad(errand, load, signal);
