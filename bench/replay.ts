@@ -1,3 +1,6 @@
+// As the hub runs.
+import '../hub/runtime/young-generation.ts';
+import '../hub/runtime/old-generation.ts';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { BATCH_BYTES, BatchBuilder } from '../contracts/change-batch.ts';
