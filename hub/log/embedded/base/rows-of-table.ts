@@ -14,6 +14,7 @@ export class RowsOfTable {
   readonly #after: Uint8Array | null;
   readonly #commitTime: number;
   readonly #value = new ValueView();
+  readonly #builder = new BatchBuilder(BATCH_BYTES + (64 << 10));
   #ended = false;
 
   /**
@@ -30,7 +31,7 @@ export class RowsOfTable {
   /** Null at the end. */
   async next(): Promise<BaseRows | null> {
     if (this.#ended) return null;
-    const builder = new BatchBuilder(BATCH_BYTES + (64 << 10));
+    const builder = this.#builder;
     const offsets: Offset[] = [];
     let last: Buffer = NONE;
     builder.begin('hub', 0, this.#commitTime);
@@ -58,14 +59,16 @@ export class RowsOfTable {
   #add(builder: BatchBuilder, offsets: Offset[]): void {
     const { bytes, tableId, keyStart, keyEnd, valueEnd } = this.#cursor;
     const { kind, flags, version, offset, count, imageStart, imageEnd } = this.#value.read(bytes, keyEnd, valueEnd);
-    const key = bytes.subarray(keyStart, keyEnd);
     if (kind === EntryKind.row) {
-      builder.record(Op.read, flags, tableId, version, key, NONE, bytes.subarray(imageStart, imageEnd));
+      const at = builder.reserve(Op.read, flags, tableId, version, keyEnd - keyStart, 0, imageEnd - imageStart);
+      bytes.copy(builder.buffer, at, keyStart, keyEnd);
+      bytes.copy(builder.buffer, at + keyEnd - keyStart, imageStart, imageEnd);
       offsets.push(offset);
     }
     // A row that stands less than no times is of a table that is not consistent here.
     for (let copy = 0; copy < count; copy++) {
-      builder.record(Op.read, flags, tableId, version, NONE, NONE, key);
+      const at = builder.reserve(Op.read, flags, tableId, version, 0, 0, keyEnd - keyStart);
+      bytes.copy(builder.buffer, at, keyStart, keyEnd);
       offsets.push(offset);
     }
   }
