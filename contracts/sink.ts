@@ -118,7 +118,7 @@ export interface Sink extends AsyncDisposable {
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
   /**
    * Takes the sink over (fence + 1) and answers its checkpoint, null when it has none. Called again after every
-   * failure: the answer, not memory, says where to go on.
+   * failure, and after the sink was closed by its disposal: the answer, not memory, says where to go on.
    * @throws TidemarkError `SINK_FOREIGN` when another log's checkpoint stands there, `SINK_UNREACHABLE`
    */
   open(start: SinkStart, signal: AbortSignal): Promise<Checkpoint | null>;

@@ -50,6 +50,8 @@ export class ShadowWork implements Work {
   readonly judge = sourceFailure;
   readonly #parts: ShadowWorkParts;
   readonly #lettersPath: string;
+  /** Since when the sink waits for the swap, monotonic milliseconds. */
+  #heldAt = 0;
 
   constructor(parts: ShadowWorkParts) {
     this.#parts = parts;
@@ -86,7 +88,7 @@ export class ShadowWork implements Work {
     const near = await this.#comeNear(request, selects, signal, healthy);
     progress.enter('swapping');
     const { hasFailed: failed } = pipeline;
-    await pipeline.hold();
+    await this.#hold();
     let isNoted = false;
     try {
       const swap = await this.#meet({ request, selects, near, failed }, signal, healthy);
@@ -150,8 +152,13 @@ export class ShadowWork implements Work {
   }
 
   async #resumeSwap(request: RebuildRequest, swap: SwapPoints, signal: AbortSignal): Promise<void> {
-    await this.#parts.pipeline.hold();
+    await this.#hold();
     await this.#swap(request, swap, signal, 'again');
+  }
+
+  async #hold(): Promise<void> {
+    this.#heldAt = this.#parts.runtime.clock.monotonic();
+    await this.#parts.pipeline.hold();
   }
 
   /** @param time `again`: whether it has been made before is not known */
@@ -188,7 +195,8 @@ export class ShadowWork implements Work {
     if (request.to !== null) await pipeline.restAt({ by: 'rebuild', offset: to.offset, at: endedAt });
     pipeline.standsAt({ after: to.offset, position: to.position, commitTime: 0 });
     await this.#end({ ...request, stage: 'done', swap: null, endedAt, offset: to.offset });
-    runtime.logger.log('info', 'rebuild.done', { offset: to.offset, rests: request.to !== null });
+    const heldMs = Math.round(runtime.clock.monotonic() - this.#heldAt);
+    runtime.logger.log('info', 'rebuild.done', { offset: to.offset, rests: request.to !== null, heldMs });
     pipeline.release();
     await runtime.files.remove(this.#lettersPath);
   }
