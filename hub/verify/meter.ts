@@ -3,24 +3,28 @@ import type { VerifyProgress } from './report.ts';
 
 const TELL_MS = 250;
 
-/** How far a verification is, told a few times a second at most. */
-export class Meter {
+/** How far a verification is, told when a phase begins and a few times a second while something moves. Owns a timer. */
+export class Meter implements Disposable {
   readonly #clock: Clock;
   readonly #tell: (progress: VerifyProgress) => void;
   readonly #tables: number;
+  readonly #ticking: Disposable;
   #index = 0;
   #table = '';
   #phase: VerifyProgress['phase'] = 'opening';
   #rows = 0;
   #ofRows: number | null = null;
   #since: number;
-  #told = 0;
+  #isTold = true;
 
   constructor(clock: Clock, tables: number, tell: (progress: VerifyProgress) => void) {
     this.#clock = clock;
     this.#tables = tables;
     this.#tell = tell;
     this.#since = clock.monotonic();
+    this.#ticking = clock.every(TELL_MS, () => {
+      if (!this.#isTold) this.#say();
+    });
   }
 
   /** The next table. */
@@ -41,14 +45,18 @@ export class Meter {
 
   read(rows: number): void {
     this.#rows += rows;
-    if (this.#clock.monotonic() - this.#told >= TELL_MS) this.#say();
+    this.#isTold = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.#ticking[Symbol.dispose]();
   }
 
   #say(): void {
-    const now = this.#clock.monotonic();
-    this.#told = now;
+    this.#isTold = true;
     const left = this.#ofRows === null ? null : Math.max(0, this.#ofRows - this.#rows);
-    const etaSeconds = left === null || this.#rows === 0 ? null : Math.round(((now - this.#since) / 1000) * (left / this.#rows));
+    const seconds = (this.#clock.monotonic() - this.#since) / 1000;
+    const etaSeconds = left === null || this.#rows === 0 ? null : Math.round(seconds * (left / this.#rows));
     this.#tell({ table: this.#table, index: this.#index, tables: this.#tables, phase: this.#phase, rows: this.#rows, ofRows: this.#ofRows, etaSeconds });
   }
 }

@@ -67,6 +67,7 @@ export class Verification {
     const { log, runtime, config, directory } = this.#parts;
     const began = runtime.clock.monotonic();
     const lease = verifyLeaseOf(config.name);
+    using _ticking = this.#meter;
     await runtime.files.remove(directory);
     await runtime.files.makeDirectory(directory);
     try {

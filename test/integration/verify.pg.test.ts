@@ -1,31 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Hub } from '../../hub/hub.ts';
-import type { Comparison, VerifyReport, VerifyRequest } from '../../hub/verify/report.ts';
+import { writeFile } from 'node:fs/promises';
+import { registry } from '../../hub/registry.ts';
+import type { VerifyRequest } from '../../hub/verify/report.ts';
 import { startPostgres, type PostgresServer } from '../fixtures/embedded-postgres.ts';
 import { createShop } from '../fixtures/shop/schema.ts';
-import { startShopWorkload, type ShopWorkload } from '../fixtures/shop/workload.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../fixtures/temp.ts';
 import { startTestHub, testConfig, testSink, testSource, type TestHub } from '../fixtures/test-hub.ts';
-
-const ALL: VerifyRequest = { tables: [], against: 'source', repair: false, rate: null };
-
-async function verify(hub: Hub, request: Partial<VerifyRequest> = {}): Promise<VerifyReport> {
-  let report: VerifyReport | null = null;
-  for await (const event of hub.verify('replica', { ...ALL, ...request }, AbortSignal.timeout(60_000))) if ('report' in event) report = event.report;
-  if (report === null) throw new Error('there was no report');
-  return report;
-}
-
-function comparison(report: VerifyReport, table: string, sides: Comparison['sides']): Comparison {
-  const found = report.tables.find((one) => one.table === table)?.comparisons.find((one) => one.sides === sides);
-  if (found === undefined) throw new Error(`${table} was not compared`);
-  return found;
-}
-
-/** What a report says of differences, for a message. */
-function wrong(report: VerifyReport): unknown[] {
-  return report.tables.flatMap(({ table, comparisons }) => comparisons.filter(({ differences }) => differences > 0).map(({ sides, offset, first }) => ({ table, sides, offset, first: first.slice(0, 3) })));
-}
+import { tidemark } from '../hub/cli/run-cli.ts';
+import { ALL, comparison, underLoad, verify, wrong } from './verifying.ts';
 
 /** Source, hub and replica; each test has databases of its own. */
 describe('verify between real servers', () => {
@@ -61,50 +43,8 @@ describe('verify between real servers', () => {
     await hub.untilCaughtUp(AbortSignal.timeout(40_000));
   }
 
-  async function settled(workload: ShopWorkload, transactions: number, running: TestHub): Promise<void> {
-    const at = workload.counts.transactions;
-    while (workload.counts.transactions < at + transactions) await Promise.race([workload.failed, running.runtime.clock.sleep(10)]);
-  }
-
   it('finds no difference while the shop is at full work, rows are truncated, shapes change and history is folded', { timeout: 120_000 }, async () => {
-    await createShop(server.url(source), { customers: 200, products: 50, orders: 300 });
-    await server.query('CREATE TABLE visits (page text, seen integer)', [], source);
-    await server.query('ALTER TABLE visits REPLICA IDENTITY FULL', [], source);
-    await server.query('CREATE TABLE sessions (id integer PRIMARY KEY, at timestamptz DEFAULT now())', [], source);
-    await server.query('INSERT INTO sessions SELECT -i FROM generate_series(1, 100) AS i', [], source);
-    await using running = await started();
-    await caughtUp(running);
-    await using workload = startShopWorkload({ url: server.url(source), transactionsPerSecond: null });
-    // One that does not end for long, and one that is prepared.
-    await using idle = await server.connect(source);
-    await idle.query('BEGIN');
-    await idle.query('INSERT INTO visits SELECT $1, i FROM generate_series(1, 1000) AS i', ['held back']);
-    await using preparing = await server.connect(source);
-    let compared = 0;
-    for (let round = 0; round < 8; round++) {
-      await preparing.query('BEGIN');
-      await preparing.query(`INSERT INTO visits SELECT 'page ' || i % 3, i % 5 FROM generate_series(1, 50) AS i`);
-      await preparing.query(`DELETE FROM visits WHERE ctid = (SELECT min(ctid) FROM visits WHERE page = 'page 1' AND seen = 1)`);
-      await preparing.query(`PREPARE TRANSACTION 'round ${test} ${round}'`);
-      const verifying = verify(running.hub);
-      await preparing.query(`COMMIT PREPARED 'round ${test} ${round}'`);
-      if (round % 3 === 1) await preparing.query('TRUNCATE sessions');
-      await preparing.query(`INSERT INTO sessions SELECT i FROM generate_series(1, 200) AS i ON CONFLICT (id) DO UPDATE SET at = now()`);
-      if (round === 3) await workload.alter();
-      if (round === 4) await idle.query('COMMIT');
-      if (round === 5) {
-        const log = await running.hub.engine.open('shop', { create: false });
-        await log.compact(log.state().highWatermark, { memoryBytes: 16 << 20, share: 1 }, AbortSignal.timeout(30_000));
-      }
-      const report = await verifying;
-      expect(wrong(report)).toEqual([]);
-      expect(report.outcome).toBe('equal');
-      compared += report.tables.flatMap(({ comparisons }) => comparisons).filter(({ skipped }) => skipped === null).length;
-      await settled(workload, 50, running);
-    }
-    // Of 7 tables, at both sides, 8 times; one or the other may have been in the middle of a change of shape.
-    expect(compared).toBeGreaterThan(100);
-    await workload.stop();
+    await using running = await underLoad({ server, source, started, rounds: 4 });
     await caughtUp(running);
     const last = await verify(running.hub);
     expect(last.tables.flatMap(({ comparisons }) => comparisons.map(({ skipped }) => skipped))).toEqual(new Array(14).fill(null));
@@ -264,5 +204,27 @@ describe('verify between real servers', () => {
     const report = await verify(running.hub, { repair: true });
     expect(report.outcome).toBe('equal');
     expect(comparison(report, 'public.parcels', 'log-sink')).toMatchObject({ differences: 0, deadLetters: 1 });
+  });
+
+  it('compares log and sink of a hub that does not run, from its folder', { timeout: 60_000 }, async () => {
+    await server.query('CREATE TABLE quiet (id integer PRIMARY KEY, name text)', [], source);
+    await server.query("INSERT INTO quiet SELECT i, 'name ' || i FROM generate_series(1, 300) AS i", [], source);
+    {
+      await using running = await started();
+      await caughtUp(running);
+    }
+    const data = `${directory.path}/${test}`;
+    const config = `${directory.path}/${test}.yaml`;
+    await writeFile(config, JSON.stringify({
+      hub: { data },
+      sources: { shop: { type: 'postgres', url: server.url(source), tables: ['public.*'] } },
+      sinks: { replica: { type: 'postgres', from: 'shop', url: server.url(replica), tables: ['public.*'] } },
+    }));
+    const run = (...args: string[]) => tidemark(['verify', 'replica', '--config', config, ...args], { cwd: directory.path, registry });
+    expect(await run('--against', 'log')).toMatchObject({ code: 0, stdout: expect.stringMatching(/public\.quiet: log = sink: equal, 300 rows/) as string });
+    expect(await run()).toMatchObject({ code: 1, stderr: expect.stringContaining('--against log') as string });
+    expect(await run('--against', 'log', '--repair')).toMatchObject({ code: 1, stderr: expect.stringContaining('VERIFY_SINK') as string });
+    await server.query('DELETE FROM quiet WHERE id = 5', [], replica);
+    expect(await run('--against', 'log')).toMatchObject({ code: 1, stdout: expect.stringContaining('id=5: only in the log') as string });
   });
 });
