@@ -11,7 +11,7 @@ import { startShopReaders } from './shop-readers.ts';
 const KILLS = 50;
 const LIMIT_MS = 120_000;
 /** A rebuild goes to one of the newest states; what is older is folded, so that rebuilds begin at a base that moves. */
-const STATES = 6;
+const STATES = 3;
 
 describe('rebuilds to any moment, under load, while the log is folded and the hub is killed fifty times', () => {
   let stand: HubStand;
