@@ -17,6 +17,7 @@ import { FaultyFiles } from '../../../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom } from '../../../../fixtures/runtime.ts';
 import { SMALL, writeFullLog } from '../full-log.ts';
 import { checked, checkFlips, DATA, FOLDER, fullLog } from './flipped-bits.ts';
+import { checkKilled } from './killed-logs.ts';
 
 const NONE = Buffer.alloc(0);
 
@@ -66,6 +67,8 @@ describe('checking a log', () => {
     expect(before.filter((name) => !after.includes(name)).length).toBeGreaterThan(2);
     expect(await checked(files)).toEqual([]);
   });
+
+  it('finds nothing in logs whose writer was killed, or whose machine stopped', { timeout: 60_000 }, () => checkKilled(15));
 
   it('finds a flipped bit in any file that a reader would meet, and no reader gets other data than was written', { timeout: 60_000 }, () => checkFlips([21], 60));
 
