@@ -21,7 +21,7 @@ import type { ScratchFolders } from '../moments/scratch.ts';
 import { tableAt, type HistoryProgress } from '../moments/table-at.ts';
 import { tableDiff, type RowChange } from '../moments/table-diff.ts';
 import type { PrintPosition } from '../print-position.ts';
-import type { DiffQuery, HistoryQuery, ShapeJson, TableQuery } from './moment-schemas.ts';
+import type { DiffQuery, HistoryQuery, ProgressJson, ShapeJson, TableQuery } from './moment-schemas.ts';
 import { LinePieces, reporting } from './line-pieces.ts';
 import { flagNames, formatMicroseconds, imageJson, keyJson, transactionJson } from './record-json.ts';
 import { TransactionEnds } from './transaction-ends.ts';
@@ -62,13 +62,17 @@ export async function* tableLines(parts: MomentParts, query: TableQuery): AsyncG
 async function* scannedRows(parts: MomentParts, { tableId, at }: MomentTable, rows: RowLines, wantsProgress: boolean): AsyncGenerator<string, void, void> {
   const { log, files, scratch, signal } = parts;
   const progress = new Progress();
-  const found = tableAt(log, { tableId, at, files, directory: scratch.next(), signal, onProgress: progress.take });
+  let estimated = 0;
+  const onBase = (rows: number): void => void (estimated = rows);
+  const found = tableAt(log, { tableId, at, files, directory: scratch.next(), signal, onProgress: progress.take, onBase });
   const view = new RecordView();
   for await (const portion of wantsProgress ? reporting(found, progress.line, parts.clock) : found) {
     if (typeof portion === 'string') {
       yield portion;
       continue;
     }
+    if (wantsProgress && estimated > 0) yield progressLine({ of: 'rows', done: 0, total: estimated });
+    estimated = 0;
     for (view.reset(portion.batch.records); !rows.isFull && view.next(); ) {
       rows.add(portion.offsets[view.index] ?? 0, view.bytes, view.afterStart, view.afterEnd, view.schemaVersion);
       if (rows.pieces.isFull) yield rows.pieces.take();
@@ -224,8 +228,12 @@ class Progress {
   readonly line = (): string | null => {
     const latest = this.#latest;
     this.#latest = null;
-    return latest === null ? null : `{"progress":${JSON.stringify(latest)}}\n`;
+    return latest === null ? null : progressLine({ of: 'history', ...latest });
   };
+}
+
+function progressLine(progress: ProgressJson): string {
+  return `{"progress":${JSON.stringify(progress)}}\n`;
 }
 
 function momentOf({ log, codecs, clock, signal }: MomentParts, text: string): Promise<Offset> {

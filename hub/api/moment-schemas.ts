@@ -104,8 +104,12 @@ export const CHANGE_LINE = Type.Object({
 });
 export type ChangeJson = Static<typeof CHANGE_LINE>;
 
-/** While there is nothing else to send: records of the history that have been read, of those that have to be. */
-export const PROGRESS_LINE = Type.Object({ progress: Type.Object({ done: Type.Number(), total: Type.Number() }) });
+/**
+ * Of `history`, while there is nothing else to send: records that have been read, of those that have to be. Of `rows`, once
+ * before the first: about how many there will be.
+ */
+export const PROGRESS_LINE = Type.Object({ progress: Type.Object({ of: Type.Enum(['history', 'rows']), done: Type.Number(), total: Type.Number() }) });
+export type ProgressJson = Static<typeof PROGRESS_LINE>['progress'];
 
 /** The last line of every stream that is whole: how many lines of each kind there were. */
 export const END_LINE = Type.Object({ end: Type.Record(Type.String(), Type.Number()) });

@@ -28,6 +28,8 @@ export interface TableAtOptions {
   readonly catalog?: Catalog;
   /** Told how far the history has been read, batch by batch. */
   readonly onProgress?: ((progress: HistoryProgress) => void) | undefined;
+  /** Told before the first row about how many rows the base has of the table; 0: nobody can tell. */
+  readonly onBase?: ((estimatedRows: number) => void) | undefined;
 }
 
 /** Records read of those that have to be. */
@@ -52,6 +54,7 @@ export async function* tableAt(log: SourceLog, options: TableAtOptions): AsyncGe
   await using scratch = await ScratchFolder.make(files, directory);
   await using sort = await HistorySort.create({ files, directory: scratch.path, memoryBytes, catalog, tableId });
   await addHistory(sort, log, { after, to: at, signal, onProgress: options.onProgress });
+  options.onBase?.((await base?.estimateRows((id) => id === tableId)) ?? 0);
   const isBag = catalog.schema(tableId)?.keyKind === 'none';
   const rows = base?.rows(tableId, { signal }) ?? null;
   // Rows without a key are counted by what they are in the newest shape, which may order them anew.

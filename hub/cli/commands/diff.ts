@@ -35,7 +35,7 @@ export function addDiffCommand(program: Command, context: CliContext): void {
       using progress = new ReadProgress(context, !context.stdoutIsTty);
       const query = { table, from, to, ...(limit === undefined ? {} : { limit }), ...(progress.isShown ? { progress: true } : {}) };
       await withMomentLines(options, context, { source, what: 'diff', query }, async (pieces) => {
-        await using reader = new LineReader(pieces, progress.history);
+        await using reader = new LineReader(pieces, progress.show);
         const { head } = await reader.head(DIFF_HEAD);
         await warnUnlessWhole([head.from, head.to], context);
         if (json !== true) await write(context.stdout, `${diffHeading(head).join('\n')}\n`);

@@ -51,7 +51,7 @@ export function addTableCommand(program: Command, context: CliContext): void {
       using progress = new ReadProgress(context, path !== undefined || !context.stdoutIsTty);
       const query = { table, asOf, ...(where === undefined ? {} : { where: [...where] }), ...(limit === undefined ? {} : { limit }), ...(progress.isShown ? { progress: true } : {}) };
       await withMomentLines(options, context, { source, what: 'table', query }, async (pieces) => {
-        await using reader = new LineReader(pieces, progress.history);
+        await using reader = new LineReader(pieces, progress.show);
         const { head } = await reader.head(TABLE_HEAD);
         await warnUnlessWhole([head], context);
         await using output = await openOutput(path, context);

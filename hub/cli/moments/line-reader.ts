@@ -1,13 +1,13 @@
 import type { Static, TSchema } from 'typebox';
 import { Check } from 'typebox/value';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { END_LINE, PROGRESS_LINE, type EndJson } from '../../api/moment-schemas.ts';
+import { END_LINE, PROGRESS_LINE, type EndJson, type ProgressJson } from '../../api/moment-schemas.ts';
 
 const PROGRESS = '{"progress":';
 const END = '{"end":';
 
 /** Told of what is on its way while nothing comes. */
-export type OnProgress = (done: number, total: number) => void;
+export type OnProgress = (progress: ProgressJson) => void;
 
 /** Takes the lines of a moment apart: the head, the rows, the end. Reads as it is read; disposing ends the reading. */
 export class LineReader implements AsyncDisposable {
@@ -54,8 +54,7 @@ export class LineReader implements AsyncDisposable {
 
   #isRow(line: string): boolean {
     if (line.startsWith(PROGRESS)) {
-      const { done, total } = parsedLine(line, PROGRESS_LINE).progress;
-      this.#onProgress(done, total);
+      this.#onProgress(parsedLine(line, PROGRESS_LINE).progress);
       return false;
     }
     if (!line.startsWith(END)) return true;

@@ -1,4 +1,5 @@
 import cliProgress, { type SingleBar } from 'cli-progress';
+import type { ProgressJson } from '../../api/moment-schemas.ts';
 import type { CliContext } from '../context.ts';
 import { grouped } from '../text-table.ts';
 
@@ -7,15 +8,19 @@ const STEPS = 1000;
 const COUNT_EVERY_MS = 200;
 
 /**
- * How far a table of another moment, or a difference, has come: a bar while the history is read, of which the end is
- * known, and then a count of the rows. On a terminal only, and only where rows are not printed to it, too.
+ * How far a table of another moment, or a difference, has come: a bar while the history is read, then one of the rows where
+ * it is known about how many there are, else their count. On a terminal only, and of rows only where they are not printed
+ * to it, too.
  */
 export class ReadProgress implements Disposable {
   readonly #context: CliContext;
   readonly #isShown: boolean;
   readonly #countsRows: boolean;
   #bar: SingleBar | null = null;
+  #of: ProgressJson['of'] = 'history';
   #rows = 0;
+  /** About how many rows there will be; 0: nobody can tell. */
+  #estimated = 0;
   #counted = Number.NEGATIVE_INFINITY;
   #hasCount = false;
 
@@ -31,20 +36,21 @@ export class ReadProgress implements Disposable {
     return this.#isShown;
   }
 
-  readonly history = (done: number, total: number): void => {
-    if (!this.#isShown || this.#rows > 0) return;
-    const payload = { amount: `${grouped(done)} of ${grouped(total)} records` };
-    const step = total === 0 ? STEPS : Math.floor((done / total) * STEPS);
-    if (this.#bar === null) this.#bar = this.#begun(step, payload);
-    else this.#bar.update(step, payload);
+  readonly show = ({ of, done, total }: ProgressJson): void => {
+    if (of === 'rows') this.#estimated = total;
+    else if (this.#isShown && this.#rows === 0) this.#draw('history', done, total, `${grouped(done)} of ${grouped(total)} records`);
   };
 
   rows(count: number): void {
     this.#rows += count;
-    this.#end();
+    if (this.#of === 'history') this.#end();
     const now = this.#context.now();
     if (!this.#isShown || !this.#countsRows || now - this.#counted < COUNT_EVERY_MS) return;
     this.#counted = now;
+    if (this.#estimated > 0) {
+      this.#draw('rows', Math.min(this.#rows, this.#estimated), this.#estimated, `${grouped(this.#rows)} of about ${grouped(this.#estimated)} rows`);
+      return;
+    }
     this.#hasCount = true;
     this.#context.stderr.write(`\r${grouped(this.#rows)} rows`);
   }
@@ -56,10 +62,18 @@ export class ReadProgress implements Disposable {
     this.#hasCount = false;
   }
 
-  #begun(step: number, payload: object): SingleBar {
-    const bar = new cliProgress.SingleBar({
+  #draw(of: ProgressJson['of'], done: number, total: number, amount: string): void {
+    const payload = { of, amount };
+    const step = total === 0 ? STEPS : Math.floor((done / total) * STEPS);
+    if (this.#bar === null) this.#begin(step, payload);
+    else this.#bar.update(step, payload);
+    this.#of = of;
+  }
+
+  #begin(step: number, payload: object): void {
+    this.#bar = new cliProgress.SingleBar({
       stream: this.#context.stderr,
-      format: 'history {bar} {percentage}%  {amount}',
+      format: '{of} {bar} {percentage}%  {amount}',
       barCompleteChar: '█',
       barIncompleteChar: '░',
       barsize: 20,
@@ -67,8 +81,7 @@ export class ReadProgress implements Disposable {
       clearOnComplete: true,
       gracefulExit: false,
     });
-    bar.start(STEPS, step, payload);
-    return bar;
+    this.#bar.start(STEPS, step, payload);
   }
 
   #end(): void {

@@ -269,7 +269,7 @@ describe('a client that reads slowly', () => {
 
   it('hears how far the history has been read, when it asks', async () => {
     const all = await lines('long', 'table', { table: 'public.orders', progress: 'true', limit: '1' });
-    for (const line of all.slice(1, -2)) expect(line).toMatchObject({ progress: { total: LONG + 20_001 } });
+    for (const line of all.slice(1, -2)) expect(line).toMatchObject({ progress: { of: 'history', total: LONG + 20_001 } });
     expect(all.at(-1)).toEqual({ end: { rows: 1 } });
   });
 });

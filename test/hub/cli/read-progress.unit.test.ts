@@ -26,15 +26,27 @@ function contextOf(stderr: Terminal, stderrIsTty: boolean): CliContext {
 it('is a bar while the history is read, then a count of the rows, and leaves nothing', () => {
   const terminal = new Terminal();
   const progress = new ReadProgress(contextOf(terminal, true), true);
-  progress.history(250_000, 1_000_000);
+  progress.show({ of: 'history', done: 250_000, total: 1_000_000 });
   expect(terminal.text).toContain('history █████░░░░░░░░░░░░░░░ 25%  250,000 of 1,000,000 records');
   progress.rows(1200);
   progress.rows(34);
   expect(terminal.text).toMatch(/\r1,200 rows\r1,234 rows$/);
   // The history is over: rows have come.
-  progress.history(1, 2);
+  progress.show({ of: 'history', done: 1, total: 2 });
   progress[Symbol.dispose]();
   expect(terminal.text).toMatch(/1,234 rows\r\u001b\[K$/);
+});
+
+it('is a bar of the rows, too, where it is known about how many there are', () => {
+  const terminal = new Terminal();
+  const progress = new ReadProgress(contextOf(terminal, true), true);
+  progress.show({ of: 'history', done: 1, total: 1 });
+  progress.show({ of: 'rows', done: 0, total: 2000 });
+  progress.rows(1500);
+  expect(terminal.text).toContain('rows ███████████████░░░░░ 75%  1,500 of about 2,000 rows');
+  progress.rows(1500);
+  progress[Symbol.dispose]();
+  expect(terminal.text).not.toMatch(/\r\d/);
 });
 
 it('does not count rows on the terminal that they are printed to, and shows nothing where there is none', () => {
@@ -43,7 +55,7 @@ it('does not count rows on the terminal that they are printed to, and shows noth
   printed.rows(7);
   printed[Symbol.dispose]();
   const piped = new ReadProgress(contextOf(terminal, false), true);
-  piped.history(1, 2);
+  piped.show({ of: 'history', done: 1, total: 2 });
   piped.rows(7);
   piped[Symbol.dispose]();
   expect([terminal.text, piped.isShown, printed.isShown]).toEqual(['', false, true]);

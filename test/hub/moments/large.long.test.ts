@@ -18,10 +18,10 @@ import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp
 import { COMMIT_TIME, ORDERS } from '../api/shop-log.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../../hub/cli/main.ts');
-const ROWS = 3_000_000;
-const CHANGED = 600_000;
+const ROWS = 2_000_000;
+const CHANGED = 400_000;
 const NONE = Buffer.alloc(0);
-/** The table is about 700 MB as rows and 900 MB as JSON; what sorts, converts and writes it takes no more than this. */
+/** The table is about 500 MB as rows and 600 MB as JSON; what sorts, converts and writes it takes no more than this. */
 const MAX_RSS_MB = 450;
 
 let folder: TemporaryDirectory;

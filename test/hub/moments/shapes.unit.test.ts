@@ -100,6 +100,26 @@ describe('a difference', () => {
     await expectCode(tableNamed(log, 'public.*', 9, NEVER), 'CONFIG_TABLE_PATTERN');
   });
 
+  it('that finds no room, or a disk that fails, says so and leaves nothing behind', async () => {
+    await using writer = await log.openWriter(() => undefined);
+    const past = new PastWriter();
+    past.begin('source', 1, 1).schema(ITEMS_1).commit();
+    await writer.append(past.take());
+    for (let batch = 0; batch < 20; batch++) {
+      past.begin('source', 2, 2);
+      for (let key = 0; key < 500; key++) past.row(Op.create, ITEMS_1, null, [`${batch}/${key}`, 'x'.repeat(100), '1.00', null]);
+      await writer.append(past.commit().take());
+    }
+    await writer.flush();
+    const { highWatermark } = log.state();
+    for (const [operation, code, expected] of [['write', 'ENOSPC', 'LOG_DISK_FULL'], ['create', 'EIO', 'LOG_WRITE_FAILED'], ['make-directory', 'EIO', 'LOG_WRITE_FAILED']] as const) {
+      files.fail({ operation, path: 'sorting', code });
+      await expectCode(diff('public.items', 1, highWatermark), expected);
+      expect(await files.list('/data/sorting').catch(() => [])).toEqual([]);
+    }
+    expect(await diff('public.items', 1, highWatermark)).toHaveLength(10_000);
+  });
+
   it('looks up few rows of the base, and walks through it for many', { timeout: 60_000 }, async () => {
     await using writer = await log.openWriter(() => undefined);
     const past = new PastWriter();
