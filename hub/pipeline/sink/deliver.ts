@@ -18,7 +18,8 @@ import type { LifeEnd, Work } from '../part.ts';
 import { SettlingLetters } from './settling-letters.ts';
 import { Sift } from './sift.ts';
 import { joinTables, leaseOf, type SinkTables } from './sink-tables.ts';
-import { aborted, Waiters } from '../../waiters.ts';
+import { type DeliverVisit, Visits } from './visits.ts';
+import { Waiters } from '../../waiters.ts';
 
 export interface DeliverParts {
   readonly config: SinkConfig;
@@ -70,19 +71,6 @@ export interface InPlaceRebuilding extends InPlaceOrder {
   onSwept(offset: Offset): Promise<void>;
 }
 
-/** The sink, open and standing still: nothing is applied to it but by whoever visits it. */
-export interface DeliverVisit {
-  /** Where it stands. */
-  readonly at: FoldStart;
-  /** Applies a batch that leaves the checkpoint where it is, as a join does; resolves when it is durable. */
-  apply(batch: SinkBatch): Promise<void>;
-}
-
-interface AskedVisit {
-  readonly run: (visit: DeliverVisit) => Promise<void>;
-  readonly giveUp: () => void;
-}
-
 /** What a life does after the sink is open, and then ends to open it again. */
 type Errand =
   | { readonly kind: 'sift'; readonly to: Offset; readonly refusal: TidemarkError }
@@ -107,7 +95,7 @@ export class Deliver implements Work {
   #rebuilding = false;
   #loading: LoadProgress | null = null;
   #errand: Errand | null = null;
-  readonly #visits = new Set<AskedVisit>();
+  readonly #visits = new Visits();
   #rebuild: InPlaceRebuilding | null = null;
   readonly #settling: SettlingLetters;
   #again = new AbortController();
@@ -186,7 +174,7 @@ export class Deliver implements Work {
   /** Ends every wait. To be called when no life will run any more. */
   close(): void {
     this.#reached.failAll(new TidemarkError('ABORTED', 'the sink is closed', { where: { sink: this.#parts.config.name } }));
-    for (const visit of this.#visits) visit.giveUp();
+    this.#visits.giveUp();
   }
 
   /** Tries the open dead letters again with what their keys are now: at once, or when the sink is delivered to again. */
@@ -201,21 +189,9 @@ export class Deliver implements Work {
    * it has resolved. @throws what `work` throws, `ABORTED`
    */
   visit(work: (visit: DeliverVisit) => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const asked: AskedVisit = {
-      run: async (visit) => {
-        signal.removeEventListener('abort', asked.giveUp);
-        await work(visit).then(resolve, reject);
-      },
-      giveUp: () => {
-        if (this.#visits.delete(asked)) reject(aborted(signal));
-      },
-    };
-    if (signal.aborted) return Promise.reject(aborted(signal));
-    signal.addEventListener('abort', asked.giveUp, { once: true });
-    this.#visits.add(asked);
+    const visited = this.#visits.ask(work, signal);
     this.#again.abort(new Error('somebody looks at the sink while it stands still'));
-    return promise;
+    return visited;
   }
 
   /**
@@ -291,7 +267,7 @@ export class Deliver implements Work {
     // What is selected is what is loaded.
     else await this.#parts.tables?.settled(start);
     // While the sink is filled there is nothing to be visited: they wait.
-    if (to === null && load === null && this.#visits.size > 0) return await this.#visited(start, signal);
+    if (to === null && load === null && !this.#visits.isEmpty) return await this.#visited(start, signal);
     const errand = this.#errand;
     this.#errand = null;
     if (errand !== null && load !== null) await this.#siftLoad(errand, load, signal);
@@ -316,10 +292,7 @@ export class Deliver implements Work {
 
   async #visited(start: DeliveryStart, signal: AbortSignal): Promise<void> {
     const sift = this.#sift(signal);
-    for (const asked of this.#visits) {
-      this.#visits.delete(asked);
-      await asked.run({ at: start, apply: (batch) => sift.still(batch) });
-    }
+    await this.#visits.run({ at: start, apply: (batch) => sift.still(batch) });
   }
 
   /** What the sink is to be filled with first, if it is. While that goes on what is at the sink is hidden. */
@@ -450,7 +423,7 @@ export class Deliver implements Work {
     runtime.logger.log('info', 'sink.loaded', { offset: batch.to, rows });
     // Keys that are not in the base have nothing left to be tried for.
     if (letters.count > 0) this.retryLetters();
-    if (this.#visits.size > 0) this.#again.abort(new Error('somebody waits to visit the sink'));
+    if (!this.#visits.isEmpty) this.#again.abort(new Error('somebody waits to visit the sink'));
   }
 
   #moveTo(offset: Offset): void {

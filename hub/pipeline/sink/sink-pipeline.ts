@@ -9,7 +9,7 @@ import type { DeadLetters } from '../../dead-letters/dead-letters.ts';
 import { errorView } from '../../error-view.ts';
 import type { PrintPosition } from '../../print-position.ts';
 import type { SinkStatusView } from '../../service.ts';
-import { Deliver, type DeliverVisit, type InPlaceRebuilding, type LoadProgress } from './deliver.ts';
+import { Deliver, type InPlaceRebuilding, type LoadProgress } from './deliver.ts';
 import { sinkStart } from './delivery-plan.ts';
 import type { Pause, PauseFile } from './pause-file.ts';
 import type { FoldStart } from './fold.ts';
@@ -17,6 +17,7 @@ import { Part, type Work } from '../part.ts';
 import { Rate } from '../rate.ts';
 import type { SinkTables } from './sink-tables.ts';
 import type { Supervised } from '../supervisor.ts';
+import type { DeliverVisit } from './visits.ts';
 
 export interface SinkPipelineParts {
   readonly config: SinkConfig;
