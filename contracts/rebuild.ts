@@ -50,7 +50,8 @@ export interface ShadowRebuild {
   /**
    * Puts the shadow's rows and checkpoint in the place of the sink's, in one atomic step, takes the sink over by it (an
    * applier of another hub is fenced), and removes the shadow. Neither the sink nor the shadow is open here. Readers see
-   * all of the old or all of the new, and no error. The same request again, once it has been done, changes nothing.
+   * all of the old or all of the new, and no error. The same request again, once it has been done, changes nothing; where
+   * it was for single tables, whose swap the sink's checkpoint does not tell of, it may be refused with `REBUILD_MOVED`.
    * @throws TidemarkError `REBUILD_MOVED` when a checkpoint is not where the request says; `REBUILD_IN_THE_WAY` for what
    *   `check` finds; `retry: 'auto'` for what passes (readers in the way, a lost connection); then nothing has changed, or
    *   the connection was lost while the swap was made: the next call finds out

@@ -67,30 +67,37 @@ export async function hasStandby({ client }: Session): Promise<boolean> {
 }
 
 /**
- * Takes the tables from their readers, in the transaction that is open: all of them, or none. Each attempt is shorter
+ * Takes the tables from their readers, in the transaction that is open: all of them, or none. A vacuum by the server itself
+ * gives way only to who waits for longer than that: it is waited for first, by a lock that readers go on beside. Each attempt is shorter
  * than what a server takes to look for a deadlock, so that no reader is ever made its victim.
  * @returns false when somebody was in the way for all of `limitMs`
  */
 export async function lockTables(session: Session, clock: Clock, tables: readonly TargetName[], limitMs: number, signal: AbortSignal): Promise<boolean> {
   if (tables.length === 0) return true;
-  const { client } = session;
   const list = tables.map(qualified).toSorted().join(', ');
   const half = await halfOfDeadlockTimeout(session);
   const begun = clock.monotonic();
+  if (!(await attemptLock(session, `LOCK TABLE ${list} IN SHARE UPDATE EXCLUSIVE MODE`, limitMs))) return false;
   for (let attempt = 0; ; attempt++) {
     const wait = Math.min(LOCK_WAITS_MS[attempt] ?? LOCK_WAITS_MS.at(-1) ?? 0, half);
-    await client.query(`SAVEPOINT tidemark_lock; SET LOCAL lock_timeout = ${wait}; SET LOCAL statement_timeout = ${wait}`);
-    try {
-      await client.query(`LOCK TABLE ${list} IN ACCESS EXCLUSIVE MODE`);
-      await client.query('RELEASE SAVEPOINT tidemark_lock; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0');
-      return true;
-    } catch (error) {
-      const state = sqlState(error);
-      if (state !== '55P03' && state !== '57014' && state !== '40P01') throw error;
-      await client.query('ROLLBACK TO SAVEPOINT tidemark_lock; RELEASE SAVEPOINT tidemark_lock');
-    }
+    if (await attemptLock(session, `LOCK TABLE ${list} IN ACCESS EXCLUSIVE MODE`, wait)) return true;
     if (clock.monotonic() - begun >= limitMs) return false;
     await clock.sleep(PAUSE_MS, signal);
+  }
+}
+
+/** @param waitMs for all of the statement */
+async function attemptLock({ client }: Session, sql: string, waitMs: number): Promise<boolean> {
+  await client.query(`SAVEPOINT tidemark_lock; SET LOCAL lock_timeout = ${waitMs}; SET LOCAL statement_timeout = ${waitMs}`);
+  try {
+    await client.query(sql);
+    await client.query('RELEASE SAVEPOINT tidemark_lock; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0');
+    return true;
+  } catch (error) {
+    const state = sqlState(error);
+    if (state !== '55P03' && state !== '57014' && state !== '40P01') throw error;
+    await client.query('ROLLBACK TO SAVEPOINT tidemark_lock; RELEASE SAVEPOINT tidemark_lock');
+    return false;
   }
 }
 

@@ -9,7 +9,7 @@ import type { ReplicaTable } from '../replica-table.ts';
 import { createSchema } from '../replica-types.ts';
 import type { TypeRules } from '../sink-target.ts';
 import { ident, literal, qualified } from '../sql.ts';
-import { type CreatableType, creatableTypes, quotedTypeName, splitTypeName } from '../type-sql.ts';
+import { type CreatableType, creatableTypes, enumChanges, quotedTypeName, splitTypeName } from '../type-sql.ts';
 import { addNote } from './notes.ts';
 import type { ShadowNames } from './shadow-names.ts';
 
@@ -76,6 +76,38 @@ async function stateOf(client: pg.ClientBase, type: CreatableType): Promise<Type
   if (type.labels !== null && !type.labels.every((label) => found.labels.includes(label))) return 'other';
   if (type.fields !== null && JSON.stringify(type.fields.map((field) => field.name)) !== JSON.stringify(found.fields)) return 'other';
   return 'same';
+}
+
+export interface EnumStatements {
+  /** A label that comes can be used only once it is committed. It harms nobody. */
+  readonly before: readonly string[];
+  /** Labels that get another name do so together with the rows. */
+  readonly within: readonly string[];
+}
+
+/** What brings the enums of a table to the labels that it has as of the swap. */
+export async function enumStatements(client: pg.ClientBase, schema: TableSchema): Promise<EnumStatements> {
+  const before: string[] = [];
+  const within: string[] = [];
+  for (const type of schema.columns.flatMap((column) => creatableTypes(column.type))) {
+    const labels = type.labels === null ? [] : await labelsOf(client, type);
+    if (type.labels === null || labels.length === 0) continue;
+    const changes = enumChanges(quotedTypeName(type.name), labels, type.labels);
+    // A label's place is said by its neighbours: with new names these are all of one piece.
+    const renames = changes.every((sql) => sql.includes(' RENAME VALUE '));
+    (renames ? within : before).push(...changes);
+  }
+  return { before, within };
+}
+
+async function labelsOf(client: pg.ClientBase, type: CreatableType): Promise<string[]> {
+  const { schema, name } = splitTypeName(type.name);
+  const { rows } = await client.query<{ label: string }>(
+    `SELECT e.enumlabel AS label FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid
+       JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND t.typname = $2 ORDER BY e.enumsortorder`,
+    [schema, name],
+  );
+  return rows.map((row) => row.label);
 }
 
 /** Columns of types of users that the shadow has as text. */

@@ -17,7 +17,6 @@ import { isViolation, sinkError, sqlState } from '../errors.ts';
 import { markApplying } from '../opening.ts';
 import { makeRoom } from '../rename.ts';
 import { createMissingTypes, createSchema } from '../replica-types.ts';
-import { SERVED_TYPES } from '../sink-target.ts';
 import { ident, qualified, rowsOf } from '../sql.ts';
 import { alterSteps, identityConstraint } from '../table-sql.ts';
 import { installStatements, TakenNames } from './exchange.ts';
@@ -30,7 +29,7 @@ import { lockTables, olderSnapshots } from './readers.ts';
 import { discardShadow, hasCheckpoints } from './remove.ts';
 import type { ShadowNames } from './shadow-names.ts';
 import type { ShadowSession } from './shadow-session.ts';
-import { hasUserTypes, retypeSql, textColumns } from './shadow-types.ts';
+import { enumStatements, hasUserTypes, retypeSql, textColumns } from './shadow-types.ts';
 import { beginSwap, type Judgement, judgeSwap, readCheckpoints, setCheckpoint } from './swap-checkpoints.ts';
 import { type PairsRequest, readPairs } from './table-pairs.ts';
 
@@ -59,7 +58,7 @@ export async function swapShadow(context: SwapContext, request: Swap, signal: Ab
     const planned = await prepareSwap(shadow, pairs, { isFirst: false, onProgress: () => undefined });
     refuseTriggers(shadow, planned);
     const ways = await afterReaders(shadow, planned, signal);
-    for (const table of request.tables) if (hasUserTypes(table)) await SERVED_TYPES.prepare(client, table);
+    for (const table of request.tables) if (hasUserTypes(table)) for (const sql of (await enumStatements(client, table)).before) await client.query(sql);
     for (const table of ways) await extendLive(shadow, table, signal);
     await transact(context, request, ways, pairs, signal);
   }
@@ -145,7 +144,9 @@ async function transact(context: SwapContext, request: Swap, tables: readonly Pl
 async function provideTypes(shadow: ShadowSession, tables: readonly PlannedTable[]): Promise<void> {
   for (const { schema, shadow: table, way } of tables) {
     if (!hasUserTypes(schema)) continue;
-    await createMissingTypes(shadow.session.client, schema);
+    const { client } = shadow.session;
+    await createMissingTypes(client, schema);
+    for (const change of (await enumStatements(client, schema)).within) await client.query(change);
     const sql = way === 'merge' ? null : retypeSql(table, textColumns(schema.columns, table));
     if (sql !== null) await shadow.run(sql);
   }

@@ -273,6 +273,25 @@ describe('types of users that were other ones in the history', () => {
     await stand.expectOneSet(stand.model.offset);
   });
 
+  test('an earlier place, at which a label had another name: it has it again with the rows, not before', async () => {
+    await using stand = await ShadowStand.open(server);
+    const table = stand.model.createTable('public', 'people', shape(['sad', 'ok'], ['a']), ['id']);
+    for (let id = 0; id < 4; id++) stand.model.insert(table, [String(id), id % 2 === 0 ? 'sad' : 'ok', '(1)']);
+    await stand.apply();
+    const then = { offset: stand.model.offset, schema: table.schema, rows: table.expected() };
+    stand.model.alterTable(table, { columns: shape(['sad', 'fine'], ['a']).map((column, index) => modelColumn(column, index + 1)) });
+    for (let id = 0; id < 4; id++) stand.model.update(table, [String(id), null, null], [String(id), 'fine', '(2)']);
+    await stand.apply();
+    await stand.fill({ to: then.offset });
+    expect(await stand.sql('SELECT DISTINCT mood FROM people')).toEqual([['fine']]);
+    await stand.sink[Symbol.asyncDispose]();
+    await stand.swap({ from: stand.at, to: stand.checkpointAt(then.offset), tables: [then.schema], whole: true });
+    await stand.expectEqual([{ schema: then.schema, expected: () => then.rows }]);
+    expect(await stand.sql("SELECT enumlabel FROM pg_enum ORDER BY enumsortorder")).toEqual([['sad'], ['ok']]);
+    await stand.goOn();
+    await stand.expectEqual();
+  });
+
   test('types that are missing are made; they stay after a swap, and go with a rebuild that is given up', async () => {
     await using stand = await ShadowStand.open(server);
     const table = stand.model.createTable('public', 'people', shape(['sad', 'ok'], ['a', 'b']), ['id']);
