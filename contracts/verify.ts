@@ -8,8 +8,8 @@ import type { TransactionEntry } from './transaction.ts';
  * Rows of a place to be compared with the log's, in canonical form. Owned by who opened it; disposing ends the snapshot
  * and gives its connections back. Several tables may be read side by side, each by a connection of its own. While it is
  * open the place keeps what the snapshot shows (Postgres: VACUUM removes nothing newer). Somebody who changes the shape of a
- * table or truncates it, the sink's own worker too, waits while its rows are read: never wait for anybody's progress within a
- * loop over rows. Between two such loops nobody is kept waiting.
+ * table or truncates it, the sink's own worker too, may have to wait while its rows are read, until the reading gives way at
+ * one of the next batches: never wait for anybody's progress within a loop over rows. Between two such loops nobody waits.
  *
  * Batches are `r` records with key and after image, in no transaction; table id, schema version and flags say nothing.
  */

@@ -14,6 +14,8 @@ import { leavesOf } from './table-size.ts';
 /** A table that nobody can rewrite until the transaction ends. */
 export interface LockedTable {
   readonly reading: RowsReading;
+  /** What is locked. */
+  readonly oids: readonly string[];
   /** Qualified and quoted names of the relations that hold its rows. */
   readonly leaves: readonly string[];
   /** Its name for FROM: with its partitions, without what inherits from it. */
@@ -49,7 +51,7 @@ export async function lockTable(deps: CopierDeps, sessions: SnapshotSessions, sn
     const reading = readingOf(table, described);
     if (typeof reading === 'string') throw changing(table, reading);
     const name = names.get(table.sourceTableId) ?? '';
-    return { reading, leaves: leaves.map((oid) => names.get(oid) ?? ''), from: described.partitioned ? name : `ONLY ${name}`, described };
+    return { reading, oids: [...names.keys()], leaves: leaves.map((oid) => names.get(oid) ?? ''), from: described.partitioned ? name : `ONLY ${name}`, described };
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error;
     if (lockRefusal(error) === 'held') throw changing(table, `somebody holds an exclusive lock on the table for more than ${LOCK_TIMEOUT_MS} ms`, error);

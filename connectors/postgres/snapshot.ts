@@ -9,6 +9,7 @@ import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { TransactionEntry } from '../../contracts/transaction.ts';
 import { copyBatches } from '../../contracts/types/postgres-copy-out.ts';
 import type { RowLayout } from '../../contracts/types/postgres-copy-text.ts';
+import { LOCK_AWAITED_SQL, LockWatch } from '../../contracts/types/postgres-lock.ts';
 import type { SourceSnapshot } from '../../contracts/verify.ts';
 import type { CopierDeps } from './copier-deps.ts';
 import { passedBy, seesTransaction, type ChunkView } from './copy-chunk.ts';
@@ -18,7 +19,7 @@ import { LOCK_TIMEOUT_MS } from './copy-transaction.ts';
 import { postgresError } from './errors.ts';
 import { SessionPool } from './session-pool.ts';
 import type { Session } from './session.ts';
-import { checkUnchanged, lockTable, type LockedTable } from './snapshot-table.ts';
+import { changing, checkUnchanged, lockTable, type LockedTable } from './snapshot-table.ts';
 import { takeSnapshot } from './snapshot-view.ts';
 
 /** Keys that one statement looks for. */
@@ -110,8 +111,12 @@ export class PostgresSnapshot implements SourceSnapshot {
       const sessions = { reader: lease.session, looker: looking.session };
       const table = await lockTable(deps, sessions, id, schema);
       const layout: RowLayout = { actions: table.reading.actions, key: schema.key, hash: (value) => deps.hash(value), width: null };
+      const watch = new LockWatch(deps.clock, () => isAwaited(sessions.looker, table.oids));
       for (const statement of await statementsOf(table, sessions.reader)) {
-        yield* copyBatches({ client: sessions.reader.client, toError: postgresError }, statement, layout);
+        for await (const batch of copyBatches({ client: sessions.reader.client, toError: postgresError }, statement, layout)) {
+          yield batch;
+          if (await watch.isAwaited()) throw changing(schema, 'somebody waits for an exclusive lock on the table, and everybody else behind it');
+        }
       }
       await checkUnchanged(deps, sessions.looker, table);
       await sessions.reader.query('COMMIT');
@@ -130,6 +135,11 @@ export class PostgresSnapshot implements SourceSnapshot {
     if (this.#isHeld) return;
     throw new TidemarkError('POSTGRES_UNREACHABLE', 'the session that holds the snapshot was lost', cause === undefined ? {} : { cause });
   }
+}
+
+async function isAwaited(looker: Session, oids: readonly string[]): Promise<boolean> {
+  const [row] = await looker.query(LOCK_AWAITED_SQL, [`{${oids.join(',')}}`]);
+  return row?.['awaited'] === 't';
 }
 
 /** Who only looks at a table waits no longer for its lock than who reads it. */

@@ -80,7 +80,7 @@ export class PostgresSink implements Sink {
   async snapshot(start: SinkStart, signal: AbortSignal): Promise<ReplicaSnapshot> {
     const { session } = await sinkSettings(this.#config);
     const settings = { ...session, applicationName: `${session.applicationName} (verify)` };
-    return ReplicaSnapshot.open({ target: this.#target, logId: start.logId, open: (stop) => Session.open(settings, this.#runtime, stop) }, signal);
+    return ReplicaSnapshot.open({ target: this.#target, logId: start.logId, clock: this.#runtime.clock, open: (stop) => Session.open(settings, this.#runtime, stop) }, signal);
   }
 
   /** Who is told that another hub owns the sink comes back only when somebody decides so: the next opening takes it over. */

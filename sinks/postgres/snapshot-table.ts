@@ -26,8 +26,14 @@ export interface SnapshotTableRequest {
   readonly names: NameRules;
 }
 
+export interface LockedTable {
+  readonly plan: ReadPlan;
+  /** OIDs of what is locked, its partitions too. */
+  readonly oids: readonly number[];
+}
+
 /** @throws TidemarkError `VERIFY_TABLE` */
-export async function lockTable(request: SnapshotTableRequest, schema: TableSchema): Promise<ReadPlan> {
+export async function lockTable(request: SnapshotTableRequest, schema: TableSchema): Promise<LockedTable> {
   const { reader, looker, snapshotId } = request;
   const { client } = reader;
   const name = targetName(request.names, schema);
@@ -37,8 +43,7 @@ export async function lockTable(request: SnapshotTableRequest, schema: TableSche
   const table = await looker.look((client) => readReplicaTable(client, name));
   if (table === null) throw changing(schema, `${printedName(name)} has just gone`);
   const plan = readPlan(schema, table);
-  await requireSameFiles(reader, schema, table.oid, table.kind === 'p');
-  return plan;
+  return { plan, oids: [table.oid, ...(await leavesOf(reader, schema, table.oid, table.kind === 'p'))] };
 }
 
 export function changing(schema: TableSchema, why: string, cause?: unknown): TidemarkError {
@@ -76,9 +81,12 @@ async function lock({ client }: Session, schema: TableSchema, name: TargetName, 
   if (rows[0]?.same !== true) throw changing(schema, `another table has just got the name ${printedName(name)}`);
 }
 
-/** Queries see the catalog of the snapshot; functions of the server see the one of now. */
-async function requireSameFiles({ client }: Session, schema: TableSchema, oid: number, isPartitioned: boolean): Promise<void> {
-  const { rows } = await client.query<{ same: boolean }>(
+/**
+ * What holds the table's rows, which must be what the snapshot shows: queries see its catalog, functions of the server see
+ * the one of now.
+ */
+async function leavesOf({ client }: Session, schema: TableSchema, oid: number, isPartitioned: boolean): Promise<number[]> {
+  const { rows } = await client.query<{ same: boolean; leaves: string }>(
     `WITH RECURSIVE tree(oid) AS (
        SELECT $1::oid
         UNION ALL
@@ -90,8 +98,11 @@ async function requireSameFiles({ client }: Session, schema: TableSchema, oid: n
         UNION ALL
        SELECT $1::oid, pg_catalog.pg_relation_filenode($1::oid) WHERE NOT $2::bool
      )
-     SELECT NOT EXISTS (SELECT FROM shown FULL JOIN present USING (oid) WHERE relfilenode IS DISTINCT FROM file) AS same`,
+     SELECT NOT EXISTS (SELECT FROM shown FULL JOIN present USING (oid) WHERE relfilenode IS DISTINCT FROM file) AS same,
+            coalesce((SELECT pg_catalog.string_agg(oid::text, ',') FROM present), '') AS leaves`,
     [oid, isPartitioned],
   );
-  if (rows[0]?.same !== true) throw changing(schema, 'the table was rewritten, truncated or re-partitioned since the snapshot was taken');
+  const [row] = rows;
+  if (row?.same !== true) throw changing(schema, 'the table was rewritten, truncated or re-partitioned since the snapshot was taken');
+  return row.leaves.split(',').filter((leaf) => leaf !== '').map(Number);
 }

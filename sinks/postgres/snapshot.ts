@@ -6,9 +6,11 @@ import type pg from 'pg';
 import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Clock } from '../../contracts/runtime.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { copyBatches } from '../../contracts/types/postgres-copy-out.ts';
 import type { RowLayout } from '../../contracts/types/postgres-copy-text.ts';
+import { LOCK_AWAITED_SQL, LockWatch } from '../../contracts/types/postgres-lock.ts';
 import type { SinkSnapshot } from '../../contracts/verify.ts';
 import { isFresh } from '../relational/checkpoint.ts';
 import { printedName, targetName } from '../relational/names.ts';
@@ -19,7 +21,7 @@ import type { Session } from './session.ts';
 import type { SinkTarget } from './sink-target.ts';
 import { copyAll, type ReadPlan, readPlan, unfit } from './snapshot-plan.ts';
 import { printedRows, rowsByKey } from './snapshot-rows.ts';
-import { lockTable } from './snapshot-table.ts';
+import { changing, lockTable } from './snapshot-table.ts';
 
 /** Sessions that are kept for the tables to come. */
 const MOST_IDLE = 2;
@@ -29,6 +31,7 @@ const KEYS_PER_STATEMENT = 1_000;
 export interface ReplicaSnapshotParts {
   readonly target: SinkTarget;
   readonly logId: string;
+  readonly clock: Clock;
   /** A session of its own; the caller disposes it. */
   readonly open: (signal: AbortSignal) => Promise<Session>;
 }
@@ -119,8 +122,12 @@ export class ReplicaSnapshot implements SinkSnapshot {
       if (this.#holder.lost !== null) throw this.#holder.lost;
       reader = this.#idle.pop() ?? (await open(stop));
       using _cut = cutOnAbort(reader, stop);
-      const plan = await lockTable({ reader, looker: this.#looker, snapshotId: this.#id, sink: target.sink, names: target.names }, schema);
-      yield* batches(plan, reader);
+      const { plan, oids } = await lockTable({ reader, looker: this.#looker, snapshotId: this.#id, sink: target.sink, names: target.names }, schema);
+      const watch = new LockWatch(this.#parts.clock, () => this.#isAwaited(oids));
+      for await (const batch of batches(plan, reader)) {
+        yield batch;
+        if (await watch.isAwaited()) throw changing(schema, 'somebody waits for an exclusive lock on the table, and everybody else behind it');
+      }
       await reader.client.query('COMMIT');
       if (this.#idle.length < MOST_IDLE && !stop.aborted) {
         this.#idle.push(reader);
@@ -133,6 +140,13 @@ export class ReplicaSnapshot implements SinkSnapshot {
       reader?.cut(new TidemarkError('ABORTED', 'the reading was given up'));
       await reader?.[Symbol.asyncDispose]();
     }
+  }
+
+  #isAwaited(oids: readonly number[]): Promise<boolean> {
+    return this.#looker.look(async (client) => {
+      const { rows } = await client.query<{ awaited: string }>(LOCK_AWAITED_SQL, [oids]);
+      return rows[0]?.awaited === 't';
+    });
   }
 
   #planOf(schema: TableSchema): Promise<ReadPlan> {

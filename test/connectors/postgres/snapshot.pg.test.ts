@@ -230,6 +230,20 @@ describe('the sessions', () => {
     await expect.poll(open).toEqual([]);
   });
 
+  it('give way to somebody who waits for an exclusive lock, and to all behind him', async () => {
+    await using it = await begin('CREATE TABLE t (id int PRIMARY KEY, v text)');
+    await it.run(`INSERT INTO t SELECT g, repeat('x', 4000) FROM generate_series(1, 10000) AS g`);
+    await using snapshot = await snapshotOf(it);
+    const schema = it.schema('t');
+    const reading = snapshot.rows(schema, NEVER)[Symbol.asyncIterator]();
+    await reading.next();
+    await using other = await server.connect(it.source.database);
+    const altered = other.query('ALTER TABLE t ADD w int');
+    await expect.poll(() => reading.next().then(() => null, (error: unknown) => error), { interval: 200 }).toMatchObject({ code: 'VERIFY_TABLE', retry: 'auto' });
+    await altered;
+    expect((await images(snapshot.rows(schema, NEVER))).size).toBe(10_000);
+  });
+
   it('are not subject to limits of the role', async () => {
     await using it = await begin('CREATE TABLE t (id int PRIMARY KEY, v text)');
     for (const limit of ['statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout']) {

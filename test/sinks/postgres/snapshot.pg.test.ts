@@ -108,7 +108,11 @@ describe('what users do to the tables of a replica', () => {
       `CREATE TABLE public.things (id integer PRIMARY KEY, name text, amount numeric) PARTITION BY RANGE (id)`,
       `CREATE TABLE public.things_1 PARTITION OF public.things FOR VALUES FROM (0) TO (10)`, `CREATE TABLE public.things_2 PARTITION OF public.things DEFAULT`,
     ]);
-    await expectSame(stand, await things(stand));
+    const parted = await things(stand);
+    await expectSame(stand, parted);
+    await using snapshot = await snapshotOf(stand);
+    await stand.sql('TRUNCATE public.things_2');
+    await expect(cellsOf(snapshot.rows(parted.schema, stand.signal))).rejects.toMatchObject({ code: 'VERIFY_TABLE', retry: 'auto' });
     await using plain = await ReplicaStand.open(server);
     const table = await things(plain);
     await plain.sql('CREATE TABLE public.heir (extra int) INHERITS (public.things); INSERT INTO public.heir VALUES (99, \'not ours\')');
@@ -221,6 +225,20 @@ describe('the sessions', () => {
     let rows = first.done === true ? 0 : first.value.count;
     for await (const batch of reading) rows += batch.count;
     expect(rows).toBe(6_000);
+  });
+
+  test('give way to the sink where it empties the table', async () => {
+    await using stand = await ReplicaStand.open(server);
+    const table = stand.model.createTable('public', 'things', columnsOf({ id: 'integer', name: 'text', amount: 'numeric' }), ['id']);
+    await fill(stand, table, Array.from({ length: 6_000 }, (_, index) => [String(index), 'x'.repeat(4_000), null]));
+    await using snapshot = await snapshotOf(stand);
+    const reading = snapshot.rows(table.schema, stand.signal);
+    await reading.next();
+    stand.model.truncate(table);
+    const emptied = stand.apply();
+    await expect.poll(() => reading.next().then(() => null, (error: unknown) => error), { interval: 200 }).toMatchObject({ code: 'VERIFY_TABLE', retry: 'auto' });
+    await emptied;
+    await expectSame(stand, table);
   });
 
   test('lost: the snapshot is lost, and worth another try', async () => {
