@@ -1,6 +1,7 @@
 /** A table as it was: the base, and the history up to an offset folded over it. */
 import type { BaseRows } from '../../contracts/base.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
+import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import type { SourceLog } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import { RecordView } from '../../contracts/record.ts';
@@ -13,6 +14,7 @@ import { MergeCursor } from '../log/embedded/runs/merge.ts';
 import type { EntryCursor } from '../log/embedded/runs/run-format.ts';
 import { aborted } from '../waiters.ts';
 import { ScratchFolder } from './scratch.ts';
+import type { TouchedKeys } from './touched-keys.ts';
 
 export interface TableAtOptions {
   readonly tableId: number;
@@ -74,12 +76,17 @@ export interface StretchOptions {
   readonly to: Offset;
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: HistoryProgress) => void) | undefined;
+  /** Told of every batch. */
+  readonly onBatch?: (batch: ChangeBatch) => void;
+  /** Only what it says of these rows, where they are few. */
+  readonly only?: TouchedKeys;
 }
 
 /** Puts a stretch of the history into a sort. */
-export async function addHistory(sort: HistorySort, log: SourceLog, { after, to, signal, onProgress }: StretchOptions): Promise<void> {
+export async function addHistory(sort: HistorySort, log: SourceLog, { after, to, signal, onProgress, onBatch, only }: StretchOptions): Promise<void> {
   for await (const batch of log.read({ after, to, follow: false, signal })) {
-    await sort.add(batch, to);
+    onBatch?.(batch);
+    await sort.add(batch, to, only?.filter(batch));
     onProgress?.({ done: batch.lastOffset - after, total: to - after });
   }
 }

@@ -2,9 +2,10 @@
  * What changed in a table between two moments, folded: rows that were added, removed, or are others than they were.
  *
  * The stretch of history between the two is sorted by key, in bounded memory, and its net tells which rows can differ at
- * all; only those are looked up as of the earlier moment: in the history before it, sorted too, and in the base, row by
- * row as long as they are few, else by one walk through it. So the cost follows what happened since the horizon, not the size of the table.
- * Both tables are walked side by side only where every row counts: the table was emptied in between, or made anew.
+ * all; only those are looked up as of the earlier moment: in the history before it, of which as much is sorted as speaks
+ * of them, and in the base, row by row as long as they are few, else by one walk through it. So the cost follows what has
+ * happened since the horizon, not the size of the table. Both tables are walked side by side only where every row counts:
+ * the table was emptied in between, or made anew.
  */
 import { join } from 'node:path';
 import type { BaseReader, BaseRows } from '../../contracts/base.ts';
@@ -24,6 +25,7 @@ import { RowComparer } from './row-compare.ts';
 import { ScratchFolder } from './scratch.ts';
 import { SortedRows } from './sorted-rows.ts';
 import { addHistory, SORT_MEMORY, tableAt, type HistoryProgress } from './table-at.ts';
+import { TouchedKeys } from './touched-keys.ts';
 
 export interface RowChange {
   readonly kind: 'added' | 'removed' | 'changed';
@@ -97,14 +99,15 @@ class TableDiff {
   async *#touched(from: MomentTable, to: MomentTable): AsyncGenerator<readonly RowChange[], void, void> {
     const { signal, onProgress } = this.#options;
     await using stretch = await this.#sort('stretch', to.catalog, to.tableId);
-    await addHistory(stretch, this.#log, { after: from.at, to: to.at, signal, onProgress });
+    const touched = new TouchedKeys(to.tableId);
+    await addHistory(stretch, this.#log, { after: from.at, to: to.at, signal, onProgress, onBatch: (batch) => touched.see(batch) });
     const net = new NetCursor(await stretch.sorted(), { isBottom: false, keeps: () => true });
     if (!(await net.next())) return;
     if (this.#value.read(net.bytes, net.keyEnd, net.valueEnd).kind === EntryKind.emptied) {
       const after = new RowsOfTable(net, to.tableId, null, 0);
       yield* this.#merged(this.#rows(from, to.catalog), rowsOf(after));
     } else if (to.schema.keyKind === 'none') yield* this.#bags(net);
-    else yield* this.#lookedUp(net, from, to);
+    else yield* this.#lookedUp(net, touched, from, to);
   }
 
   /** A table without a key that was never emptied: what its changes add up to is the difference. */
@@ -117,11 +120,11 @@ class TableDiff {
     } while (await net.next());
   }
 
-  async *#lookedUp(net: NetCursor, from: MomentTable, to: MomentTable): AsyncGenerator<readonly RowChange[], void, void> {
+  async *#lookedUp(net: NetCursor, touched: TouchedKeys, from: MomentTable, to: MomentTable): AsyncGenerator<readonly RowChange[], void, void> {
     const { signal } = this.#options;
     await using history = await this.#sort('history', from.catalog, from.tableId);
     const after = this.#base?.horizon ?? 0;
-    if (from.at > after) await addHistory(history, this.#log, { after, to: from.at, signal });
+    if (from.at > after) await addHistory(history, this.#log, { after, to: from.at, signal, only: touched });
     const older = new NetCursor(await history.sorted(), { isBottom: false, keeps: () => true });
     await using old = new OldRows(this.#base, older, from.tableId, signal);
     const comparer = new RowComparer(from.schema, to.schema);
