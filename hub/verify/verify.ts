@@ -228,15 +228,12 @@ function tablesOf({ log, config }: VerifyParts, patterns: readonly string[]): Ta
     const schema = versions.at(-1)?.schema;
     return schema === undefined || state.state === 'removed' || !config.tables(schema) ? [] : [schema];
   });
-  if (patterns.length === 0) return mirrored;
-  const wanted = new Set<TableSchema>();
-  for (const text of patterns) {
-    const pattern = parseTablePattern(text);
-    const matching = mirrored.filter((schema) => pattern.matches(schema));
-    if (matching.length === 0) {
-      throw new TidemarkError('TABLE_UNKNOWN', `sink ${config.name} mirrors no table ${text}`, { where: { sink: config.name, table: text } });
-    }
-    for (const schema of matching) wanted.add(schema);
+  const parsed = patterns.map(parseTablePattern);
+  const unknown = parsed.find((pattern) => !mirrored.some((schema) => pattern.matches(schema)));
+  if (unknown !== undefined) {
+    throw new TidemarkError('TABLE_UNKNOWN', `sink ${config.name} mirrors no table ${unknown.text}`, { where: { sink: config.name, table: unknown.text } });
   }
-  return mirrored.filter((schema) => wanted.has(schema));
+  const wanted = parsed.filter(({ leavesOut }) => !leavesOut);
+  const unwanted = parsed.filter(({ leavesOut }) => leavesOut);
+  return mirrored.filter((schema) => (wanted.length === 0 || wanted.some((pattern) => pattern.matches(schema))) && !unwanted.some((pattern) => pattern.matches(schema)));
 }

@@ -206,6 +206,24 @@ describe('verify between real servers', () => {
     expect(comparison(report, 'public.parcels', 'log-sink')).toMatchObject({ differences: 0, deadLetters: 1 });
   });
 
+  it('expects rows that have left the window of the log in the replica, and looks at the others', { timeout: 60_000 }, async () => {
+    await server.query('CREATE TABLE events (id integer PRIMARY KEY, what text)', [], source);
+    await server.query("INSERT INTO events SELECT i, 'old' FROM generate_series(1, 200) AS i", [], source);
+    const from = testSource(server.url(source), { options: { slot: `verify${test}` } });
+    const config = testConfig(`${directory.path}/${test}`, from, [testSink('replica', 'postgres', server.url(replica))]);
+    await using running = await startTestHub({ ...config, log: { ...config.log, keep: () => ({ kind: 'window', ageMs: 200 }) } });
+    await caughtUp(running);
+    await running.runtime.clock.sleep(300);
+    await running.hub.compactSource('shop', null, AbortSignal.timeout(30_000));
+    await server.query("INSERT INTO events SELECT i, 'new' FROM generate_series(1001, 1100) AS i", [], source);
+    await caughtUp(running);
+    expect(comparison(await verify(running.hub), 'public.events', 'log-sink')).toMatchObject({ differences: 0, outside: 200, rows: { expected: 100, found: 300 } });
+    await server.query("UPDATE events SET what = 'wrong' WHERE id IN (5, 1005)", [], replica);
+    const report = await verify(running.hub, { repair: true });
+    expect(comparison(report, 'public.events', 'source-log')).toMatchObject({ differences: 0, outside: 200 });
+    expect(comparison(report, 'public.events', 'log-sink').first.map(({ key, repaired }) => [key, repaired])).toEqual([['id=1005', true]]);
+  });
+
   it('compares log and sink of a hub that does not run, from its folder', { timeout: 60_000 }, async () => {
     await server.query('CREATE TABLE quiet (id integer PRIMARY KEY, name text)', [], source);
     await server.query("INSERT INTO quiet SELECT i, 'name ' || i FROM generate_series(1, 300) AS i", [], source);
