@@ -38,8 +38,7 @@ describe('the folder of the hub', () => {
     expect(sinks.find(({ name }) => name === 'replica')?.error).toMatchObject({ code: 'SINK_DIVERGED', remedy: expect.stringContaining('tidemark rebuild') as string });
     await stand.change();
     await stand.resync();
-    await stand.atReplica(EMPTY_IT);
-    expect(await stand.command('sink', 'retry', 'replica')).toMatchObject({ code: 0, stderr: '' });
+    expect(await stand.command('rebuild', 'replica')).toMatchObject({ code: 0, stdout: expect.stringContaining('sink replica was rebuilt at offset') as string });
     expect(await stand.command('source', 'resync', 'calm')).toMatchObject({ code: 0 });
     await stand.emptyCalm();
     expect(await stand.command('sink', 'retry', 'calm-copy')).toMatchObject({ code: 0 });
@@ -72,8 +71,13 @@ describe('the replica', () => {
     await stand.expectEqual();
   });
 
-  it('has a checkpoint that somebody set forward: refused, and filled anew when it is emptied', async () => {
+  it('has a checkpoint that somebody set forward: refused, and filled anew by a rebuild, or when it is emptied', async () => {
     await using stand = await begin();
+    await stand.atReplica("UPDATE tidemark.checkpoint SET \"offset\" = \"offset\" + 1000 WHERE sink = 'replica'");
+    await stand.change();
+    await stand.expectSinkFailed('SINK_DIVERGED', /tidemark rebuild/);
+    expect(await stand.command('rebuild', 'replica')).toMatchObject({ code: 0 });
+    await stand.expectEqual();
     await stand.atReplica("UPDATE tidemark.checkpoint SET \"offset\" = \"offset\" + 1000 WHERE sink = 'replica'");
     await stand.change();
     await stand.expectSinkFailed('SINK_DIVERGED', /tidemark rebuild/);
