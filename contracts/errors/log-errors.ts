@@ -10,8 +10,8 @@ export const LOG_ERRORS = {
       'A file of the log does not hold what was written to it: a checksum, a length or an offset does not fit, below the ' +
       'highest offset that is known to be durable. Nothing was cut or changed.',
     remedy:
-      'Stop the hub, check the disk, and put the file back from a copy. Without a copy: move the source\'s log folder away ' +
-      'and let the hub copy the tables again.',
+      '`tidemark log verify` names all damage. Stop the hub, check the disk, and put the files back with `tidemark restore ' +
+      'BACKUPS --damaged --to DATA`. Without a backup: move the source\'s log folder away and let the hub copy the tables again.',
     retry: 'operator',
   },
   LOG_FORMAT: {

@@ -3,16 +3,18 @@ import type { FileSystem } from '../../contracts/runtime.ts';
 
 /**
  * What of a data folder is not backed up. Logs are taken by their manifests. The lock, the socket and their like are of the
- * running process; the index of large rows is made again from the log; copies sort in folders of their own.
+ * running process; the index of large rows is made again from the log; folders for sorting hold nothing else. A rebuild
+ * under way goes on with what it has made at the sink, which is not there, or another, when the folder is restored.
  */
 const LEFT_OUT: readonly RegExp[] = [
-  /^log$/, /^lock$/, /^hub\.pid$/, /^hub\.sock(\.path)?$/, /^sources\/[^/]+\/(whole-rows|copies)(\.|$)/, /(^|\/)scratch[^/]*$/, /\.(new|spill)$/,
+  /^log$/, /^lock$/, /^hub\.pid$/, /^hub\.sock(\.path)?$/, /^sorting$/, /^restoring$/, /^sources\/[^/]+\/(whole-rows|copies)(\.|$)/,
+  /^sinks\/[^/]+\/(verify$|rebuild)/, /(^|\/)scratch[^/]*$/, /\.(new|spill)$/,
 ];
 /** Folders are looked into so far down. */
 const DEEPEST = 4;
 
 /**
- * The files of a data folder beside its logs: dead letters, which tables sinks have been given, the key of hashed columns.
+ * The files of a data folder beside its logs: dead letters, which tables sinks have been given, pauses, the key of hashed columns.
  * Paths in the folder with `/` between their parts. All of them are replaced as a whole whenever they change.
  */
 export async function otherFiles(files: FileSystem, data: string): Promise<string[]> {

@@ -60,7 +60,7 @@ describe('a backup', () => {
     const data = join(folder.path, 'data');
     const to = join(folder.path, 'backups');
     await writeFullLog(nodeFiles, data, { seed: 3 });
-    for (const [path, text] of [['sinks/cache/dead-letters.json', '{}'], ['sinks/cache/tables.json', '[]'], ['hash-key', 'k'], ['sources/shop/whole-rows/CURRENT', 'x'], ['hub.sock.path', 'p']] as const) {
+    for (const [path, text] of [['sinks/cache/dead-letters.json', '{}'], ['sinks/cache/tables.json', '[]'], ['hash-key', 'k'], ['sources/shop/whole-rows/CURRENT', 'x'], ['sinks/cache/rebuild.json', '{}'], ['sinks/cache/verify/1/000001.run', 'x'], ['sorting/1/x.run', 'x'], ['hub.sock.path', 'p']] as const) {
       await nodeFiles.makeDirectory(join(data, path, '..'));
       await nodeFiles.replace(join(data, path), Buffer.from(text));
     }
