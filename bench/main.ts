@@ -1,13 +1,16 @@
 import { describeError } from '../contracts/errors/error.ts';
 import { captureBench } from './capture.ts';
+import { compactBench } from './compact.ts';
 import { latencyBench } from './latency.ts';
 import { mirrorBench } from './mirror.ts';
 import { type BenchName, type BenchOptions, USAGE, readOptions } from './options.ts';
+import { rebuildBench } from './rebuild.ts';
 import { redisBench } from './redis.ts';
 import { replayBench } from './replay.ts';
 import { RSS_LIMIT_MB, isMet, jsonLine } from './report.ts';
 import { type Bench, runBench } from './runner.ts';
 import { snapshotBench } from './snapshot.ts';
+import { verifyBench } from './verify.ts';
 
 const BENCHES: Readonly<Record<BenchName, Bench>> = {
   capture: captureBench,
@@ -16,6 +19,9 @@ const BENCHES: Readonly<Record<BenchName, Bench>> = {
   redis: redisBench,
   latency: latencyBench,
   replay: replayBench,
+  rebuild: rebuildBench,
+  compact: compactBench,
+  verify: verifyBench,
 };
 
 async function main(): Promise<number> {

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['capture', 'mirror', 'snapshot', 'redis', 'latency', 'replay'] as const;
+export const BENCHES = ['capture', 'mirror', 'snapshot', 'redis', 'latency', 'replay', 'rebuild', 'compact', 'verify'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export interface BenchOptions {
