@@ -4,7 +4,8 @@ import { expect } from 'vitest';
 import { seededUnit } from '../../../contracts/kit/log-workload.ts';
 import type { Comparison, VerifyReport, VerifyRequest } from '../../../hub/verify/report.ts';
 import { Verification } from '../../../hub/verify/verify.ts';
-import { KEYLESS, TABLES, World } from './world.ts';
+import { KEYLESS, TABLES } from './world-rows.ts';
+import { World } from './world.ts';
 
 export const NEVER: AbortSignal = new AbortController().signal;
 export const ALL: VerifyRequest = { tables: [], against: 'source', repair: false, rate: null };
