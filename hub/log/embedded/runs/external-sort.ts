@@ -13,7 +13,7 @@ export interface SortOptions {
   readonly directory: string;
   /** Bytes of entries kept in memory before a run is written. Default 16 MiB. */
   readonly memoryBytes?: number;
-  /** Runs merged at once; each needs about 200 KiB while it is merged. Default 32. */
+  /** Runs merged at once; each needs about a megabyte while it is merged. Default 32. */
   readonly fanIn?: number;
   readonly duplicates: Duplicates;
 }

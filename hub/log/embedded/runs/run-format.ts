@@ -31,9 +31,9 @@ export const ENTRY_HEADER = 12;
 
 /**
  * Plain bytes at which a block is closed; a larger single entry makes a larger block. Each block that is packed or unpacked
- * on another thread costs this one as much as 100 KiB of it would: smaller ones are no cheaper to find a row in.
+ * on another thread costs this one as much as 100 KiB of it would here: smaller ones are no cheaper to find a row in.
  */
-export const BLOCK_BYTES = 128 * 1024;
+export const BLOCK_BYTES = 256 * 1024;
 /** Read at once where nothing is known of the block's length when packed: of text it is less. */
 export const READ_BYTES = 64 * 1024;
 

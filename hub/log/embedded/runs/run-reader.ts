@@ -2,9 +2,9 @@ import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
 import { readU64 } from '../bytes.ts';
 import { corruptRun, ENTRY_HEADER, EntryWalker, readBlock, READ_BYTES, readRunFooter, RUN_HEADER, type Block, type EntryCursor, type RunFooter } from './run-format.ts';
 
-/** Blocks of one run kept in memory, for look-ups; about 128 KiB each. */
+/** Blocks of one run kept in memory, for look-ups; about 256 KiB each. */
 const CACHED_BLOCKS = 16;
-const MOST_GUESSED = 256 * 1024;
+const MOST_GUESSED = 512 * 1024;
 
 /** Reads one run: in order, from a key on, or by key. Owns its file; any number of cursors may be open. */
 export class RunReader implements AsyncDisposable {
