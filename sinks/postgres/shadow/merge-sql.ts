@@ -20,7 +20,25 @@ const EXACT: ReadonlySet<string> = new Set(
 /** Types of text, which a collation may hold for equal though the bytes differ. */
 const TEXTS: ReadonlySet<string> = new Set(['pg_catalog.text', 'pg_catalog.varchar']);
 
-export function mergeStatements(schema: TableSchema, live: ReplicaTable, shadow: ReplicaTable): string[] {
+/** To be run in this order. */
+export interface Merge {
+  readonly before: readonly string[];
+  readonly remove: string;
+  /** Nothing is missing when nothing was removed and {@link sameCount} says so. */
+  readonly insert: string;
+  readonly sameCount: string;
+  readonly after: readonly string[];
+}
+
+export function mergeOf(schema: TableSchema, live: ReplicaTable, shadow: ReplicaTable): Merge {
+  const count = (table: string): string => `(SELECT pg_catalog.count(*) FROM ${table})`;
+  const sameCount = `SELECT ${count(rowsOf(live))} = ${count(qualified(shadow.name))} AS same`;
+  return { before: [], after: [], sameCount, ...mergeStatements(schema, live, shadow) };
+}
+
+type MergeStatements = Pick<Merge, 'remove' | 'insert'> & Partial<Merge>;
+
+function mergeStatements(schema: TableSchema, live: ReplicaTable, shadow: ReplicaTable): MergeStatements {
   const columns = mergedColumns(schema, live, shadow);
   if (columns.length === 0) return countedRows(live, shadow);
   if (schema.keyKind === 'none') return bagStatements(columns, live, shadow);
@@ -30,14 +48,14 @@ export function mergeStatements(schema: TableSchema, live: ReplicaTable, shadow:
   const remove = `DELETE FROM ${rows} WHERE NOT EXISTS (SELECT FROM ${shadows} WHERE ${key} AND NOT (${differs(columns)}))`;
   const insert = `${insertInto(live, columns)} SELECT ${values(columns)} FROM ${shadows} WHERE NOT EXISTS (SELECT FROM ${rows} WHERE ${key})`;
   const extras = extraColumns(columns, live);
-  if (extras.length === 0) return [remove, insert];
+  if (extras.length === 0) return { remove, insert };
   // What the replica's own columns hold of rows that are deleted and come again.
   const kept = `CREATE TEMPORARY TABLE tidemark_kept ON COMMIT DROP AS SELECT ${values(columns, schema)}, ${extras.map((column) => `l.${ident(column.name)}`).join(', ')}
     FROM ${rows} JOIN ${shadows} ON ${key} WHERE ${differs(columns)}`;
   const same = keyColumns(schema, columns).map(({ live: column }) => `l.${ident(column.name)} OPERATOR(${column.equality ?? 'pg_catalog.='}) k.${ident(column.name)}`);
   const sets = extras.map((column) => `${ident(column.name)} = k.${ident(column.name)}`);
   const restore = `UPDATE ${rows} SET ${sets.join(', ')} FROM pg_temp.tidemark_kept AS k WHERE ${same.join(' AND ')}`;
-  return [kept, remove, insert, restore, 'DROP TABLE pg_temp.tidemark_kept'];
+  return { before: [kept], remove, insert, after: [restore, 'DROP TABLE pg_temp.tidemark_kept'] };
 }
 
 /** @param share of the shadow's pages that are read, percent */
@@ -108,7 +126,7 @@ function extraColumns(columns: readonly MergedColumn[], live: ReplicaTable): Rep
 }
 
 /** A table without a key: of each row as many as the shadow has. */
-function bagStatements(columns: readonly MergedColumn[], live: ReplicaTable, shadow: ReplicaTable): string[] {
+function bagStatements(columns: readonly MergedColumn[], live: ReplicaTable, shadow: ReplicaTable): MergeStatements {
   const image = (of: (column: MergedColumn) => string): string =>
     `ROW(${columns.map((column) => asText(of(column), column.live)).join(', ')})::pg_catalog.text COLLATE pg_catalog."C"`;
   const mine = image((column) => `l.${ident(column.live.name)}`);
@@ -123,15 +141,15 @@ function bagStatements(columns: readonly MergedColumn[], live: ReplicaTable, sha
     WITH there AS MATERIALIZED (SELECT ${mine} AS image, pg_catalog.count(*) AS times FROM ${rows} AS l GROUP BY 1),
     numbered AS (SELECT s.*, ${theirs} AS "~image", pg_catalog.row_number() OVER (PARTITION BY ${theirs}) AS "~nth" FROM ${qualified(shadow.name)} AS s)
     ${insertInto(live, columns)} SELECT ${values(columns)} FROM numbered AS s LEFT JOIN there AS t ON t.image = s."~image" WHERE s."~nth" > coalesce(t.times, 0)`;
-  return [remove, insert];
+  return { remove, insert };
 }
 
 /** A table without columns: rows are only counted. */
-function countedRows(live: ReplicaTable, shadow: ReplicaTable): string[] {
+function countedRows(live: ReplicaTable, shadow: ReplicaTable): MergeStatements {
   const rows = rowsOf(live);
   const count = (table: string): string => `(SELECT pg_catalog.count(*) FROM ${table})`;
-  return [
-    `DELETE FROM ${rows} WHERE ctid IN (SELECT ctid FROM ${rows} LIMIT greatest(0, ${count(rows)} - ${count(qualified(shadow.name))}))`,
-    `INSERT INTO ${qualified(live.name)} SELECT FROM pg_catalog.generate_series(1, ${count(qualified(shadow.name))} - ${count(rows)})`,
-  ];
+  return {
+    remove: `DELETE FROM ${rows} WHERE ctid IN (SELECT ctid FROM ${rows} LIMIT greatest(0, ${count(rows)} - ${count(qualified(shadow.name))}))`,
+    insert: `INSERT INTO ${qualified(live.name)} SELECT FROM pg_catalog.generate_series(1, ${count(qualified(shadow.name))} - ${count(rows)})`,
+  };
 }

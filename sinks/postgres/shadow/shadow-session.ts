@@ -52,6 +52,12 @@ export class ShadowSession implements AsyncDisposable {
     return rows;
   }
 
+  /** The same; how many rows it has written. */
+  async change(sql: string): Promise<number> {
+    const { rowCount } = await this.#watchdog.during(this.session, () => this.session.client.query(sql));
+    return rowCount ?? 0;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watchdog[Symbol.dispose]();
     await this.session[Symbol.asyncDispose]();

@@ -20,7 +20,7 @@ import { createMissingTypes, createSchema } from '../replica-types.ts';
 import { ident, qualified, rowsOf } from '../sql.ts';
 import { alterSteps, identityConstraint } from '../table-sql.ts';
 import { installStatements, TakenNames } from './exchange.ts';
-import { mergeStatements } from './merge-sql.ts';
+import { mergeOf } from './merge-sql.ts';
 import { addNote, readNotes } from './notes.ts';
 import { readFingerprints } from './obstacles.ts';
 import type { PlannedTable } from './plan.ts';
@@ -165,7 +165,12 @@ async function mergeTable(shadow: ShadowSession, table: PlannedTable): Promise<v
   const { live, schema } = table;
   if (live === null) return;
   try {
-    for (const sql of mergeStatements(schema, live, table.shadow)) await shadow.run(sql);
+    const { before, remove, sameCount, insert, after } = mergeOf(schema, live, table.shadow);
+    for (const sql of before) await shadow.run(sql);
+    const removed = await shadow.change(remove);
+    const [counts] = removed > 0 ? [] : await shadow.run<{ same: boolean }>(sameCount);
+    if (counts?.same !== true) await shadow.run(insert);
+    for (const sql of after) await shadow.run(sql);
   } catch (error) {
     throw isViolation(error) ? brokenRule(error, table, constraintOf(error)) : sinkError(error, { table: tableName(schema) });
   }

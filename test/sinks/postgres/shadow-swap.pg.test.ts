@@ -519,6 +519,29 @@ describe('tables that are exchanged', () => {
     await expect(stand.sink.shadow.swap(stand.request(), stand.signal)).rejects.toThrow(/index by_flag/);
   });
 
+  test('prepared, and then filled further over changes of the shape', async () => {
+    await using stand = await ShadowStand.open(server);
+    const changes = await tenRows(stand);
+    await stand.sql("CREATE UNIQUE INDEX by_name ON things (name); CREATE INDEX by_amount ON things (amount)");
+    changes.put(3, 'name 3b');
+    addColumn(stand, changes.table, 'first');
+    stand.append();
+    await stand.fill();
+    await stand.sink.shadow.finish([changes.table.schema], () => undefined, stand.signal);
+    expect(await stand.sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'rebuilt_1'")).toEqual([['3']]);
+    addColumn(stand, changes.table, 'second');
+    stand.model.alterTable(changes.table, { columns: changes.table.schema.columns.filter((column) => column.name !== 'first') });
+    stand.model.update(changes.table, ['1', null], ['1', 'name 2', '5', null, 't', 's']);
+    stand.model.update(changes.table, ['2', null], ['2', 'name 1', '5', null, 't', 's']);
+    stand.append();
+    await stand.fill();
+    await stand.swap();
+    await stand.expectEqual();
+    await stand.expectOneSet(stand.model.offset);
+    expect(await stand.sql("SELECT indexname FROM pg_indexes WHERE tablename = 'things' ORDER BY 1")).toEqual([['by_amount'], ['by_name'], ['things_pkey']]);
+    await stand.goOn();
+  });
+
   test('a rule of the replica that the rebuilt rows break is named, and nothing is changed', async () => {
     await using stand = await ShadowStand.open(server);
     const { table } = await tenRows(stand);
