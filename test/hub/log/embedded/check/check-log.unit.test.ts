@@ -122,6 +122,23 @@ describe('checking a log', () => {
     }
   });
 
+  it('finds the damage of a log that a running hub could not open', async () => {
+    const files = await fullLog(71);
+    const [catalog = ''] = await namesOf(files, '.catalog');
+    files.damage(join(FOLDER, catalog), 200);
+    await using engine = await EmbeddedLogEngine.create(DATA, createTestRuntime({ files }), SMALL);
+    await expectCode(engine.open(SOURCE, { create: false }), 'LOG_CORRUPT');
+    await using hold = await engine.hold();
+    const [log] = hold.folder.logs;
+    if (log === undefined) throw new Error('nothing is held');
+    const findings: LogFinding[] = [];
+    await checkLog({ files, data: DATA, log, scratch: null, found: (finding) => findings.push(finding), progress: () => undefined, signal: NEVER });
+    expect(findings.map(({ kind, file, tables }) => [kind, file, tables])).toContainEqual(['damage', catalog, null]);
+    files.damage(join(FOLDER, 'manifest'), 100);
+    await using second = await engine.hold();
+    expect(second.folder.logs).toEqual([]);
+  });
+
   it('ends when it is asked to', async () => {
     const files = await fullLog(61);
     const log = await stoppedLog(files, DATA, 'shop');
