@@ -14,12 +14,17 @@ export class ScratchFolders {
   readonly #parent: string;
   readonly #owner: string;
   #named = 0;
+  readonly #onNext: (path: string) => void;
 
-  /** @param owner no other process that uses the data folder has this name */
-  constructor(files: FileSystem, data: string, owner: string) {
+  /**
+   * @param owner no other process that uses the data folder has this name
+   * @param onNext told of each path that is given
+   */
+  constructor(files: FileSystem, data: string, owner: string, onNext: (path: string) => void = () => undefined) {
     this.#files = files;
     this.#parent = join(data, FOLDER);
     this.#owner = owner;
+    this.#onNext = onNext;
   }
 
   /** Removes what is left of everybody. For the hub alone, which holds the folder. @throws TidemarkError `LOG_WRITE_FAILED` */
@@ -33,7 +38,9 @@ export class ScratchFolders {
 
   /** A path that nobody else uses. Who makes it removes it. */
   next(): string {
-    return join(this.#parent, `${this.#owner}-${++this.#named}`);
+    const path = join(this.#parent, `${this.#owner}-${++this.#named}`);
+    this.#onNext(path);
+    return path;
   }
 }
 

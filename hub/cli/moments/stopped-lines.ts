@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { diffLines, historyLines, tableLines, type MomentParts } from '../../api/moment-lines.ts';
 import { ScratchFolders } from '../../moments/scratch.ts';
 import { positionPrinter } from '../../print-position.ts';
@@ -10,11 +11,12 @@ import type { MomentRequest } from './moment-source.ts';
 export async function* stoppedLines(data: string, request: MomentRequest, context: CliContext): AsyncGenerator<string, void, void> {
   const { clock, files } = createRuntime({ logLevel: 'error' });
   const { connectors } = await context.registry();
+  using leftovers = new Leftovers();
   await using engine = await openStopped(data);
   const parts: MomentParts = {
     log: await stoppedLog(engine, data, request.source),
     files,
-    scratch: new ScratchFolders(files, data, `reader-${process.pid}`),
+    scratch: new ScratchFolders(files, data, `reader-${process.pid}`, leftovers.note),
     clock: { ...clock, now: () => context.now() },
     codecs: connectors.map(({ positions }) => positions),
     printPosition: positionPrinter(connectors),
@@ -28,4 +30,23 @@ export async function* stoppedLines(data: string, request: MomentRequest, contex
     case 'diff':
       return yield* diffLines(parts, request.query);
   }
+}
+
+/** Removes folders at the end of the process, where that ends before they were: whoever reads its output has gone, for instance. */
+class Leftovers implements Disposable {
+  readonly #paths: string[] = [];
+
+  constructor() {
+    process.on('exit', this.#remove);
+  }
+
+  readonly note = (path: string): void => void this.#paths.push(path);
+
+  [Symbol.dispose](): void {
+    process.off('exit', this.#remove);
+  }
+
+  readonly #remove = (): void => {
+    for (const path of this.#paths) rmSync(path, { recursive: true, force: true });
+  };
 }

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { parse } from 'csv-parse/sync';
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
@@ -138,6 +140,17 @@ describe.each(['running', 'stopped'] as const)('of a hub that is %s', (data) => 
     // Of a request that was given up the hub cleans up behind it.
     await expect.poll(() => readdir(join(folder.path, data, 'sorting'))).toEqual([]);
   });
+});
+
+it('whoever reads only the beginning of a table leaves nothing of it behind', { timeout: 60_000 }, async () => {
+  const main = join(import.meta.dirname, '../../../hub/cli/main.ts');
+  const data = join(folder.path, 'stopped');
+  const child = spawn(process.execPath, [main, 'table', 'long', 'public.orders', '--format', 'ndjson', '--data', data], { stdio: ['ignore', 'pipe', 'ignore'] });
+  await once(child.stdout, 'data');
+  expect(await readdir(join(data, 'sorting'))).toHaveLength(1);
+  child.stdout.destroy();
+  await once(child, 'close');
+  expect([child.exitCode, await readdir(join(data, 'sorting'))]).toEqual([0, []]);
 });
 
 describe('following and waiting', () => {
