@@ -15,6 +15,8 @@ import { serverError } from './server-error.ts';
 const MAX_ROUNDS = 16;
 /** How long is waited where a node says that it does not know better, milliseconds. */
 const ROUND_WAIT_MS = 50;
+/** The place of an answer that nobody looks at. */
+const NOWHERE = -1;
 const NOTHING_TO_SETTLE = (): Promise<void> => Promise.resolve();
 
 export interface ServersParts {
@@ -133,24 +135,24 @@ export class Servers implements AsyncDisposable {
   async #ask(questions: readonly Question[], command: readonly (string | null)[]): Promise<Reply[]> {
     const connections: Connection[] = [];
     for (const { key, to } of questions) connections.push(to === null ? await this.#ownerOf(key) : await this.#connection(to));
-    const outs = new Map<Connection, CommandBuffer>();
-    for (const [index, { key, asking }] of questions.entries()) {
-      const connection = connections[index] as Connection;
-      const out = outs.get(connection) ?? new CommandBuffer(connection.pool);
-      outs.set(connection, out);
+    const sent = new Map<Connection, { readonly out: CommandBuffer; readonly places: number[] }>();
+    for (const [place, { key, asking }] of questions.entries()) {
+      const connection = connections[place] as Connection;
+      const { out, places } = sent.get(connection) ?? { out: new CommandBuffer(connection.pool), places: [] };
+      sent.set(connection, { out, places });
       if (asking) out.command('ASKING');
+      if (asking) places.push(NOWHERE);
       out.command(...command.map((word) => word ?? key));
+      places.push(place);
     }
-    for (const [connection, out] of outs) {
+    const replies: Reply[] = Array.from({ length: questions.length }, () => null);
+    await Promise.all([...sent].map(async ([connection, { out, places }]) => {
       connection.send(out.take());
       connection.pool.give(out.bytes);
-    }
-    const replies = questions.map(({ asking }, index) => {
-      const connection = connections[index] as Connection;
-      if (asking) void connection.value();
-      return connection.value();
-    });
-    return Promise.all(replies);
+      const values = await connection.values(places.length);
+      for (const [index, place] of places.entries()) if (place !== NOWHERE) replies[place] = values[index] ?? null;
+    }));
+    return replies;
   }
 
   async #ownerOf(key: Buffer): Promise<Connection> {

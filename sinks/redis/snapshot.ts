@@ -14,6 +14,7 @@ import type { SinkSnapshot } from '../../contracts/verify.ts';
 import { checkpointOf, lesserProgress, parseCheckpoint, type StoredCheckpoint } from './checkpoint.ts';
 import { ownKeys } from './open-store.ts';
 import { tableOptionsOf, type RedisOptions } from './options.ts';
+import type { Reply } from './resp/reply-reader.ts';
 import { accepted, bytesOf } from './server-error.ts';
 import { CacheImages, readCommand } from './snapshot-image.ts';
 import { Servers, type ServersParts } from './snapshot-servers.ts';
@@ -26,6 +27,12 @@ const PIECE = 500;
 export interface RedisSnapshotParts extends Omit<ServersParts, 'signal'> {
   readonly config: SinkConfig;
   readonly start: SinkStart;
+}
+
+interface Fetched {
+  readonly keys: readonly Buffer[];
+  /** One for each key. */
+  readonly replies: readonly Reply[];
 }
 
 /** How the rows of one version of a table stand in Redis, and how they are compared. */
@@ -112,13 +119,10 @@ export class RedisSnapshot implements SinkSnapshot {
     try {
       const { layout, images } = this.#shapeOf(schema);
       await this.#requireShape(schema, layout);
-      for await (const keys of keysOf(layout)) {
-        for (let at = 0; at < keys.length; at += PIECE) {
-          signal.throwIfAborted();
-          const piece = keys.slice(at, at + PIECE);
-          const rows = images.stored(piece, await this.#servers.read(piece, readCommand(layout)));
-          if (rows.count > 0) yield rows;
-        }
+      for await (const { keys, replies } of this.#fetched(keysOf(layout), readCommand(layout))) {
+        signal.throwIfAborted();
+        const rows = images.stored(keys, replies);
+        if (rows.count > 0) yield rows;
       }
       // A walk over all rows that change their shape may have begun meanwhile.
       await this.#requireShape(schema, layout);
@@ -127,6 +131,22 @@ export class RedisSnapshot implements SinkSnapshot {
       if (signal.aborted || this.#life.signal.aborted) throw new TidemarkError('ABORTED', 'the snapshot was given up', { where, cause: error });
       throw asTidemarkError(error, 'INTERNAL', where);
     }
+  }
+
+  /** What is under keys, some hundred at a time. The next are asked for while these are looked at. */
+  async *#fetched(found: AsyncIterable<readonly Buffer[]>, command: readonly (string | null)[]): AsyncGenerator<Fetched, void, void> {
+    let asked: { readonly keys: readonly Buffer[]; readonly replies: Promise<Reply[]> } | null = null;
+    for await (const some of found) {
+      for (let at = 0; at < some.length; at += PIECE) {
+        const keys = some.slice(at, at + PIECE);
+        const replies = this.#servers.read(keys, command);
+        // Nobody asks for it when the loop is left.
+        replies.catch(() => undefined);
+        if (asked !== null) yield { keys: asked.keys, replies: await asked.replies };
+        asked = { keys, replies };
+      }
+    }
+    if (asked !== null) yield { keys: asked.keys, replies: await asked.replies };
   }
 
   /** The table's keys, in pieces. Some may come twice. */

@@ -52,6 +52,31 @@ class OneValue implements Expectation {
   }
 }
 
+class Values implements Expectation {
+  readonly #count: number;
+  readonly #settle: PromiseWithResolvers<Reply[]>;
+  readonly #values: Reply[] = [];
+
+  constructor(count: number, settle: PromiseWithResolvers<Reply[]>) {
+    this.#count = count;
+    this.#settle = settle;
+  }
+
+  take(reader: ReplyReader): boolean {
+    while (this.#values.length < this.#count) {
+      const value = reader.value();
+      if (value === undefined) return false;
+      this.#values.push(value);
+    }
+    this.#settle.resolve(this.#values);
+    return true;
+  }
+
+  fail(error: TidemarkError): void {
+    this.#settle.reject(error);
+  }
+}
+
 class Run implements Expectation {
   readonly #count: number;
   readonly #settle: PromiseWithResolvers<readonly Failure[]>;
@@ -206,6 +231,12 @@ export class Connection implements AsyncDisposable {
   value(): Promise<Reply> {
     const settle = Promise.withResolvers<Reply>();
     return this.#expect(new OneValue(settle), settle.promise);
+  }
+
+  /** The next `count` replies, as values. */
+  values(count: number): Promise<Reply[]> {
+    const settle = Promise.withResolvers<Reply[]>();
+    return this.#expect(new Values(count, settle), settle.promise);
   }
 
   /** The next `count` replies, of which only errors matter. */
