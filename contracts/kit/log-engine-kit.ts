@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import type { LogEngine } from '../log-engine.ts';
 import { catalogTests } from './log-engine-kit-catalog.ts';
+import { foldTests } from './log-engine-kit-fold.ts';
 import { readTests } from './log-engine-kit-read.ts';
 import { stateTests } from './log-engine-kit-state.ts';
 import { writeTests } from './log-engine-kit-write.ts';
@@ -13,7 +14,7 @@ export interface LogEngineFixture extends AsyncDisposable {
 
 /**
  * Declares the tests that every log engine must pass: total order, contiguity, the high watermark, whole transactions
- * across batches, rollback, epochs, plans, tailing, abort, reopening; at the end random work against the reference log.
+ * across batches, rollback, epochs, plans, tailing, abort, reopening, folding; at the end random work against the reference log.
  */
 export function logEngineKit(name: string, makeFixture: () => Promise<LogEngineFixture>): void {
   describe(`log engine: ${name}`, () => {
@@ -21,5 +22,6 @@ export function logEngineKit(name: string, makeFixture: () => Promise<LogEngineF
     readTests(makeFixture);
     stateTests(makeFixture);
     catalogTests(makeFixture);
+    foldTests(makeFixture);
   });
 }
