@@ -1,10 +1,16 @@
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { lsnOfPosition, postgresPositions } from '../../connectors/postgres/position.ts';
+import { checkLog } from '../../hub/log/embedded/check/check-log.ts';
+import type { LogFinding } from '../../hub/log/embedded/check/finding.ts';
 import { EmbeddedLogEngine } from '../../hub/log/embedded/engine.ts';
+import { stoppedLog } from '../../hub/log/embedded/held-log.ts';
+import { nodeFiles } from '../../hub/runtime/node-files.ts';
 import { compareDatabases } from '../fixtures/compare-databases.ts';
 import { createTestRuntime } from '../fixtures/runtime.ts';
 import { tornTransactions } from '../fixtures/shop/schema.ts';
+import { temporaryDirectory } from '../fixtures/temp.ts';
 import type { CrashWorld } from './crash-world.ts';
 import { LogAudit } from './log-audit.ts';
 
@@ -60,6 +66,19 @@ export class CrashAudit {
     await using source = await this.#world.source.connect('shop');
     const { tables, differences } = await this.#log.tables.compareWith(source, true);
     return tables === 0 ? ['the log has no table'] : [...differences];
+  }
+
+  /** What `tidemark log verify` finds: nothing, also where each update and delete is asked for its row. */
+  async ofTheFiles(): Promise<LogFinding[]> {
+    const data = this.#world.dataFolder;
+    await using scratch = await temporaryDirectory('crash-verify');
+    const findings: LogFinding[] = [];
+    const log = await stoppedLog(nodeFiles, data, 'shop');
+    await checkLog({
+      files: nodeFiles, data, log, scratch: join(scratch.path, 'sort'),
+      found: (finding) => findings.push(finding), progress: () => undefined, signal: new AbortController().signal,
+    });
+    return findings;
   }
 
   async #caughtUp(): Promise<void> {

@@ -69,6 +69,7 @@ async function runCycle(world: CrashWorld, audit: CrashAudit, faults: readonly F
   await world.hub.kill();
   expect(await audit.atDeath()).toEqual([]);
   expect(await audit.ofTheLog()).toEqual([]);
+  expect(await audit.ofTheFiles()).toEqual([]);
   await world.startHub();
 }
 
