@@ -82,6 +82,8 @@ export class World implements AsyncDisposable {
     const log = await engine.open('shop', { create: true });
     const world = new World(options, files, engine, log, await log.openWriter(() => undefined), runtime);
     for (const tableId of TABLES) await world.#newTable(tableId);
+    // The log has a position of the source.
+    await world.commit();
     return world;
   }
 
