@@ -18,6 +18,7 @@ const BAD_REQUEST: ReadonlySet<ErrorCode> = new Set(['API_REQUEST', 'POSITION_SY
 export function statusOf(code: ErrorCode): number {
   if (code.startsWith('CONFIG_') || BAD_REQUEST.has(code)) return 400;
   if (code === 'SOURCE_UNKNOWN' || code === 'SINK_UNKNOWN' || code === 'TABLE_UNKNOWN') return 404;
+  if (code.startsWith('REBUILD_')) return 409;
   if (code === 'WAIT_TIMEOUT') return 504;
   if (code === 'ABORTED' || code === 'API_BUSY') return 503;
   return CATALOGUE[code].retry === 'operator' ? 409 : 500;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import type { ShadowRebuild } from '../../contracts/rebuild.ts';
@@ -81,7 +82,7 @@ export class ShadowWork implements Work {
     await pipeline.log.leaseHorizon(rebuildLeaseOf(pipeline.config.name));
     const request = asked.fresh ? await this.#begun(asked, signal) : asked;
     const selects = this.#selects(request);
-    const offset = await this.#comeNear(request, selects, signal, healthy);
+    const { offset } = await this.#comeNear(request, selects, signal, healthy);
     progress.enter('building indexes');
     await shadow.finish(this.#tables(offset, selects), ({ step, done, of }) => progress.stepped(step, done, of), signal);
     healthy();
@@ -93,7 +94,7 @@ export class ShadowWork implements Work {
     try {
       const swap = await this.#meet({ request, selects, near, failed }, signal, healthy);
       if (swap === null) {
-        runtime.logger.log('info', 'rebuild.begun-again', { offset: near });
+        runtime.logger.log('info', 'rebuild.begun-again', { offset: near.offset });
         await file.save({ ...request, fresh: true });
       } else {
         await file.save({ ...request, stage: 'swapping', swap });
@@ -116,18 +117,19 @@ export class ShadowWork implements Work {
   }
 
   /** Leads the shadow towards the sink, which goes on, until there is hardly anything left between them. Answers where it is. */
-  async #comeNear(request: RebuildRequest, selects: TableSelector, signal: AbortSignal, healthy: () => void): Promise<Offset> {
+  async #comeNear(request: RebuildRequest, selects: TableSelector, signal: AbortSignal, healthy: () => void): Promise<Checkpoint> {
     const { pipeline, progress, runtime } = this.#parts;
     await using filling = await this.#filling(selects);
-    let at = 0;
+    let at: Offset = 0;
     for (let count = 1; ; count++) {
       const standing = request.to === null ? await pipeline.standing(signal) : null;
       const { horizon, highWatermark } = pipeline.log.state();
       const end = nextEnd({ to: request.to, standing, horizon, highWatermark });
       const began = runtime.clock.monotonic();
       progress.enter('catching up', at, end);
-      at = (await filling.lead(end, signal, healthy)).offset;
-      if (request.to !== null || isNear({ count, ms: runtime.clock.monotonic() - began })) return at;
+      const near = await filling.lead(end, signal, healthy);
+      if (request.to !== null || isNear({ count, ms: runtime.clock.monotonic() - began })) return near;
+      at = near.offset;
     }
   }
 
@@ -138,11 +140,12 @@ export class ShadowWork implements Work {
     const from = await pipeline.heldCheckpoint(signal);
     const plan = pipeline.log.plan(from);
     const whole = request.tables === null;
-    const decision = swapDecision({ to: request.to, whole, shadow: near, checkpoint: from, plan, failed });
+    const decision = swapDecision({ to: request.to, whole, shadow: near.offset, checkpoint: from, plan, failed });
     if (decision.kind === 'again') return null;
     if (decision.kind === 'nowhere') {
       throw new TidemarkError('REBUILD_TABLES', 'the sink does not stand at an offset of this log, where single tables could join', { where: { offset: from?.offset ?? 0 } });
     }
+    if (near.offset === decision.at) return { from, to: near };
     await using filling = await this.#filling(selects);
     const to = await filling.lead(decision.at, signal, healthy);
     if (to.offset === decision.at) return { from, to };
@@ -244,7 +247,7 @@ interface Meeting {
   readonly request: RebuildRequest;
   readonly selects: TableSelector;
   /** Where the shadow stands. */
-  readonly near: Offset;
+  readonly near: Checkpoint;
   /** The sink had failed before it was held. */
   readonly failed: boolean;
 }
