@@ -145,7 +145,13 @@ export async function* historyLines(parts: MomentParts, query: HistoryQuery): As
   const ends = new TransactionEnds(log, printPosition, signal);
   const pieces = new LinePieces();
   let versions = 0;
-  for await (const version of rowHistory(log, { tableId, key, from, to, catalog, signal })) {
+  const progress = new Progress();
+  const found = rowHistory(log, { tableId, key, from, to, catalog, signal, onProgress: progress.take });
+  for await (const version of query.progress === true ? reporting(found, progress.line, parts.clock) : found) {
+    if (typeof version === 'string') {
+      yield version;
+      continue;
+    }
     const { entry, batch } = version;
     const position = entry === null || batch === null ? null : entry.commits ? printPosition(entry.position) : await ends.after(batch);
     pieces.add(versionLine(version, position, table));

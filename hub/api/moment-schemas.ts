@@ -25,6 +25,7 @@ export const HISTORY_QUERY = Type.Object({
   from: Type.Optional(MOMENT),
   to: Type.Optional(MOMENT),
   limit: LIMIT,
+  progress: PROGRESS,
 });
 export type HistoryQuery = Static<typeof HISTORY_QUERY>;
 

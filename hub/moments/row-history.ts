@@ -8,6 +8,7 @@ import { Projectors } from '../../contracts/projection.ts';
 import { RecordView } from '../../contracts/record.ts';
 import type { TransactionEntry } from '../../contracts/transaction.ts';
 import { isGone, rowAt, saysOf, type RowAt } from './row-at.ts';
+import type { HistoryProgress } from './table-at.ts';
 
 export interface RowVersion {
   /** Of the change that made it. */
@@ -34,6 +35,8 @@ export interface RowHistoryOptions {
   /** Knows every schema version up to `to`. */
   readonly catalog: Catalog;
   readonly signal: AbortSignal;
+  /** Told how far the history has been read, batch by batch. */
+  readonly onProgress?: ((progress: HistoryProgress) => void) | undefined;
 }
 
 /**
@@ -50,7 +53,11 @@ export async function* rowHistory(log: SourceLog, options: RowHistoryOptions): A
     yield { offset, op: Op.read, flags: 0, schemaVersion, entry: null, before: null, after: standing, batch: null };
   }
   const versions = new Versions(options, standing);
-  for await (const records of log.readTables([tableId], { after: from, to, follow: false, signal })) yield* versions.of(records);
+  for await (const records of log.readTables([tableId], { after: from, to, follow: false, signal })) {
+    yield* versions.of(records);
+    const { batch, offsets } = records;
+    options.onProgress?.({ done: (offsets?.at(-1) ?? batch.lastOffset) - from, total: to - from });
+  }
   yield* versions.rest();
 }
 

@@ -7,6 +7,7 @@ import { examples, withHubOptions, type HubOptions } from '../hub-access.ts';
 import { versionText } from '../moments/change-text.ts';
 import { LineReader, parsedLine } from '../moments/line-reader.ts';
 import { withMomentLines } from '../moments/moment-source.ts';
+import { ReadProgress } from '../moments/read-progress.ts';
 
 interface HistoryOptions extends HubOptions {
   readonly key: readonly string[];
@@ -32,11 +33,13 @@ export function addHistoryCommand(program: Command, context: CliContext): void {
     )
     .action(async (source: string, table: string, options: HistoryOptions) => {
       const { key, from, to, limit, json } = options;
-      const query = { table, key: [...key], from, to, ...(limit === undefined ? {} : { limit }) };
+      using progress = new ReadProgress(context, !context.stdoutIsTty);
+      const query = { table, key: [...key], from, to, ...(limit === undefined ? {} : { limit }), ...(progress.isShown ? { progress: true } : {}) };
       await withMomentLines(options, context, { source, what: 'history', query }, async (pieces) => {
-        await using reader = new LineReader(pieces);
+        await using reader = new LineReader(pieces, progress.show);
         await reader.head(TABLE_HEAD);
         for await (const lines of reader.rows()) {
+          progress.rows(lines.length);
           const text = json === true ? lines : lines.flatMap((line) => versionText(parsedLine(line, VERSION_LINE)));
           await write(context.stdout, `${text.join('\n')}\n`);
         }

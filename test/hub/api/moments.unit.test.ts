@@ -268,6 +268,8 @@ describe('a client that reads slowly', () => {
   });
 
   it('hears how far the history has been read, when it asks', async () => {
+    const versions = await lines('long', 'history', { table: 'public.orders', key: '7', progress: 'true' });
+    expect(versions.filter((line) => !JSON.stringify(line).startsWith('{"progress":{"of":"history","done":'))).toMatchObject([{ head: {} }, { op: 'c' }, { op: 'u' }, { end: { versions: 2 } }]);
     const all = await lines('long', 'table', { table: 'public.orders', progress: 'true', limit: '1' });
     for (const line of all.slice(1, -2)) expect(line).toMatchObject({ progress: { of: 'history', total: LONG + 20_001 } });
     expect(all.at(-1)).toEqual({ end: { rows: 1 } });
