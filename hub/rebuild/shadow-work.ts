@@ -53,6 +53,8 @@ export class ShadowWork implements Work {
   readonly #lettersPath: string;
   /** Since when the sink waits for the swap, monotonic milliseconds. */
   #heldAt = 0;
+  /** The shadow has come near before: that it does so again says nothing, it is well once it was swapped in. */
+  #hasComeNear = false;
 
   constructor(parts: ShadowWorkParts) {
     this.#parts = parts;
@@ -60,8 +62,11 @@ export class ShadowWork implements Work {
     this.retries = { metric: 'tidemark_rebuild_retries_total', labels: { sink: parts.pipeline.config.name } };
   }
 
-  async live(signal: AbortSignal, healthy: () => void): Promise<LifeEnd> {
+  async live(signal: AbortSignal, atWork: () => void): Promise<LifeEnd> {
     const { file, pipeline } = this.#parts;
+    const healthy = (): void => {
+      if (!this.#hasComeNear) atWork();
+    };
     try {
       for (;;) {
         signal.throwIfAborted();
@@ -83,9 +88,9 @@ export class ShadowWork implements Work {
     const request = asked.fresh ? await this.#begun(asked, signal) : asked;
     const selects = this.#selects(request);
     const { offset } = await this.#comeNear(request, selects, signal, healthy);
+    this.#hasComeNear = true;
     progress.enter('building indexes');
     await shadow.finish(this.#tables(offset, selects), ({ step, done, of }) => progress.stepped(step, done, of), signal);
-    healthy();
     const near = await this.#comeNear(request, selects, signal, healthy);
     progress.enter('swapping');
     const { hasFailed: failed } = pipeline;
@@ -111,6 +116,7 @@ export class ShadowWork implements Work {
     const { shadow, file, runtime } = this.#parts;
     await shadow.discard(signal);
     await runtime.files.remove(this.#lettersPath);
+    this.#hasComeNear = false;
     const request = { ...asked, fresh: false };
     await file.save(request);
     return request;

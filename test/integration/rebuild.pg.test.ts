@@ -67,7 +67,7 @@ describe('a rebuild of a replica', () => {
     await using readers = startShopReaders(stand.replica.url('replica'));
     const { id } = await stand.hub.api.rebuild('replica', { tables: null, to: null, fromScratch: false }, AbortSignal.timeout(LIMIT_MS));
     expect(id).not.toBeNull();
-    for (let kills = 0; kills < 4; kills++) {
+    for (let kills = 0; kills < 2; kills++) {
       await Promise.race([delay(randomInt(20, 900)), workload.failed]);
       await stand.hub.kill();
       await stand.start();

@@ -209,6 +209,24 @@ describe('a rebuild beside the sink', () => {
     expect(world.wrong).toEqual([]);
   });
 
+  it('waits longer and longer for a swap that readers are in the way of, and the sink goes on in between', async () => {
+    await using world = await RebuildWorld.create();
+    await filled(world);
+    await world.start();
+    let busy = 4;
+    world.fault = (step) => {
+      if (step === 'swap' && busy-- > 0) throw new TidemarkError('REPLICA_BUSY', 'readers are in the way');
+      return 'none';
+    };
+    await world.begin();
+    await world.until('it has ended', ended(world));
+    const retries = world.runtime.lines.filter(({ event }) => event === 'rebuild.retrying');
+    expect(retries.map(({ fields }) => fields.attempt)).toEqual([1, 2, 3, 4]);
+    expect(world.rebuild.status()).toMatchObject({ state: 'done' });
+    await world.pipeline.reached(await filled(world), patience());
+    expect(world.wrong).toEqual([]);
+  });
+
   it('takes the dead letters of the shadow over with its rows', async () => {
     await using world = await RebuildWorld.create();
     await filled(world);
