@@ -5,12 +5,15 @@ import { describeError } from '../contracts/errors/error.ts';
 import type { SourceLog } from '../contracts/log-engine.ts';
 import { EmbeddedLogEngine } from '../hub/log/embedded/engine.ts';
 import { createRuntime } from '../hub/runtime/runtime.ts';
-import { CompactLoad } from './compact-load.ts';
+import { CompactLoad, TABLE } from './compact-load.ts';
+import { percentile } from './report.ts';
 
 /** What a process with a log in it is asked; it answers once, and ends. */
 export type CompactAsk =
   /** Folds all of it; answers seconds. */
   | { readonly kind: 'fold'; readonly directory: string; readonly memoryBytes: number; readonly share: number }
+  /** Looks up so many rows of the base by their keys, one after the other; answers the milliseconds below which 99 % of them take. */
+  | { readonly kind: 'find'; readonly directory: string; readonly keys: number; readonly rows: number }
   /** Appends as fast as it goes, for so long; answers bytes/s. With `share` above 0 the log is folded meanwhile. */
   | { readonly kind: 'append'; readonly directory: string; readonly memoryBytes: number; readonly share: number; readonly seconds: number };
 
@@ -25,6 +28,7 @@ const PREPARED_BATCHES = 32;
 async function carryOut(ask: CompactAsk): Promise<number> {
   await using engine = await EmbeddedLogEngine.create(ask.directory, createRuntime({ logLevel: 'warn' }));
   const log = await engine.open(SOURCE, { create: false });
+  if (ask.kind === 'find') return await find(log, ask.keys, ask.rows);
   const { memoryBytes, share } = ask;
   if (ask.kind === 'fold') {
     const started = performance.now();
@@ -40,6 +44,20 @@ async function carryOut(ask: CompactAsk): Promise<number> {
   stop.abort();
   await folding;
   return rate;
+}
+
+async function find(log: SourceLog, keys: number, rows: number): Promise<number> {
+  await using base = await log.openBase();
+  if (base === null) throw new Error('there is no base');
+  const load = new CompactLoad(keys, 11);
+  const took = new Float64Array(rows);
+  for (let index = 0; index < rows; index++) {
+    const key = load.key();
+    const started = performance.now();
+    await base.find(TABLE, key);
+    took[index] = performance.now() - started;
+  }
+  return percentile(took, 0.99);
 }
 
 async function append(log: SourceLog, seconds: number): Promise<number> {

@@ -6,7 +6,7 @@ import { buildImage } from '../contracts/row-image.ts';
 import { encodeSchema, type TableSchema } from '../contracts/schema.ts';
 
 const NONE = Buffer.alloc(0);
-const TABLE = 1;
+export const TABLE = 1;
 const ID_DIGITS = 10;
 const BODIES = 4096;
 const BODY_BYTES = 110;
@@ -37,6 +37,12 @@ export class CompactLoad {
       this.#bodies.push(buildImage(['0'.repeat(ID_DIGITS), WORDS[index % WORDS.length] ?? '', (this.#unit() * 1e4).toFixed(2), body]));
     }
     this.#idAt = (this.#bodies[0] ?? NONE).indexOf('0'.repeat(ID_DIGITS));
+  }
+
+  /** The key of any row. */
+  key(): Buffer {
+    writeDigits(this.#key, 4, Math.floor(this.#unit() * this.#keys));
+    return this.#key;
   }
 
   schema(): ChangeBatch {

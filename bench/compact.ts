@@ -19,6 +19,7 @@ const MEMORY_BYTES = 128 << 20;
 const SHARE = 0.25;
 const APPEND_SECONDS = 6;
 const CHUNK = 4 << 20;
+const FOUND_ROWS = 5000;
 
 /** A log of updates folded into its base, against `zstd -1` of the same bytes on one core. */
 export const compactBench: Bench = {
@@ -54,6 +55,8 @@ export const compactBench: Bench = {
           const { value, rssMb } = await ask({ kind: 'fold', directory, memoryBytes: MEMORY_BYTES, share: 1 }, profile);
           const { bytes: folded } = await runsOf(directory);
           say(`the base takes ${(folded / 1e6).toFixed(0)} MB of ${(bytes / 1e6).toFixed(0)} MB of history`);
+          const { value: p99 } = await ask({ kind: 'find', directory, keys, rows: FOUND_ROWS }, null);
+          say(`a row by its key, of ${keys}: ${p99.toFixed(2)} ms (p99)`);
           await rm(directory, { recursive: true });
           if (index === 0) await slowDown(made, folder, say);
           return { figures: [bytes / 1e6 / value], rssMb };
