@@ -31,6 +31,8 @@ const MAX_ARRAY = 1 << 24;
 /** Longest line without a CRLF that is still waited for. */
 const MAX_LINE = 64 << 10;
 const MAX_DEPTH = 16;
+/** Digits of a number that is certainly a small integer. */
+const SHORT_DIGITS = 9;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -113,7 +115,7 @@ export class ReplyReader {
     return this.#length(at + 1, end, MAX_ARRAY);
   }
 
-  /** One whole reply as a value; undefined when more bytes are needed. @throws TidemarkError `REDIS_PROTOCOL` */
+  /** One whole reply as a value, bytes as windows on what was pushed; undefined when more bytes are needed. @throws TidemarkError `REDIS_PROTOCOL` */
   value(): Reply | undefined {
     if (this.#waiting.length > 0) return undefined;
     const start = this.#at;
@@ -142,7 +144,7 @@ export class ReplyReader {
         if (!this.#has(end + 2, length + 2)) return MORE;
         this.#at = end + 4 + length;
         this.#checkEnd(end + 2 + length);
-        return Buffer.from(bytes.subarray(end + 2, end + 2 + length));
+        return bytes.subarray(end + 2, end + 2 + length);
       }
       case 0x2a:
         return this.#array(this.#length(at + 1, end, MAX_ARRAY), depth);
@@ -215,9 +217,24 @@ export class ReplyReader {
   }
 
   #integer(start: number, end: number): number {
+    const short = this.#shortInteger(start, end);
+    if (short >= 0) return short;
     const text = this.#bytes.toString('latin1', start, end);
     if (!/^[+-]?\d{1,19}$/.test(text)) throw this.#malformed('not an integer', start);
     return Number(text);
+  }
+
+  /** Digits alone, as most lengths are; -1: anything else. */
+  #shortInteger(start: number, end: number): number {
+    if (start === end || end - start > SHORT_DIGITS) return -1;
+    const bytes = this.#bytes;
+    let value = 0;
+    for (let at = start; at < end; at++) {
+      const digit = (bytes[at] as number) - 0x30;
+      if (digit < 0 || digit > 9) return -1;
+      value = value * 10 + digit;
+    }
+    return value;
   }
 
   #length(start: number, end: number, limit: number): number {

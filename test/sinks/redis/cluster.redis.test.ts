@@ -191,7 +191,7 @@ describe('slots that move', () => {
 
 describe.each(MODES)('reading back, %s', (mode) => {
   test('while a slot is on its way, and after it has moved: every row is there, as expected', async () => {
-    await using cache = await CacheStand.at(settings(mode, { key: 'p:{{kit}}:{id}' }), ports());
+    await using cache = await CacheStand.at(settings(mode, { key: 'p:{{back}}:{id}' }), ports());
     await cache.open();
     const things = cache.table();
     for (let id = 1; id <= 300; id++) things.insert(id, `name ${id}`);
