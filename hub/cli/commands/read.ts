@@ -1,14 +1,11 @@
 import type { Command } from 'commander';
 import { Check } from 'typebox/value';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { changelogLines } from '../../api/changelog.ts';
-import { readRange } from '../../api/named-offsets.ts';
 import { RECORD_LINE, type RecordJson } from '../../api/schemas.ts';
 import { MOMENT_FORMS } from '../../moments/moment.ts';
 import { countArgument } from '../arguments.ts';
 import { write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
-import { positionPrinter } from '../../print-position.ts';
 import { recordText } from '../record-text.ts';
 
 interface ReadOptions extends HubOptions {
@@ -46,13 +43,8 @@ export function addReadCommand(program: Command, context: CliContext): void {
           },
           // Where no hub runs nothing more comes.
           follow === true ? undefined : async (data) => {
-            const { openStopped, stoppedLog } = await import('../stopped-hub.ts');
-            await using engine = await openStopped(data);
-            const log = await stoppedLog(engine, data, source);
-            const { connectors } = await context.registry();
-            const { signal } = context;
-            const range = await readRange(log, named, { codecs: connectors.map(({ positions }) => positions), now: context.now(), signal });
-            await print(changelogLines(log, { table, ...range, limit, printPosition: positionPrinter(connectors), signal }), options, context);
+            const { stoppedChangelog } = await import('../stopped-changelog.ts');
+            await print(stoppedChangelog(data, source, { ...named, limit }, context), options, context);
           },
         );
       } catch (failure) {
