@@ -296,7 +296,7 @@ export class Hub implements HubService, AsyncDisposable {
     const rows = opened.use(await WholeRows.open({ directory: join(directory, 'whole-rows'), files: runtime.files, log, logger: runtime.logger }));
     const pipeline = new SourcePipeline({
       config, log, rows, runtime, connector,
-      compaction: new Compaction({ log, runtime, retention: retentionOf(this.#config.log), options: optionsOf(this.#config.log), room: () => this.#disk.room }),
+      compaction: new Compaction({ log, runtime, retention: retentionOf(this.#config.log), options: optionsOf(this.#config.log), disk: this.#disk }),
       limits: this.#config.limits,
       disk: this.#disk,
       keep: (table) => this.#config.log.keep?.(table).kind ?? 'compact',

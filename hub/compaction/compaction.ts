@@ -2,21 +2,22 @@ import { asTidemarkError, describeError, type TidemarkError } from '../../contra
 import type { CompactionOptions, CompactionProgress, SourceLog } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
-import { excessOf, type DiskRoom } from './disk-limit.ts';
+import type { DiskGuard } from './disk-guard.ts';
+import { excessOf } from './disk-limit.ts';
 import { horizonTarget, type Retention } from './retention.ts';
 
 /** How often it is looked whether there is something to fold, in milliseconds. */
 const INTERVAL_MS = 10_000;
 /** Less than this is not closed for the sake of room on the disk, bytes. */
-const LEAST_SEALED = 4 << 20;
+const LEAST_SEALED = 32 << 20;
 
 export interface CompactionParts {
   readonly log: SourceLog;
   readonly retention: Retention;
   readonly options: Omit<CompactionOptions, 'force'>;
   readonly runtime: Runtime;
-  /** How much room the disk has at this moment. Default: enough. */
-  readonly room?: () => DiskRoom;
+  /** Watches the disk. Default: there is room enough. */
+  readonly disk?: Pick<DiskGuard, 'room' | 'look'>;
 }
 
 /** What is known of a log's compaction. */
@@ -101,8 +102,10 @@ export class Compaction {
   }
 
   async #fold(signal: AbortSignal): Promise<void> {
-    const { log, options, room } = this.#parts;
-    const level = room?.().level ?? 'ok';
+    const { log, options, disk } = this.#parts;
+    // History that is folded does not come back: what was seen seconds ago is no reason.
+    if (disk !== undefined && disk.room.level !== 'ok') await disk.look();
+    const level = disk?.room.level ?? 'ok';
     const force = level === 'short' || level === 'full';
     const seals = this.#needsAll();
     const { horizon, highWatermark } = log.state();
@@ -112,17 +115,17 @@ export class Compaction {
 
   /** True when the disk lacks more than the sealed parts of the history take. */
   #needsAll(): boolean {
-    const { log, room } = this.#parts;
-    const excess = room === undefined ? 0 : excessOf(room());
+    const { log, disk } = this.#parts;
+    const excess = disk === undefined ? 0 : excessOf(disk.room);
     const sealed = log.marks().reduce((sum, { bytes }) => sum + bytes, 0);
     return excess > sealed && log.state().historyBytes - sealed >= LEAST_SEALED;
   }
 
   #target(): Offset {
-    const { log, retention, runtime, room } = this.#parts;
+    const { log, retention, runtime, disk } = this.#parts;
     const marks = log.marks();
     const { historyBytes } = log.state();
-    const excess = room === undefined ? 0 : excessOf(room());
+    const excess = disk === undefined ? 0 : excessOf(disk.room);
     const least = Math.max(0, historyBytes - excess);
     const bytes = excess === 0 ? retention.bytes : Math.min(retention.bytes ?? Number.POSITIVE_INFINITY, least);
     return horizonTarget(marks, historyBytes, { ageMs: retention.ageMs, bytes }, runtime.clock.now());
