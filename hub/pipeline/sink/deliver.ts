@@ -144,6 +144,11 @@ export class Deliver implements Work {
     return this.#stored;
   }
 
+  /** Somebody else has found the sink there before it was delivered to. */
+  foundAt(offset: Offset): void {
+    if (this.#stored === null) this.#stored = this.#offset = offset;
+  }
+
   /** Somebody else has put the sink there, while nothing is delivered. */
   standsAt({ after, position, commitTime }: FoldStart): void {
     this.#place = { position, commitTime };

@@ -156,7 +156,9 @@ export class SinkPipeline implements Supervised {
   async heldCheckpoint(signal: AbortSignal): Promise<Checkpoint | null> {
     if (!this.#held) throw new TidemarkError('INTERNAL', 'a sink that is applied to is opened by somebody else', { where: { sink: this.config.name } });
     try {
-      return await this.sink.open(sinkStart(this.log, this.config.tables), signal);
+      const checkpoint = await this.sink.open(sinkStart(this.log, this.config.tables), signal);
+      this.#deliver.foundAt(checkpoint?.offset ?? 0);
+      return checkpoint;
     } catch (failure) {
       if (failure instanceof TidemarkError && failure.code === 'SINK_FOREIGN') return null;
       throw failure;
