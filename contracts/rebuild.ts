@@ -14,8 +14,8 @@ export interface Swap {
   /** False: only these tables are swapped, and the shadow stands at the sink's own offset. True: it is the whole sink. */
   readonly whole: boolean;
   /**
-   * Tables that the sink may have and that the source had not made yet as of `to`, with any schema of them: they are
-   * emptied. A table that has left the source by then, and is in neither list, keeps what it has at the sink.
+   * Tables that the sink may have and that the source had not made yet as of `to`, with the schema that each begins with:
+   * they are emptied, and stand under the name that they begin with. A table that has left the source by then, and is in neither list, keeps what it has at the sink.
    */
   readonly notYet?: readonly TableSchema[];
 }

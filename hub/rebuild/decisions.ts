@@ -71,15 +71,15 @@ export function swapDecision({ to, whole, shadow, checkpoint, plan, failed }: Sw
   return { kind: 'swap', at: standing === null || failed ? shadow : Math.max(shadow, standing) };
 }
 
-/** The tables that the log had as of `at`, with their schema there, and those that came later. */
+/** The tables that the log had as of `at`, with their schema there, and those that came later, with the one that they begin with. */
 export function tablesAt(catalog: Catalog, at: Offset, selects: TableSelector): { readonly there: TableSchema[]; readonly notYet: TableSchema[] } {
   const there: TableSchema[] = [];
   const notYet: TableSchema[] = [];
   for (const table of catalog.tables()) {
     const version = table.versions.findLast(({ offset }) => offset <= at);
-    const newest = table.versions.at(-1);
+    const [first] = table.versions;
     if (version === undefined) {
-      if (newest !== undefined && selects(newest.schema)) notYet.push(newest.schema);
+      if (first !== undefined && table.versions.some(({ schema }) => selects(schema))) notYet.push(first.schema);
     } else if (selects(version.schema) && !(table.state.state === 'removed' && table.state.at <= at)) there.push(version.schema);
   }
   return { there, notYet };

@@ -16,6 +16,7 @@ import { alterTable } from '../ddl.ts';
 import { isViolation, sinkError, sqlState } from '../errors.ts';
 import { markApplying } from '../opening.ts';
 import { makeRoom } from '../rename.ts';
+import type { ReplicaTable } from '../replica-table.ts';
 import { createMissingTypes, createSchema } from '../replica-types.ts';
 import { ident, qualified, rowsOf } from '../sql.ts';
 import { alterSteps, identityConstraint } from '../table-sql.ts';
@@ -93,7 +94,7 @@ async function afterReaders(shadow: ShadowSession, tables: readonly PlannedTable
   });
 }
 
-function inTheWayOfReaders(table: PlannedTable, what: string): TidemarkError {
+function inTheWayOfReaders(table: Pick<PlannedTable, 'name' | 'schema'>, what: string): TidemarkError {
   return new TidemarkError('REPLICA_BUSY', `${printedName(table.name)} gets another shape, and ${what}`, { where: { table: tableName(table.schema) } });
 }
 
@@ -124,11 +125,12 @@ async function transact(context: SwapContext, request: Swap, tables: readonly Pl
     await provideTypes(shadow, tables);
     const grown = await regrown(shadow, tables, pairs);
     for (const table of grown) if (table.way === 'merge') await mergeTable(shadow, table);
-    for (const table of await emptied(context, request, pairs, grown)) await shadow.run(`DELETE FROM ${table}`);
+    const later = await laterTables(context, request, pairs, grown);
+    for (const { live } of later) await shadow.run(`DELETE FROM ${rowsOf(live)}`);
     const installs = await installsOf(shadow, grown);
-    const final = await lockAll(shadow, grown, signal);
-    await putInPlace(shadow, names.sink, final, installs);
-    await record(context, request, pairs.sameLog);
+    const final = await lockAll(shadow, grown, later, signal);
+    await putInPlace(shadow, names.sink, final, later, installs);
+    await record(context, request, pairs.sameLog, later);
     await setCheckpoint(client, names, context.owner, request.whole, checkpoints).catch((error: unknown) => {
       throw isViolation(error) ? new TidemarkError('REBUILD_MOVED', 'another hub has opened the sink meanwhile', { cause: error }) : error;
     });
@@ -176,19 +178,31 @@ async function mergeTable(shadow: ShadowSession, table: PlannedTable): Promise<v
   }
 }
 
-/** Live tables that the source had not made yet, as statements name them. Not those that take the rows of an earlier table of their name. */
-async function emptied({ shadow, rules, names }: SwapContext, { notYet = [] }: Swap, { sameLog }: PairsRequest, placed: readonly PlannedTable[]): Promise<string[]> {
+/** A table that stays the one that it is, in an order of names that may be another. */
+interface Standing {
+  readonly schema: TableSchema;
+  readonly live: ReplicaTable;
+  readonly name: TargetName;
+  /** The shape that the sink gave it. */
+  readonly mirrored: TableSchema;
+}
+
+/**
+ * Live tables that the source had not made yet. They stand empty, under the names that they are to begin with again. Not
+ * those that have taken the rows of an earlier table of their name.
+ */
+async function laterTables({ shadow, rules, names }: SwapContext, { notYet = [] }: Swap, { sameLog }: PairsRequest, placed: readonly PlannedTable[]): Promise<Standing[]> {
   const filled = new Set(placed.map((table) => table.live?.oid));
   const pairs = notYet.length === 0 ? [] : await readPairs(shadow.session.client, { shadow: names, names: rules, tables: notYet, sameLog });
-  return pairs.flatMap(({ live, mirrored }) => (live === null || mirrored === null || filled.has(live.oid) ? [] : [rowsOf(live)]));
+  return pairs.flatMap(({ schema, live, name, mirrored }) => (live === null || mirrored === null || filled.has(live.oid) ? [] : [{ schema, live, name, mirrored }]));
 }
 
 /**
  * The locks that keep readers waiting, for all tables at once. Tables whose readers leave no room are merged after all.
  * @throws TidemarkError `REPLICA_BUSY`
  */
-async function lockAll(shadow: ShadowSession, tables: readonly PlannedTable[], signal: AbortSignal): Promise<PlannedTable[]> {
-  const moved = tables.filter((table) => table.way === 'merge' && isMoved(table));
+async function lockAll(shadow: ShadowSession, tables: readonly PlannedTable[], later: readonly Standing[], signal: AbortSignal): Promise<PlannedTable[]> {
+  const moved = [...tables.filter((table) => table.way === 'merge'), ...later].filter(isMoved);
   const exchanged = tables.filter((table) => table.way === 'exchange');
   const names = [...exchanged, ...moved].flatMap(({ live }) => live?.name ?? []);
   if (await lockTables(shadow.session, shadow.clock, names, shadow.lockTimeoutMs, signal)) {
@@ -222,29 +236,32 @@ async function installsOf({ session: { client } }: ShadowSession, tables: readon
   return installs;
 }
 
-function isMoved({ live, name }: PlannedTable): boolean {
+function isMoved({ live, name }: Pick<PlannedTable, 'live' | 'name'>): boolean {
   return live !== null && !sameName(live.name, name);
 }
 
 /** Old tables go, merged ones get the names that they have as of the swap, those of the shadow come. */
-async function putInPlace({ session: { client } }: ShadowSession, sink: string, tables: readonly PlannedTable[], installs: readonly Install[]): Promise<void> {
+async function putInPlace({ session: { client } }: ShadowSession, sink: string, tables: readonly PlannedTable[], later: readonly Standing[], installs: readonly Install[]): Promise<void> {
   // Readers wait from here on: nothing may wait for them.
   await client.query(`SET LOCAL lock_timeout = ${LAST_WAIT_MS}`);
   const exchanged = tables.filter((table) => table.way !== 'merge');
-  for (const schema of new Set(tables.filter((table) => table.way === 'create' || isMoved(table)).map((table) => table.name.schema))) await createSchema(client, schema);
+  const moved = [...tables.filter((table) => table.way === 'merge'), ...later].filter(isMoved);
+  const coming = [...moved, ...exchanged.filter((table) => table.way === 'create' || isMoved(table))];
+  for (const schema of new Set(coming.map((table) => table.name.schema))) await createSchema(client, schema);
   const [first] = exchanged.filter((table) => table.live !== null);
   const dropped = exchanged.flatMap(({ live }) => (live === null ? [] : [qualified(live.name)]));
   if (first !== undefined) await within(first.schema, () => client.query(`DROP TABLE ${dropped.join(', ')}`));
-  const moved = tables.filter((table) => table.way === 'merge' && isMoved(table));
-  const parked = (table: PlannedTable): TargetName => ({ schema: table.live?.name.schema ?? table.name.schema, name: `${table.shadow.name.name}_moving` });
+  const parked = ({ live, name, schema }: Moving): TargetName => ({ schema: live?.name.schema ?? name.schema, name: `moving_${schema.tableId}` });
   for (const table of moved) if (table.live !== null) await client.query(`ALTER TABLE ${qualified(table.live.name)} RENAME TO ${ident(parked(table).name)}`);
-  for (const { name, schema } of [...moved, ...exchanged.filter((table) => table.way === 'create' || isMoved(table))]) await within(schema, () => makeRoom(client, sink, name));
+  for (const { name, schema } of coming) await within(schema, () => makeRoom(client, sink, name));
   for (const table of moved) await within(table.schema, () => client.query(moveStatements(table, parked(table)).join('; ')));
   const placed = new Set(exchanged.map((table) => table.schema.tableId));
   for (const { table, statements } of installs) if (placed.has(table.schema.tableId)) await within(table.schema, () => client.query(statements.join('; ')));
 }
 
-function moveStatements({ live, name }: PlannedTable, from: TargetName): string[] {
+type Moving = Pick<PlannedTable, 'live' | 'name' | 'schema'>;
+
+function moveStatements({ live, name }: Moving, from: TargetName): string[] {
   const there: TargetName = { schema: name.schema, name: from.name };
   const was = live === null ? null : identityConstraint(live.name);
   const isOwn = live !== null && live.indexes.some((index) => index.name === was);
@@ -267,19 +284,22 @@ async function within(schema: TableSchema, work: () => Promise<unknown>): Promis
 }
 
 /** The sink's record of its tables: where each stands, and in which shape. */
-async function record({ shadow, names, rules }: SwapContext, request: Swap, sameLog: boolean): Promise<void> {
+async function record({ shadow, names, rules }: SwapContext, request: Swap, sameLog: boolean, later: readonly Standing[]): Promise<void> {
   const { client } = shadow.session;
-  const placed = request.tables.map((schema) => ({ schema, name: targetName(rules, schema) }));
-  const ids = request.tables.map((schema) => schema.tableId);
+  const placed = [
+    ...request.tables.map((schema) => ({ id: schema.tableId, shape: schema, name: targetName(rules, schema) })),
+    ...later.map(({ schema, mirrored, name }) => ({ id: schema.tableId, shape: mirrored, name })),
+  ];
+  const gone = [...request.tables, ...(request.notYet ?? [])].map((schema) => schema.tableId);
   await client.query('DELETE FROM tidemark.mirrored_table WHERE sink = $1', [names.checkpoint]);
   // Ids of another log mean other tables: its records would be taken for those of this one's.
-  await client.query('DELETE FROM tidemark.mirrored_table WHERE sink = $1 AND ($2 OR table_id = ANY ($3::bigint[]))', [names.sink, request.whole && !sameLog, ids]);
+  await client.query('DELETE FROM tidemark.mirrored_table WHERE sink = $1 AND ($2 OR table_id = ANY ($3::bigint[]))', [names.sink, request.whole && !sameLog, gone]);
   await client.query(
     `INSERT INTO tidemark.mirrored_table (schema_name, table_name, sink, table_id, shape)
      SELECT n.schema_name, n.table_name, $1, n.table_id, n.shape::jsonb
        FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]), pg_catalog.unnest($5::text[]))
          AS n (schema_name, table_name, table_id, shape)
      ON CONFLICT (schema_name, table_name) DO UPDATE SET sink = excluded.sink, table_id = excluded.table_id, shape = excluded.shape`,
-    [names.sink, placed.map(({ name }) => name.schema), placed.map(({ name }) => name.name), ids, request.tables.map((schema) => encodeSchema(schema).toString('utf8'))],
+    [names.sink, placed.map(({ name }) => name.schema), placed.map(({ name }) => name.name), placed.map(({ id }) => id), placed.map(({ shape }) => encodeSchema(shape).toString('utf8'))],
   );
 }

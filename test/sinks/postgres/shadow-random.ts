@@ -94,7 +94,7 @@ async function run(seed: number, batches: number, rebuilds: number): Promise<voi
     await spoil(stand, next);
     await stand.fill({ to: state.offset });
     const there = new Set(state.tables.map(({ schema }) => schema.tableId));
-    const notYet = stand.model.tables.map((table) => table.schema).filter((schema) => !there.has(schema.tableId));
+    const notYet = stand.model.tables.flatMap(({ versions }) => versions[0]?.schema ?? []).filter((schema) => !there.has(schema.tableId));
     await stand.sink[Symbol.asyncDispose]();
     await stand.swap({ from: stand.at, to: stand.checkpointAt(state.offset), tables: state.tables.map(({ schema }) => schema), whole: true, notYet });
     await stand.expectEqual(state.tables.map(({ schema, rows }) => ({ schema, expected: () => [...rows] })));
