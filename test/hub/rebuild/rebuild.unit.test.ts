@@ -136,6 +136,24 @@ describe('a rebuild beside the sink', () => {
     expect(world.wrong).toEqual([]);
   });
 
+  it('rebuilds single tables of a sink that was paused before the hub had opened it', async () => {
+    await using world = await RebuildWorld.create();
+    const stands = await filled(world, 5);
+    await world.start();
+    await world.pipeline.reached(stands, patience());
+    world.fault = (step) => (step === 'open' ? 'fail-before' : 'none');
+    await world.start();
+    await world.pipeline.pause();
+    world.fault = () => 'none';
+    await filled(world, 5);
+    await world.begin({ tables: ['public.t1'] });
+    await world.until('it has ended', ended(world));
+    expect(world.rebuild.status()).toMatchObject({ state: 'done', offset: stands });
+    await world.pipeline.resume();
+    await world.pipeline.reached(world.log.state().highWatermark, patience());
+    expect(world.place.live.rows).toEqual(world.source.rows);
+  });
+
   it('fills a sink that was paused before it had anything to the end of the log', async () => {
     await using world = await RebuildWorld.create();
     const end = await filled(world);
