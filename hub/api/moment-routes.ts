@@ -6,6 +6,7 @@ import type { PositionCodec } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { ScratchFolders } from '../moments/scratch.ts';
 import type { PrintPosition } from '../print-position.ts';
+import type { HubService } from '../service.ts';
 import { diffLines, historyLines, tableLines, type MomentParts } from './moment-lines.ts';
 import { DIFF_QUERY, HISTORY_QUERY, TABLE_QUERY, type DiffQuery, type HistoryQuery, type TableQuery } from './moment-schemas.ts';
 import { SOURCE_PATH } from './schemas.ts';
@@ -18,8 +19,11 @@ export interface MomentRouteParts extends Pick<Runtime, 'clock' | 'logger' | 'fi
   /** Of every connector there is. */
   readonly codecs: readonly PositionCodec[];
   readonly scratch: ScratchFolders;
+  readonly service: Pick<HubService, 'status'>;
 }
 
+/** How often it is looked whether the disk has room, in milliseconds. */
+const LOOK_MS = 2000;
 /** Tables and differences that are put together at once: each may take two sorts of 32 MiB, and disk. */
 const AT_ONCE = 6;
 
@@ -31,8 +35,9 @@ export function addMomentRoutes(app: FastifyInstance, parts: MomentRouteParts, c
   const answer = async (request: FastifyRequest<SourcePath>, reply: FastifyReply, lines: (of: MomentParts) => AsyncGenerator<string>): Promise<FastifyReply> => {
     const { files, clock, logger, codecs, printPosition, scratch } = parts;
     const log = await openLog(parts.log, request.params.source);
-    const signal = endOf(request, reply, closing);
-    return streamLines(reply, places.hold(() => lines({ log, files, scratch, clock, codecs, printPosition, signal })), signal, logger);
+    const end = endOf(request, reply, closing);
+    const made = whileThereIsRoom(parts, end, (signal) => lines({ log, files, scratch, clock, codecs, printPosition, signal }));
+    return streamLines(reply, places.hold(() => made), end, logger);
   };
   app.get<SourcePath & { Querystring: TableQuery }>(
     '/v1/sources/:source/table',
@@ -55,6 +60,29 @@ export function addMomentRoutes(app: FastifyInstance, parts: MomentRouteParts, c
 export async function openLog(engine: Pick<LogEngine, 'sources' | 'open'>, source: string): ReturnType<LogEngine['open']> {
   if (!(await engine.sources()).includes(source)) throw new TidemarkError('SOURCE_UNKNOWN', `there is no source ${source}`, { where: { source } });
   return engine.open(source, { create: false });
+}
+
+/**
+ * Sorting takes room on the disk that capture needs more: it is given up when that gets short.
+ * @throws TidemarkError `LOG_DISK_FULL`
+ */
+async function* whileThereIsRoom({ service, clock, logger }: MomentRouteParts, end: AbortSignal, lines: (signal: AbortSignal) => AsyncGenerator<string>): AsyncGenerator<string> {
+  const short = new AbortController();
+  const look = async (): Promise<void> => {
+    const { level } = (await service.status()).disk;
+    if (level === 'ok' || level === 'low') return;
+    short.abort(new TidemarkError('LOG_DISK_FULL', 'the disk is too short of room for sorting', { remedy: 'Free space on that disk, and ask again.' }));
+  };
+  await look();
+  using _ticker = clock.every(LOOK_MS, () => {
+    look().catch((error: unknown) => logger.log('warn', 'api.failed', { code: 'INTERNAL', error }));
+  });
+  try {
+    short.signal.throwIfAborted();
+    yield* lines(AbortSignal.any([end, short.signal]));
+  } catch (failure) {
+    throw short.signal.aborted ? short.signal.reason : failure;
+  }
 }
 
 /** So many at once; who comes then is told so, and does not wait: those before may read as slowly as they like. */

@@ -16,7 +16,7 @@ import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { column, fillPast, PastWriter, PAST_END, table } from '../moments/past-log.ts';
-import { ScriptedService } from './scripted-service.ts';
+import { ScriptedService, STATUS } from './scripted-service.ts';
 import { codec, COMMIT_TIME, fillLong, openEngine, ORDERS, printPosition } from './shop-log.ts';
 
 const SIGNAL = new AbortController().signal;
@@ -26,6 +26,7 @@ let folder: TemporaryDirectory;
 let engine: EmbeddedLogEngine;
 let api: Api;
 let client: ApiClient;
+const service = new ScriptedService();
 /** Bytes of records that readers have been given of any log. */
 let readBytes = 0;
 
@@ -37,7 +38,7 @@ beforeAll(async () => {
   await fillLong(engine, LONG);
   const log = { sources: () => engine.sources(), hold: () => engine.hold(), open: async (source: string, options: { create: boolean }) => counted(await engine.open(source, options)) };
   api = await startApi({
-    service: new ScriptedService(), log, metrics: createMetrics(), data: folder.path, http: null, printPosition, codecs: [codec],
+    service, log, metrics: createMetrics(), data: folder.path, http: null, printPosition, codecs: [codec],
     scratch: new ScratchFolders(runtime.files, folder.path, 'test'), clock: runtime.clock, files: runtime.files, logger: runtime.logger,
     reload: () => Promise.resolve([]),
   });
@@ -50,6 +51,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   readBytes = 0;
+  service.view = STATUS;
 });
 
 /** The log, with what is read of it counted. */
@@ -264,6 +266,19 @@ describe('a client that reads slowly', () => {
     await expect(lines('past', 'table', { table: 'public.items' })).rejects.toMatchObject({ code: 'API_BUSY' });
     for (const socket of sockets) socket.destroy();
     await expect.poll(() => lines('past', 'table', { table: 'public.items' }).then((all) => all.length, () => 0)).toBeGreaterThan(1);
+    await expect.poll(sorting).toEqual([]);
+  });
+
+  it('is given up when the disk gets short of the room that capture needs', async () => {
+    const socket = await slowClient('/v1/sources/long/table?table=public.orders');
+    service.view = { ...STATUS, disk: { ...STATUS.disk, level: 'short' } };
+    await expect(lines('past', 'table', { table: 'public.items' })).rejects.toMatchObject({ code: 'LOG_DISK_FULL' });
+    let text = '';
+    for await (const part of socket.setEncoding('utf8')) {
+      text = `${text}${String(part)}`.slice(-2000);
+      if (text.includes('"error":')) break;
+    }
+    expect(text).toContain('"code":"LOG_DISK_FULL"');
     await expect.poll(sorting).toEqual([]);
   });
 
