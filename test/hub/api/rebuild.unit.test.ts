@@ -8,15 +8,10 @@ import type { RebuildView } from '../../../hub/service.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { tidemark } from '../cli/run-cli.ts';
-import { ScriptedService, SINK, STATUS } from './scripted-service.ts';
+import { REBUILD as VIEW, ScriptedService, SINK, STATUS } from './scripted-service.ts';
 import { codec, openEngine, printPosition } from './shop-log.ts';
 
 const SIGNAL = new AbortController().signal;
-
-const VIEW: RebuildView = {
-  id: 'r1', state: 'running', phase: 'loading', what: 'public.orders', rows: 250_000, rowsPerSecond: 50_000, part: 0.25, etaSeconds: 90,
-  tables: null, to: null, offset: 0, startedAt: '2026-11-21T13:00:00.000Z', endedAt: null, why: '', error: null,
-};
 
 let folder: TemporaryDirectory;
 let engine: EmbeddedLogEngine;

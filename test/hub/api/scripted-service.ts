@@ -1,6 +1,6 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { HubConfig } from '../../../contracts/config.ts';
-import type { CompactAnswer, HubService, HubStatus, RebuildAnswer, RebuildQuestion, SinkStatusView, SourceStatusView, TableStatus, WaitTarget } from '../../../hub/service.ts';
+import type { CompactAnswer, HubService, HubStatus, RebuildAnswer, RebuildQuestion, RebuildView, SinkStatusView, SourceStatusView, TableStatus, WaitTarget } from '../../../hub/service.ts';
 import type { VerifyEvent, VerifyReport, VerifyRequest } from '../../../hub/verify/report.ts';
 
 export const TABLE: TableStatus = {
@@ -16,6 +16,12 @@ export const SOURCE: SourceStatusView = {
 export const SINK: SinkStatusView = {
   name: 'replica', type: 'postgres', from: 'shop', state: 'applying', degraded: false, offset: 10, position: '0/16B3000', commitTime: 1_795_255_871_000_000,
   lag: { records: 3, bytes: 321, seconds: 0.5 }, recordsPerSecond: 9, load: null, deadLetters: 0, pause: null, rebuild: null, error: null,
+};
+
+/** A rebuild that the sink does not have unless a test says so. */
+export const REBUILD: RebuildView = {
+  id: 'r1', state: 'running', phase: 'loading', what: 'public.orders', rows: 250_000, rowsPerSecond: 50_000, part: 0.25, etaSeconds: 90,
+  tables: null, to: null, offset: 0, startedAt: '2026-11-21T13:00:00.000Z', endedAt: null, why: '', error: null,
 };
 
 export const STATUS: HubStatus = { version: '0.1.0', startedAt: '2026-11-21T10:00:00.000Z', disk: { used: 12_345, limit: 1e9, level: 'ok' }, sources: [SOURCE], sinks: [SINK] };
@@ -79,12 +85,16 @@ export class ScriptedService implements HubService {
     return 'cancelled';
   }
 
-  async *verify(sink: string, { tables, against, repair }: VerifyRequest): AsyncGenerator<VerifyEvent, void, void> {
+  async *verify(sink: string, { tables, against, repair }: VerifyRequest, signal: AbortSignal): AsyncGenerator<VerifyEvent, void, void> {
     this.#check(sink, 'verify');
     this.asked.push([...tables, against, repair ? 'repair' : 'look'].join(' '));
     yield { progress: { table: 'public.orders', index: 1, tables: 1, phase: 'rows', rows: 5, ofRows: 10, etaSeconds: 1 } };
+    await this.verifying(signal);
     yield { report: this.report };
   }
+
+  /** What a verification does between its progress and its report. */
+  verifying: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
 
   /** What a verification tells. */
   report: VerifyReport = { sink: 'replica', source: 'shop', against: 'source', outcome: 'equal', seconds: 1.5, tables: [] };

@@ -3,7 +3,7 @@ import { METRICS, type Metric } from '../../../hub/observability/metric-names.ts
 import { sampleStatus } from '../../../hub/observability/status-metrics.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { projectFiles } from '../../tidy/source-files.ts';
-import { SINK, SOURCE, STATUS, TABLE } from '../api/scripted-service.ts';
+import { REBUILD, SINK, SOURCE, STATUS, TABLE } from '../api/scripted-service.ts';
 
 const known: ReadonlyMap<string, Metric> = new Map(Object.entries(METRICS));
 
@@ -48,7 +48,7 @@ describe('metrics', () => {
     const seen = new Map<string, string[]>();
     const { metrics } = createTestRuntime();
     sampleStatus(
-      { ...STATUS, sources: [{ ...SOURCE, tables: [TABLE, { ...TABLE, tableId: 2 }, { ...TABLE, tableId: 3, state: 'copying' }] }], sinks: [SINK] },
+      { ...STATUS, sources: [{ ...SOURCE, tables: [TABLE, { ...TABLE, tableId: 2 }, { ...TABLE, tableId: 3, state: 'copying' }] }], sinks: [{ ...SINK, rebuild: REBUILD }] },
       { ...metrics, set: (name, _value, labels = {}) => void seen.set(name, Object.keys(labels)) },
     );
     const sampled = [...known].filter(([, metric]) => metric.sampled);
