@@ -16,10 +16,12 @@ export const GROWTH_PERCENT = 50;
 export const FIRST_BYTES = OLD_BYTES + OLD_BYTES / 2;
 
 /**
- * Growth of a small one, in percent. Batches are read into memory outside the heap and are garbage soon: V8 counts them,
- * and of a small heap it would look for them every four of them, which half of a reader's time went into.
+ * How much a small one may grow, in bytes, about. Batches are read into memory outside the heap and are garbage soon: V8
+ * counts them, and of a small heap it would look for them every four of them, which half of a reader's time went into.
  */
-export const SMALL_GROWTH_PERCENT = 200;
+const SMALL_GROWTH = 48 << 20;
+const MOST_PERCENT = 500;
+const PERCENT_STEP = 50;
 
 let growth = 0;
 /** A full collection has ended under the bound, or has been asked for. */
@@ -29,7 +31,7 @@ let isBounded = false;
 function adjust(entries: readonly PerformanceEntry[]): void {
   const used = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ?? 0;
   if (growth === GROWTH_PERCENT && entries.some(isFull)) isBounded = true;
-  const wanted = used > OLD_BYTES ? GROWTH_PERCENT : SMALL_GROWTH_PERCENT;
+  const wanted = used > OLD_BYTES ? GROWTH_PERCENT : smallPercent(used);
   if (wanted !== growth) {
     growth = wanted;
     setFlagsFromString(`--heap-growing-percent=${growth}`);
@@ -37,6 +39,11 @@ function adjust(entries: readonly PerformanceEntry[]): void {
   if (isBounded || used < FIRST_BYTES) return;
   isBounded = true;
   collect();
+}
+
+function smallPercent(used: number): number {
+  const percent = Math.round((SMALL_GROWTH / Math.max(used, 1)) * (100 / PERCENT_STEP)) * PERCENT_STEP;
+  return Math.min(Math.max(percent, GROWTH_PERCENT), MOST_PERCENT);
 }
 
 function isFull(entry: PerformanceEntry): boolean {
