@@ -119,6 +119,22 @@ describe('tidemark verify', () => {
     expect(events).toEqual(['progress', 'report']);
   });
 
+  it('ends the verification when it is interrupted: the connection is closed', async () => {
+    const ended = Promise.withResolvers<string>();
+    const stop = new AbortController();
+    service.verifying = async (signal) => {
+      signal.addEventListener('abort', () => ended.resolve('ended'), { once: true });
+      stop.abort(new Error('Ctrl-C'));
+      await ended.promise;
+    };
+    try {
+      expect(await tidemark(['verify', 'replica'], { cwd: folder.path, signal: stop.signal })).toMatchObject({ code: 1, stderr: expect.stringContaining('ABORTED') as string });
+      expect(await ended.promise).toBe('ended');
+    } finally {
+      service.verifying = () => Promise.resolve();
+    }
+  });
+
   it('tells how far it is', () => {
     expect(progressText({ table: 'public.orders', index: 2, tables: 5, phase: 'rows', rows: 50_000, ofRows: 200_000, etaSeconds: 65 })).toBe(
       '2 of 5  public.orders  reads rows  █████░░░░░░░░░░░░░░░ 25%  50,000 rows  1 m 5 s left',
