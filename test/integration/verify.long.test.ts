@@ -4,7 +4,7 @@ import { temporaryDirectory } from '../fixtures/temp.ts';
 import { startTestHub, testConfig, testSink, testSource } from '../fixtures/test-hub.ts';
 import { underLoad, verify } from './verifying.ts';
 
-it('finds no difference in an hour of the shop, as it were', { timeout: 20 * 60_000 }, async () => {
+it('finds no difference in sixty verifications of a shop at full work', { timeout: 20 * 60_000 }, async () => {
   await using server = await startPostgres({ databases: ['source', 'replica'], settings: { max_prepared_transactions: 10 } });
   await using directory = await temporaryDirectory('verify-long');
   const config = testConfig(directory.path, testSource(server.url('source')), [testSink('replica', 'postgres', server.url('replica'))]);
