@@ -83,7 +83,7 @@ async function visit(log: Awaited<ReturnType<EmbeddedLogEngine['open']>>): Promi
   const walker = new ImageWalker();
   let rows = 0;
   let seen = 0;
-  for await (const batch of log.read({ after: 0, follow: false, signal: new AbortController().signal })) {
+  for await (const batch of log.read({ after: 0, follow: false, transient: true, signal: new AbortController().signal })) {
     for (view.reset(batch.records); view.next(); ) {
       if (view.op !== Op.create) continue;
       rows++;

@@ -178,6 +178,11 @@ export interface ReadOptions {
   readonly to?: Offset;
   /** At the end wait for more (true), or end (false). */
   readonly follow: boolean;
+  /**
+   * The caller is done with a batch, its records and positions, when it asks for the next one, and keeps none of its
+   * bytes: their memory may be used again. For who walks a lot and copies what it wants. Default: batches stay as they are.
+   */
+  readonly transient?: boolean;
   readonly signal: AbortSignal;
 }
 

@@ -46,7 +46,7 @@ async function segmentFault(files: FileSystem, path: string, number: number, byt
     const read = await file.read(bytes, 0);
     if (read < SEGMENT_HEADER || decodeSegmentHeader(bytes)?.number !== number) return 'the header of the segment is not the one that was written';
     const size = bytesThatCount ?? (await file.size());
-    const cursor = new SegmentCursor(file, SEGMENT_HEADER, true);
+    const cursor = new SegmentCursor(file, SEGMENT_HEADER, { readsAhead: true, reuses: true });
     for (let stored = await cursor.next(size); stored !== null; stored = await cursor.next(size)) {
       if (stored.kind === 'damage') return `${stored.why} at byte ${stored.position}`;
       if (signal.aborted) throw givenUp();

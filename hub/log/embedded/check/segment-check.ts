@@ -204,7 +204,7 @@ class SegmentWalk {
 
   async #batches(file: LogFile, limit: number): Promise<void> {
     const { context } = this.#parts;
-    let cursor = new SegmentCursor(file, SEGMENT_HEADER, true);
+    let cursor = new SegmentCursor(file, SEGMENT_HEADER, { readsAhead: true, reuses: true });
     for (;;) {
       context.signal.throwIfAborted();
       const before = cursor.position;
@@ -213,7 +213,7 @@ class SegmentWalk {
       if (stored.kind === 'damage') {
         const behind = await this.#skip(file, stored, limit);
         if (behind === null) return;
-        cursor = new SegmentCursor(file, behind, true);
+        cursor = new SegmentCursor(file, behind, { readsAhead: true, reuses: true });
         context.progress(behind - before);
         continue;
       }

@@ -27,7 +27,7 @@ export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenera
   const to = options.to ?? MAX_OFFSET;
   assertAboveHorizon(core, after);
   using pin = core.pins.pin(after);
-  const walk = new LogWalk(core, recentPlace(core, after) ?? (await placeOf(core, after)), after);
+  const walk = new LogWalk(core, recentPlace(core, after) ?? (await placeOf(core, after)), after, options.transient === true);
   try {
     for (;;) {
       if (signal.aborted) throw aborted(signal);
@@ -87,6 +87,7 @@ export async function placeOf(core: LogCore, after: Offset): Promise<Place> {
 export class LogWalk {
   readonly #core: LogCore;
   readonly #after: Offset;
+  readonly #isTransient: boolean;
   #segment: number;
   #position: number;
   /** Base offset that the next batch must have; null before the first. */
@@ -94,10 +95,14 @@ export class LogWalk {
   #file: LogFile | null = null;
   #cursor: SegmentCursor | null = null;
 
-  /** @param after the first batch holds the record behind it, or one before that */
-  constructor(core: LogCore, place: Place, after: Offset) {
+  /**
+   * @param after the first batch holds the record behind it, or one before that
+   * @param isTransient a batch is valid until the next one is asked for
+   */
+  constructor(core: LogCore, place: Place, after: Offset, isTransient: boolean) {
     this.#core = core;
     this.#after = after;
+    this.#isTransient = isTransient;
     this.#segment = place.segment;
     this.#position = place.position;
   }
@@ -188,7 +193,7 @@ export class LogWalk {
     const path = this.#core.segmentPath(this.#segment);
     try {
       this.#file ??= await this.#opened(path);
-      this.#cursor ??= new SegmentCursor(this.#file, this.#position, true);
+      this.#cursor ??= new SegmentCursor(this.#file, this.#position, { readsAhead: true, reuses: this.#isTransient });
       return await this.#cursor.next(limit);
     } catch (error) {
       throw readError(error, { source: this.#core.source, file: path });

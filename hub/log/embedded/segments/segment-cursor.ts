@@ -30,9 +30,16 @@ interface Ahead {
   readonly reading: Promise<number>;
 }
 
+export interface CursorOptions {
+  /** While the caller works on a large batch, the next one is read. Default: false. */
+  readonly readsAhead?: boolean;
+  /** A batch is valid until the next one is asked for: its memory is used again. Default: false. */
+  readonly reuses?: boolean;
+}
+
 /**
- * Reads the batches of one segment file in order. Every read goes into memory of its own, so batches stay valid.
- * Owns nothing: the file is the caller's; closing it waits for what is being read ahead.
+ * Reads the batches of one segment file in order. Every read goes into memory of its own, so batches stay valid, unless
+ * the options say otherwise. Owns nothing: the file is the caller's; closing it waits for what is being read ahead.
  */
 export class SegmentCursor {
   readonly #file: LogFile;
@@ -41,13 +48,17 @@ export class SegmentCursor {
   /** Bytes of the file from `position` on that are in memory. */
   #held: Buffer = Buffer.alloc(0);
   readonly #readsAhead: boolean;
+  readonly #reuses: boolean;
   #ahead: Ahead | null = null;
+  /** Memory that is used in turn: the one that was used last holds the newest batch. */
+  #older: Buffer = EMPTY;
+  #newer: Buffer = EMPTY;
 
-  /** @param readsAhead while the caller works on a large batch, the next one is read */
-  constructor(file: LogFile, position: number, readsAhead = false) {
+  constructor(file: LogFile, position: number, { readsAhead = false, reuses = false }: CursorOptions = {}) {
     this.#file = file;
     this.position = position;
     this.#readsAhead = readsAhead;
+    this.#reuses = reuses;
   }
 
   /**
@@ -78,12 +89,20 @@ export class SegmentCursor {
     const size = header === null ? 0 : batchBytes(header);
     const room = limit - this.position;
     if (size <= held.length || size > room) return;
-    const bytes = Buffer.allocUnsafeSlow(Math.min(size + BATCH_HEADER, room));
+    const bytes = this.#memory(Math.min(size + BATCH_HEADER, room));
     held.copy(bytes);
     const reading = this.#file.read(bytes.subarray(held.length), this.position + held.length);
     // Told to who asks for the batch, if anybody does.
     reading.catch(() => undefined);
     this.#ahead = { bytes, held: held.length, reading };
+  }
+
+  #memory(length: number): Buffer {
+    if (!this.#reuses) return Buffer.allocUnsafeSlow(length);
+    const memory = this.#older.length >= length ? this.#older : Buffer.allocUnsafeSlow(length);
+    this.#older = this.#newer;
+    this.#newer = memory;
+    return memory.subarray(0, length);
   }
 
   /** The next batch if all of it is in memory already; null otherwise, also for damage: `next` tells. */
@@ -115,13 +134,15 @@ export class SegmentCursor {
     const held = this.#held;
     if (held.length >= needed) return true;
     const wanted = Math.min(Math.max(needed + BATCH_HEADER, READ_BYTES), room);
-    const bytes = Buffer.allocUnsafeSlow(wanted);
+    const bytes = this.#memory(wanted);
     held.copy(bytes);
     const read = await this.#file.read(bytes.subarray(held.length), this.position + held.length);
     this.#held = bytes.subarray(0, held.length + read);
     return this.#held.length >= needed;
   }
 }
+
+const EMPTY = Buffer.alloc(0);
 
 function damage(position: number, why: string): Damage {
   return { kind: 'damage', position, why };
