@@ -34,6 +34,8 @@ export interface SidesFound {
   readonly skipped: string | null;
   /** Another moment will do. */
   readonly mayTryAgain: boolean;
+  /** False: a row that differs at one moment only is none. */
+  readonly isExact: boolean;
   readonly compared: Compared | null;
   /** Rows that differ and are kept. */
   readonly rows: readonly Suspect[];
@@ -142,8 +144,7 @@ export class TableCheck {
 
   /** Looks at rows again, and keeps or counts those that count. */
   async #settle(sides: Sides, schema: TableSchema, suspects: readonly Suspect[], tally: Tally): Promise<void> {
-    // A standby may leave open whether it shows a transaction or two.
-    const { isExact } = sides === 'log-sink' ? this.#round.sink.snapshot : (this.#round.source?.snapshot ?? { isExact: true });
+    const isExact = this.#isExact(sides);
     // Where there are very many, looking at each of them again tells nothing more.
     const isMuch = tally.kept.length >= MOST_KEPT || tally.keptBytes >= MOST_KEPT_BYTES;
     const looked = schema.keyKind === 'none' || (isExact && isMuch) ? null : await this.#again(sides, schema, suspects, isExact);
@@ -159,7 +160,7 @@ export class TableCheck {
   }
 
   async #again(sides: Sides, schema: TableSchema, suspects: readonly Suspect[], isExact: boolean): Promise<Looked | null> {
-    if (sides === 'source-log') return this.#atSource(schema, suspects);
+    if (sides === 'source-log') return isExact ? this.#atSource(schema, suspects) : { still: await this.#stillAtSource(schema, suspects), equal: [] };
     if (isExact) return this.#atSink(schema, suspects, this.#reading.signal);
     let still = suspects;
     for (let look = 0; look < MOST_LOOKS && still.length > 0; look++) still = (await this.#atSinkSurely(schema, still, this.#reading.signal)).still;
@@ -201,6 +202,17 @@ export class TableCheck {
     return await againAtSink({ log, schema, stretch: { after, to: checkpoint.offset, sight: null }, signal }, snapshot, suspects);
   }
 
+  /** Of a source whose snapshots are not exact: those that differ each time. */
+  async #stillAtSource(schema: TableSchema, suspects: readonly Suspect[]): Promise<readonly Suspect[]> {
+    let still = suspects;
+    for (let look = 0; look < MOST_LOOKS && still.length > 0; look++) {
+      const looked = await this.#atSource(schema, still);
+      if (looked === null) throw moved(schema, this.#parts.config.name);
+      still = looked.still;
+    }
+    return still;
+  }
+
   async #atSource(schema: TableSchema, suspects: readonly Suspect[]): Promise<Looked | null> {
     const { log } = this.#parts;
     const { signal } = this.#reading;
@@ -217,10 +229,16 @@ export class TableCheck {
     return sides === 'log-sink' ? this.#round.sink.checkpoint.offset : (this.#round.source?.to ?? 0);
   }
 
-  #place(sides: Sides): Pick<SidesFound, 'sides' | 'offset' | 'position'> {
+  /** A standby may leave open whether it shows a transaction or two. */
+  #isExact(sides: Sides): boolean {
+    const { sink, source } = this.#round;
+    return sides === 'log-sink' ? sink.snapshot.isExact : source?.snapshot.isExact !== false;
+  }
+
+  #place(sides: Sides): Pick<SidesFound, 'sides' | 'offset' | 'position' | 'isExact'> {
     const { sink, source } = this.#round;
     const position = sides === 'log-sink' ? this.#parts.printPosition(sink.checkpoint.position) : (source?.position ?? null);
-    return { sides, offset: this.#offsetOf(sides), position };
+    return { sides, offset: this.#offsetOf(sides), position, isExact: this.#isExact(sides) };
   }
 
   #skipped(sides: Sides, why: string, failure: TidemarkError | null): SidesFound {

@@ -203,7 +203,8 @@ function twice(before: TableFound | null, now: TableFound | null): TableFound | 
   if (before === null || now === null) return now ?? before;
   const found = now.found.map((one): SidesFound => {
     const known = new Set(before.found.find(({ sides }) => sides === one.sides)?.rows.map(({ row }) => nameOf(row)));
-    return { ...one, rows: one.rows.map((suspect) => (known.has(nameOf(suspect.row)) ? { ...suspect, seen: 'still' } : suspect)) };
+    const rows = one.rows.map((suspect): Suspect => (known.has(nameOf(suspect.row)) ? { ...suspect, seen: 'still' } : suspect));
+    return { ...one, rows: one.isExact ? rows : rows.filter(({ seen }) => seen === 'still') };
   });
   return { ...now, found };
 }
