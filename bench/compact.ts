@@ -26,7 +26,7 @@ export const compactBench: Bench = {
   name: 'compact',
   baselineName: 'zstd -1',
   units: ['MB/s'],
-  goal: { target: 0.25, sense: 'at-least' },
+  goal: { target: 0.25, sense: 'at-least', rssMb: 500 },
   async prepare({ scale, profile }, say) {
     const stack = new AsyncDisposableStack();
     try {

@@ -39,7 +39,7 @@ async function main(): Promise<number> {
     const outcome = await runBench(bench, options, say);
     const met = isMet(outcome, bench.goal);
     const sense = bench.goal.sense === 'at-least' ? '>=' : '<=';
-    say(`${bench.name}: ratio ${outcome.ratio.toFixed(3)} (target ${sense} ${bench.goal.target}), ${outcome.rss_mb.toFixed(0)} MB (limit ${RSS_LIMIT_MB}): ${met ? 'met' : 'NOT MET'}`);
+    say(`${bench.name}: ratio ${outcome.ratio.toFixed(3)} (target ${sense} ${bench.goal.target}), ${outcome.rss_mb.toFixed(0)} MB (limit ${bench.goal.rssMb ?? RSS_LIMIT_MB}): ${met ? 'met' : 'NOT MET'}`);
     if (options.json) process.stdout.write(`${jsonLine(outcome)}\n`);
     return met ? 0 : 1;
   } catch (error) {
