@@ -149,7 +149,7 @@ export class Compactor implements AsyncDisposable {
     const isArchived = kept.ages.length > 0;
     await using sort = await HistorySort.create({ files: core.files, directory: work.scratch, memoryBytes: isArchived ? memory * BASE_PART : memory, catalog });
     await using archive = await ArchiveSort.create({ files: core.files, directory: work.scratch, memoryBytes: memory * (1 - BASE_PART), kept });
-    for await (const batch of readLog(core, { after: horizon, to: cut.offset, follow: false, signal: work.signal })) {
+    for await (const batch of readLog(core, { after: horizon, to: cut.offset, follow: false, signal: work.signal, transient: true })) {
       await sort.add(batch, cut.offset);
       if (isArchived) await archive.add(batch, cut.offset);
       this.#advance(batch.records.length);
