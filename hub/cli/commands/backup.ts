@@ -1,19 +1,8 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { formatSize } from '../../../contracts/units.ts';
-import { claimFolder } from '../../backup/backup-folder.ts';
-import { bytesToBackUp, takeBackup } from '../../backup/take-backup.ts';
-import { levelLock } from '../../log/embedded/lock.ts';
-import { createRuntime } from '../../runtime/runtime.ts';
-import { ByteProgress } from '../byte-progress.ts';
-import { say, type CliContext } from '../context.ts';
-import { withHeldFolder } from '../held-folder.ts';
-import { examples, withHubOptions, type HubOptions } from '../hub-access.ts';
-import { grouped } from '../text-table.ts';
-
-interface BackupCommandOptions extends HubOptions {
-  readonly json?: boolean;
-}
+import type { BackUpOptions } from '../care/back-up.ts';
+import type { CliContext } from '../context.ts';
+import { examples, withHubOptions } from '../hub-access.ts';
 
 export function addBackupCommand(program: Command, context: CliContext): void {
   withHubOptions(program.command('backup'))
@@ -21,22 +10,8 @@ export function addBackupCommand(program: Command, context: CliContext): void {
     .argument('<folder>', 'a folder of backups: empty, not there yet, or used before')
     .option('--json', 'one JSON object')
     .addHelpText('after', examples('tidemark backup /mnt/backups/shop', 'tidemark backup /mnt/backups/shop --data /var/lib/tidemark --json'))
-    .action((folder: string, options: BackupCommandOptions) => backup(resolve(context.cwd, folder), options, context));
-}
-
-async function backup(to: string, options: BackupCommandOptions, context: CliContext): Promise<void> {
-  const runtime = createRuntime({ logLevel: 'error' });
-  await claimFolder(runtime.files, to);
-  await using _lock = await levelLock.acquire(to, runtime);
-  const { name, list, bytes, addedBytes, linked } = await withHeldFolder(options, context, runtime, async ({ folder, unreadable, signal }) => {
-    const [broken] = unreadable;
-    if (broken !== undefined) throw broken.error;
-    using bar = new ByteProgress(context, runtime.clock, 'backup', bytesToBackUp(folder));
-    return await takeBackup({ runtime, folder, to, version: context.version, signal, progress: (done) => bar.add(done) });
-  });
-  const { files, logs, takenAt } = list;
-  if (options.json === true) return await say(context, JSON.stringify({ name, takenAt, logs, files: files.length, bytes, addedBytes, linked }));
-  for (const { source, horizon, highWatermark } of logs) await say(context, `${source}  offsets ${horizon} to ${highWatermark}`);
-  const brought = linked === 0 ? '' : `, ${grouped(linked)} of the files as second names on the same disk`;
-  await say(context, `backup ${name}: ${formatSize(bytes)} in ${grouped(files.length)} files, ${formatSize(addedBytes)} of it new${brought}`);
+    .action(async (folder: string, options: BackUpOptions) => {
+      const { backUp } = await import('../care/back-up.ts');
+      await backUp(resolve(context.cwd, folder), options, context);
+    });
 }

@@ -41,8 +41,8 @@ async function formatOf({ format, asText }: TableOptions): Promise<RowFormatMake
     case 'ndjson':
       return ndjsonFormat;
     case 'csv':
-      return (await import('../moments/csv.ts')).csvFormat;
+      return (await import('./csv.ts')).csvFormat;
     case 'parquet':
-      return (await import('../moments/parquet.ts')).parquetFormat(asText === true);
+      return (await import('./parquet.ts')).parquetFormat(asText === true);
   }
 }

@@ -1,7 +1,7 @@
 import cliProgress, { type SingleBar } from 'cli-progress';
-import { formatSize, formatDuration } from '../../contracts/units.ts';
-import type { Clock } from '../../contracts/runtime.ts';
-import type { CliContext } from './context.ts';
+import { formatSize, formatDuration } from '../../../contracts/units.ts';
+import type { Clock } from '../../../contracts/runtime.ts';
+import type { CliContext } from '../context.ts';
 
 const REDRAW_MS = 200;
 

@@ -1,11 +1,11 @@
 /** The logs of a hub for a command that reads their files itself: held by the hub that runs, or locked while none does. */
-import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
-import type { FileSystem, Runtime } from '../../contracts/runtime.ts';
-import { holdAt } from '../api/hold.ts';
-import { logFolders, stoppedLog, type HeldFolder, type HeldLog } from '../log/embedded/held-log.ts';
-import { levelLock } from '../log/embedded/lock.ts';
-import type { CliContext } from './context.ts';
-import { withHub, type HubOptions } from './hub-access.ts';
+import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
+import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
+import { holdAt } from '../../api/hold.ts';
+import { logFolders, stoppedLog, type HeldFolder, type HeldLog } from '../../log/embedded/held-log.ts';
+import { levelLock } from '../../log/embedded/lock.ts';
+import type { CliContext } from '../context.ts';
+import { withHub, type HubOptions } from '../hub-access.ts';
 
 /** A log whose manifest cannot be read: nothing else of it can be understood. */
 export interface UnreadableLog {
