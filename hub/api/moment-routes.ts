@@ -77,9 +77,15 @@ async function* whileThereIsRoom({ service, clock, logger }: MomentRouteParts, e
   using _ticker = clock.every(LOOK_MS, () => {
     look().catch((error: unknown) => logger.log('warn', 'api.failed', { code: 'INTERNAL', error }));
   });
+  const made = lines(AbortSignal.any([end, short.signal]));
+  // What waits for a client that takes nothing does not hear of the signal: it is ended, and its files go.
+  short.signal.addEventListener('abort', () => {
+    made.return(undefined).catch((error: unknown) => logger.log('error', 'api.failed', { code: 'INTERNAL', error }));
+  });
   try {
     short.signal.throwIfAborted();
-    yield* lines(AbortSignal.any([end, short.signal]));
+    yield* made;
+    short.signal.throwIfAborted();
   } catch (failure) {
     throw short.signal.aborted ? short.signal.reason : failure;
   }
