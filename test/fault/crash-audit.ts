@@ -88,9 +88,15 @@ export class CrashAudit {
       ({ sources, sinks }) => [...sources, ...sinks].every(({ state }) => ['streaming', 'applying', 'caught-up'].includes(state)),
       CATCH_UP_LIMIT_MS,
     );
+    // What the stream has not come to yet may have a table copied again.
+    await this.#passesEnd();
     await this.#everyTableConsistent();
+    await this.#passesEnd();
+  }
+
+  async #passesEnd(): Promise<void> {
     const lsn = await this.#world.insertLsn();
-    for (const sink of ['replica', 'cache']) await hub.api.wait(sink, `lsn:${lsn}`, CATCH_UP_LIMIT_MS, AbortSignal.timeout(CATCH_UP_LIMIT_MS));
+    for (const sink of ['replica', 'cache']) await this.#world.hub.api.wait(sink, `lsn:${lsn}`, CATCH_UP_LIMIT_MS, AbortSignal.timeout(CATCH_UP_LIMIT_MS));
   }
 
   /** By the identities that the source has: a table that was made anew under its name is another one. */

@@ -68,6 +68,27 @@ describe('checking a log', () => {
     expect(await checked(files)).toEqual([]);
   });
 
+  it('finds nothing in a segment of which all was taken back but a position', async () => {
+    const files = new FaultyFiles(seededRandom(6));
+    await using engine = await EmbeddedLogEngine.create(DATA, createTestRuntime({ files, seed: 6 }), SMALL);
+    const log = await engine.open(SOURCE, { create: true });
+    {
+      await using writer = await log.openWriter(() => undefined);
+      const builder = new BatchBuilder(1024);
+      builder.keepalive(positionAt(6));
+      await writer.append(builder.take());
+      builder.begin('source', 7, 7);
+      builder.record(Op.schema, 0, 1, 1, NONE, NONE, encodeSchema(workloadSchema(1, 1)));
+      await writer.append(builder.take());
+      await writer.flush();
+      await writer.rollback();
+    }
+    // Another epoch begins in a segment of its own.
+    await using _writer = await log.openWriter(() => undefined);
+    expect((await namesOf(files, '.index')).length).toBeGreaterThan(0);
+    expect(await checked(files)).toEqual([]);
+  });
+
   it('finds nothing in logs whose writer was killed, or whose machine stopped', { timeout: 60_000 }, () => checkKilled(15));
 
   it('finds a flipped bit in any file that a reader would meet, and no reader gets other data than was written', { timeout: 60_000 }, () => checkFlips([21], 60));
