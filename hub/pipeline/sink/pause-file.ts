@@ -20,6 +20,8 @@ export class PauseFile {
   readonly #path: string;
   #pause: Pause | null;
   #saved: Promise<void> = Promise.resolve();
+  /** The file may say something else: a save failed, or has not ended. */
+  #isDirty = false;
 
   private constructor(files: FileSystem, path: string, pause: Pause | null) {
     this.#files = files;
@@ -36,12 +38,23 @@ export class PauseFile {
     return this.#pause;
   }
 
+  /** Whether what counts is durable, so that setting it again changes nothing. */
+  get isSaved(): boolean {
+    return !this.#isDirty;
+  }
+
   /** Counts at once; durable when it resolves. What was set last is what stays. */
   set(pause: Pause | null): Promise<void> {
     this.#pause = pause;
+    this.#isDirty = true;
     const save = this.#saved.then(() => this.#save());
     this.#saved = save.catch(() => undefined);
     return save;
+  }
+
+  /** Resolves when nothing is being written any more, saved or failed. */
+  settled(): Promise<void> {
+    return this.#saved;
   }
 
   async #save(): Promise<void> {
@@ -49,6 +62,7 @@ export class PauseFile {
     // Written first, so that it is gone for good: a file that is only removed may be back after a loss of power.
     await this.#files.replace(this.#path, Buffer.from(JSON.stringify({ version: VERSION, pause }), 'utf8'));
     if (pause === null) await this.#files.remove(this.#path);
+    if (this.#pause === pause) this.#isDirty = false;
   }
 }
 

@@ -108,7 +108,8 @@ export class SinkPipeline implements Supervised {
 
   /** Goes on after a pause, or after a failure. Durable. */
   async resume(): Promise<void> {
-    const saved = this.#pauses.pause === null ? null : this.#pauses.set(null);
+    // One that could not be noted before is noted now: else the pause would be back after a restart.
+    const saved = this.#pauses.pause === null && this.#pauses.isSaved ? null : this.#pauses.set(null);
     this.start();
     await saved;
   }
@@ -223,6 +224,7 @@ export class SinkPipeline implements Supervised {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#deliver.close();
+    await this.#pauses.settled();
     await this.sink[Symbol.asyncDispose]();
   }
 
