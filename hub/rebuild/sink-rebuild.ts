@@ -210,7 +210,11 @@ export class SinkRebuild implements Supervised {
         this.#part?.start();
         throw this.#underWay('is being put in place');
       }
-      await this.#file.save(request);
+      await this.#file.save(request).catch((failure: unknown) => {
+        // What was under way goes on.
+        if (before !== null) this.start();
+        throw failure;
+      });
       this.#parts.runtime.logger.log('info', 'rebuild.asked', { id: request.id, way, to: request.to, tables: request.tables });
       await this.#set(request);
       return { id: request.id, to, findings };
