@@ -5,12 +5,15 @@ import { compareDatabases } from '../fixtures/compare-databases.ts';
 import { startPostgres } from '../fixtures/embedded-postgres.ts';
 import { type HubProcess, startHubProcess } from '../fixtures/hub-process.ts';
 import { createTestRuntime } from '../fixtures/runtime.ts';
+import { startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { temporaryDirectory } from '../fixtures/temp.ts';
 
 const ROWS = Number(process.env['LOAD_ROWS'] ?? 300_000);
 const DEATHS = 2;
 /** Rows of one batch at most. */
 const BATCH = 50_000;
+/** While the hub is to die, so that a load lasts some seconds on any machine; a row is about 50 bytes. */
+const BYTES_PER_SECOND = (ROWS * 50) / 6;
 
 describe('a hub that is killed while it fills a replica from the base', () => {
   it('goes on with the rows that the replica has not got, each time, and writes no other again', async () => {
@@ -18,6 +21,7 @@ describe('a hub that is killed while it fills a replica from the base', () => {
     const settings = { max_wal_size: '8GB', shared_buffers: '256MB' };
     await using source = await startPostgres({ databases: ['source'], settings });
     await using replica = await startPostgres({ databases: ['replica'], settings });
+    await using network = await startTcpProxy(replica.port);
     await source.query(
       `CREATE TABLE rows (id int PRIMARY KEY, code text NOT NULL UNIQUE, body text NOT NULL);
        INSERT INTO rows SELECT i, 'code ' || i, md5(i::text) FROM generate_series(1, ${ROWS}) AS i;
@@ -25,7 +29,7 @@ describe('a hub that is killed while it fills a replica from the base', () => {
       [], 'source',
     );
     const sources = { shop: { type: 'postgres', url: source.url('source'), tables: ['public.*'] } };
-    const sinks = { replica: { type: 'postgres', from: 'shop', url: replica.url('replica'), tables: ['public.*'] } };
+    const sinks = { replica: { type: 'postgres', from: 'shop', url: `postgres://postgres@127.0.0.1:${network.port}/replica`, tables: ['public.*'] } };
     const start = (withSink: boolean): Promise<HubProcess> => startHubProcess({ directory: folder.path, config: { sources, ...(withSink ? { sinks } : { sinks: {} }) } });
     {
       await using hub = await start(false);
@@ -43,6 +47,7 @@ describe('a hub that is killed while it fills a replica from the base', () => {
       return row;
     };
     let before = 0;
+    network.slow(BYTES_PER_SECOND);
     for (let death = 1; death <= DEATHS; death++) {
       await using hub = await start(true);
       const { sinks: [sink] } = await hub.until('some more rows are there', ({ sinks: [one] }) => (one?.load?.rows ?? 0) > before, 60_000);
@@ -57,6 +62,7 @@ describe('a hub that is killed while it fills a replica from the base', () => {
       expect(rows).toBeLessThan(ROWS);
       before = rows;
     }
+    network.resume();
     await using hub = await start(true);
     expect(await hub.api.wait('replica', String(end), 120_000, AbortSignal.timeout(130_000))).toBe(end);
     expect(await there()).toEqual({ rows: ROWS, offset: String(end), cursor: false });
