@@ -8,13 +8,13 @@ import { sampleStatus } from '../observability/status-metrics.ts';
 import { createMetrics, type MetricsRegistry } from '../runtime/metrics.ts';
 import type { HubService, HubStatus, WaitTarget } from '../service.ts';
 import { errorBody, statusOf } from './answers.ts';
-import { changelogLines } from './changelog.ts';
+import { changelogLines } from './changelog/changelog.ts';
 import { holdLines } from './hold.ts';
-import { addCompactRoutes } from './compact-routes.ts';
-import { addRebuildRoutes } from './rebuild-routes.ts';
+import { addCompactRoutes } from './compact/routes.ts';
+import { addRebuildRoutes } from './rebuild/routes.ts';
 import { refusalOf } from './local-request.ts';
-import { addMomentRoutes, openLog, type MomentRouteParts } from './moment-routes.ts';
-import { readRange, waitTarget } from './named-offsets.ts';
+import { addMomentRoutes, openLog, type MomentRouteParts } from './moments/routes.ts';
+import { readRange, waitTarget } from './changelog/named-offsets.ts';
 import {
   READ_QUERY,
   SINK_PATH,
@@ -27,7 +27,7 @@ import {
   type Waited,
 } from './schemas.ts';
 import { endOf, streamLines } from './streaming.ts';
-import { addVerifyRoutes } from './verify-routes.ts';
+import { addVerifyRoutes } from './verify/routes.ts';
 
 /** What the API speaks for. It owns none of it. */
 export interface ApiParts extends MomentRouteParts {

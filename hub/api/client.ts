@@ -6,9 +6,9 @@ import type { Offset } from '../../contracts/offset.ts';
 import { parseLoopback } from '../config/address.ts';
 import type { HubStatus, RebuildAnswer, RebuildQuestion } from '../service.ts';
 import { errorOf } from './answers.ts';
-import { REBUILD_ANSWER } from './rebuild-schemas.ts';
+import { REBUILD_ANSWER } from './rebuild/schemas.ts';
 import type { VerifyEvent, VerifyRequest } from '../verify/report.ts';
-import { bodyOf, VERIFY_LINE } from './verify-schemas.ts';
+import { bodyOf, VERIFY_LINE } from './verify/schemas.ts';
 import { API_ERROR, DONE, HEALTH, STATUS, STREAM_FAULT, TABLES, WAITED, type Health, type Tables } from './schemas.ts';
 
 /** Where a hub listens. */
@@ -104,14 +104,14 @@ export class ApiClient {
     return this.#lines(`/v1/sources/${encodeURIComponent(source)}/read?${new URLSearchParams(query).toString()}`, signal);
   }
 
-  /** The lines of a table, of the history of a row, or of a difference (moment-schemas.ts), as `read` gives them. */
+  /** The lines of a table, of the history of a row, or of a difference (moments/schemas.ts), as `read` gives them. */
   moments(source: string, what: 'table' | 'history' | 'diff', query: readonly (readonly [string, string])[], signal: AbortSignal): AsyncGenerator<string> {
     const parameters = new URLSearchParams();
     for (const [name, value] of query) parameters.append(name, value);
     return this.#lines(`/v1/sources/${encodeURIComponent(source)}/${what}?${parameters.toString()}`, signal);
   }
 
-  /** Folds history now: lines of progress, then of what was done (compact-schemas.ts). Ending early ends the work. */
+  /** Folds history now: lines of progress, then of what was done (compact/schemas.ts). Ending early ends the work. */
   compact(source: string, to: string | null, signal: AbortSignal): AsyncGenerator<string> {
     return this.#lines(`/v1/sources/${encodeURIComponent(source)}/compact`, signal, to === null ? {} : { to });
   }

@@ -1,7 +1,7 @@
 /** What goes over the API, as JSON Schemas with their types; the hub answers with them and the client checks answers by them. */
 import Type, { type Static } from 'typebox';
 import type { HubStatus } from '../service.ts';
-import { PAUSE, rebuildView } from './rebuild-schemas.ts';
+import { PAUSE, rebuildView } from './rebuild/schemas.ts';
 
 export const OFFSET = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);

@@ -12,9 +12,9 @@ import { createLogger } from '../runtime/logger.ts';
 import { createRuntime, type NodeRuntime } from '../runtime/runtime.ts';
 import { loadedConfig } from './configuration.ts';
 import type { CliContext } from './context.ts';
-import { CopyProgress } from './copy-progress.ts';
+import { CopyProgress } from './text/copy-progress.ts';
 import type { ConfigOption } from './hub-access.ts';
-import { prettyLine, type LogFormat } from './log-format.ts';
+import { prettyLine, type LogFormat } from './text/log-format.ts';
 
 export interface RunOptions extends ConfigOption {
   readonly untilCaughtUp?: boolean;

@@ -7,7 +7,7 @@ import { ByteProgress } from './byte-progress.ts';
 import { say, type CliContext } from '../context.ts';
 import { withHeldFolder } from './held-folder.ts';
 import type { HubOptions } from '../hub-access.ts';
-import { grouped } from '../text-table.ts';
+import { grouped } from '../text/text-table.ts';
 
 export interface BackUpOptions extends HubOptions {
   readonly json?: boolean;

@@ -1,6 +1,6 @@
 import type { LogCheckSummary } from '../../log/embedded/check/check-log.ts';
 import type { LogFinding } from '../../log/embedded/check/finding.ts';
-import { grouped } from '../text-table.ts';
+import { grouped } from '../text/text-table.ts';
 
 const SHOWN_TABLES = 20;
 

@@ -1,5 +1,5 @@
 import type { Inspected } from '../../log/embedded/inspect/inspect.ts';
-import { shortened } from '../text-table.ts';
+import { shortened } from '../text/text-table.ts';
 
 const LONGEST_VALUE = 120;
 const INDENT = '  ';

@@ -11,7 +11,7 @@ import { levelLock } from '../../log/embedded/lock.ts';
 import { createRuntime } from '../../runtime/runtime.ts';
 import { ByteProgress } from './byte-progress.ts';
 import { say, type CliContext } from '../context.ts';
-import { textTable } from '../text-table.ts';
+import { textTable } from '../text/text-table.ts';
 
 export interface PutBackOptions {
   readonly to?: string;

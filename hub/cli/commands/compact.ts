@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { Check } from 'typebox/value';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { formatSize } from '../../../contracts/units.ts';
-import { COMPACT_LINE, type CompactLine } from '../../api/compact-schemas.ts';
+import { COMPACT_LINE, type CompactLine } from '../../api/compact/schemas.ts';
 import { MOMENT_FORMS } from '../../moments/moment.ts';
 import { say, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';

@@ -6,7 +6,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { note, say, type CliContext } from '../context.ts';
 import { checkSource, findingLines } from '../findings.ts';
 import { DEFAULT_CONFIG, examples } from '../hub-access.ts';
-import { proposedConfig, proposedEndpoint, type ProposedEndpoint } from '../proposal.ts';
+import { proposedConfig, proposedEndpoint, type ProposedEndpoint } from '../text/proposal.ts';
 
 interface InitOptions {
   readonly sink?: readonly string[];

@@ -6,7 +6,7 @@ import { MOMENT_FORMS } from '../../moments/moment.ts';
 import { countArgument } from '../arguments.ts';
 import { write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
-import { recordText } from '../record-text.ts';
+import { recordText } from '../text/record-text.ts';
 
 interface ReadOptions extends HubOptions {
   readonly from?: string;
@@ -43,7 +43,7 @@ export function addReadCommand(program: Command, context: CliContext): void {
           },
           // Where no hub runs nothing more comes.
           follow === true ? undefined : async (data) => {
-            const { stoppedChangelog } = await import('../stopped-changelog.ts');
+            const { stoppedChangelog } = await import('../stopped/stopped-changelog.ts');
             await print(stoppedChangelog(data, source, { ...named, limit }, context), options, context);
           },
         );

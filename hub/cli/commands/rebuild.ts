@@ -7,8 +7,8 @@ import type { RebuildAnswer, RebuildView } from '../../service.ts';
 import { note, say, write, type CliContext } from '../context.ts';
 import { findingLines } from '../findings.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
-import { rebuildAim, rebuildOutcome, rebuildProgress } from '../rebuild-text.ts';
-import { shortened } from '../text-table.ts';
+import { rebuildAim, rebuildOutcome, rebuildProgress } from '../text/rebuild-text.ts';
+import { shortened } from '../text/text-table.ts';
 
 interface RebuildOptions extends HubOptions {
   readonly tables?: readonly string[];

@@ -3,7 +3,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { positionPrinter } from '../../print-position.ts';
 import { say, write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
-import { statusLines, stoppedStatusLines } from '../status-text.ts';
+import { statusLines, stoppedStatusLines } from '../text/status-text.ts';
 
 interface StatusOptions extends HubOptions {
   readonly json?: boolean;
@@ -43,7 +43,7 @@ async function statusText(options: StatusOptions, context: CliContext): Promise<
       return options.json === true ? JSON.stringify({ running: true, ...status }) : statusLines(status, context.now()).join('\n');
     },
     async (data) => {
-      const { stoppedStatus } = await import('../stopped-hub.ts');
+      const { stoppedStatus } = await import('../stopped/stopped-hub.ts');
       const status = await stoppedStatus(data, context.version, positionPrinter((await context.registry()).connectors));
       return options.json === true ? JSON.stringify({ running: false, ...status }) : stoppedStatusLines(status, data).join('\n');
     },

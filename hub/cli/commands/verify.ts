@@ -5,7 +5,7 @@ import type { ReadRate } from '../../verify/pace.ts';
 import type { VerifyEvent, VerifyReport, VerifyRequest } from '../../verify/report.ts';
 import { note, say, write, type CliContext } from '../context.ts';
 import { examples, withHub, withHubOptions, type HubOptions } from '../hub-access.ts';
-import { progressText, reportLines } from '../verify-text.ts';
+import { progressText, reportLines } from '../text/verify-text.ts';
 
 interface VerifyOptions extends HubOptions {
   readonly tables?: readonly string[];
@@ -39,7 +39,7 @@ export function addVerifyCommand(program: Command, context: CliContext): void {
         context,
         (client) => follow(client.verify(sink, request, context.signal), options, context),
         async (data) => {
-          const { verifyStopped } = await import('../verify-stopped.ts');
+          const { verifyStopped } = await import('../stopped/verify-stopped.ts');
           await follow(verifyStopped(data, sink, request, options, context), options, context);
         },
       );

@@ -1,7 +1,7 @@
 /** Differences and versions for people. Pure: from lines of JSON to lines of text. */
-import type { ChangeJson, DiffHead, EndJson, ShapeJson, VersionJson } from '../../api/moment-schemas.ts';
-import { changedLines, cellText, originText, OPS, pairs } from '../record-text.ts';
-import { grouped, shortened } from '../text-table.ts';
+import type { ChangeJson, DiffHead, EndJson, ShapeJson, VersionJson } from '../../api/moments/schemas.ts';
+import { changedLines, cellText, originText, OPS, pairs } from '../text/record-text.ts';
+import { grouped, shortened } from '../text/text-table.ts';
 import { cellNamed } from './row-format.ts';
 
 const LONGEST_NAME = 100;

@@ -1,7 +1,7 @@
 import type { Static, TSchema } from 'typebox';
 import { Check } from 'typebox/value';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { END_LINE, PROGRESS_LINE, type EndJson, type ProgressJson } from '../../api/moment-schemas.ts';
+import { END_LINE, PROGRESS_LINE, type EndJson, type ProgressJson } from '../../api/moments/schemas.ts';
 
 const PROGRESS = '{"progress":';
 const END = '{"end":';

@@ -1,5 +1,5 @@
 /** Where the lines of a moment come from: the hub that runs, or the folder of one that does not. */
-import type { DiffQuery, HistoryQuery, TableQuery } from '../../api/moment-schemas.ts';
+import type { DiffQuery, HistoryQuery, TableQuery } from '../../api/moments/schemas.ts';
 import type { CliContext } from '../context.ts';
 import { withHub, type HubOptions } from '../hub-access.ts';
 

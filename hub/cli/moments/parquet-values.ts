@@ -4,7 +4,7 @@
  */
 import type { SchemaElement } from 'hyparquet-writer';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { ColumnJson } from '../../api/moment-schemas.ts';
+import type { ColumnJson } from '../../api/moments/schemas.ts';
 
 export type ParquetValue = string | number | bigint | boolean | Uint8Array;
 

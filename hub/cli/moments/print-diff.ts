@@ -1,4 +1,4 @@
-import { CHANGE_LINE, DIFF_HEAD } from '../../api/moment-schemas.ts';
+import { CHANGE_LINE, DIFF_HEAD } from '../../api/moments/schemas.ts';
 import { say, write, type CliContext } from '../context.ts';
 import type { HubOptions } from '../hub-access.ts';
 import { changeText, diffHeading, diffSummary } from './change-text.ts';

@@ -1,4 +1,4 @@
-import { TABLE_HEAD, VERSION_LINE } from '../../api/moment-schemas.ts';
+import { TABLE_HEAD, VERSION_LINE } from '../../api/moments/schemas.ts';
 import { write, type CliContext } from '../context.ts';
 import type { HubOptions } from '../hub-access.ts';
 import { versionText } from './change-text.ts';

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { TABLE_HEAD } from '../../api/moment-schemas.ts';
+import { TABLE_HEAD } from '../../api/moments/schemas.ts';
 import type { CliContext } from '../context.ts';
 import { LineReader } from './line-reader.ts';
 import { withMomentLines } from './moment-source.ts';

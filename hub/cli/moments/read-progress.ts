@@ -1,7 +1,7 @@
 import cliProgress, { type SingleBar } from 'cli-progress';
-import type { ProgressJson } from '../../api/moment-schemas.ts';
+import type { ProgressJson } from '../../api/moments/schemas.ts';
 import type { CliContext } from '../context.ts';
-import { grouped } from '../text-table.ts';
+import { grouped } from '../text/text-table.ts';
 
 const STEPS = 1000;
 /** Milliseconds between two looks of the counter. */

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { RowJson, ShapeJson } from '../../api/moment-schemas.ts';
+import type { RowJson, ShapeJson } from '../../api/moments/schemas.ts';
 import type { CellJson } from '../../api/schemas.ts';
 import { jsonOf } from './line-reader.ts';
 import type { Output } from './output.ts';

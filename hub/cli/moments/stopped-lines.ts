@@ -1,10 +1,10 @@
 import { rmSync } from 'node:fs';
-import { diffLines, historyLines, tableLines, type MomentParts } from '../../api/moment-lines.ts';
+import { diffLines, historyLines, tableLines, type MomentParts } from '../../api/moments/lines.ts';
 import { ScratchFolders } from '../../moments/scratch.ts';
 import { positionPrinter } from '../../print-position.ts';
 import { createRuntime } from '../../runtime/runtime.ts';
 import type { CliContext } from '../context.ts';
-import { openStopped, stoppedLog } from '../stopped-hub.ts';
+import { openStopped, stoppedLog } from '../stopped/stopped-hub.ts';
 import type { MomentRequest } from './moment-source.ts';
 
 /** The lines that the hub of this folder would give, made here. Changes nothing in the folder but what it sorts in, which it removes. */

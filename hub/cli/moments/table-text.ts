@@ -1,7 +1,7 @@
 import type { CellJson } from '../../api/schemas.ts';
-import type { ColumnJson } from '../../api/moment-schemas.ts';
-import { cellText } from '../record-text.ts';
-import { grouped, shortened } from '../text-table.ts';
+import type { ColumnJson } from '../../api/moments/schemas.ts';
+import { cellText } from '../text/record-text.ts';
+import { grouped, shortened } from '../text/text-table.ts';
 import { cellsOf, type RowFormatMaker } from './row-format.ts';
 
 /** The columns are as wide as these first rows need. */

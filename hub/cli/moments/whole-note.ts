@@ -1,6 +1,6 @@
 import type { CliContext } from '../context.ts';
 import { note } from '../context.ts';
-import type { ShapeJson } from '../../api/moment-schemas.ts';
+import type { ShapeJson } from '../../api/moments/schemas.ts';
 import { momentText } from './change-text.ts';
 
 /** Says on standard error where the log's table may be another than the source's was. */

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { NEVER } from '../../../contracts/kit/log-engine-kit-common.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
-import { changelogLines } from '../../../hub/api/changelog.ts';
-import { historyLines, tableLines, type MomentParts } from '../../../hub/api/moment-lines.ts';
+import { changelogLines } from '../../../hub/api/changelog/changelog.ts';
+import { historyLines, tableLines, type MomentParts } from '../../../hub/api/moments/lines.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { ScratchFolders } from '../../../hub/moments/scratch.ts';
 import { FaultyFiles } from '../../fixtures/faulty-files.ts';

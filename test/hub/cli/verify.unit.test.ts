@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ApiClient } from '../../../hub/api/client.ts';
 import { startApi, type Api } from '../../../hub/api/server.ts';
 import { rateArgument } from '../../../hub/cli/commands/verify.ts';
-import { progressText, reportLines } from '../../../hub/cli/verify-text.ts';
+import { progressText, reportLines } from '../../../hub/cli/text/verify-text.ts';
 import type { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { ScratchFolders } from '../../../hub/moments/scratch.ts';
 import { createMetrics } from '../../../hub/runtime/metrics.ts';

@@ -1,6 +1,6 @@
 /** Logs and the disk under them, for people. Pure. */
-import { formatDuration, formatSize } from '../../contracts/units.ts';
-import type { CompactionView, DiskView, SourceStatusView } from '../service.ts';
+import { formatDuration, formatSize } from '../../../contracts/units.ts';
+import type { CompactionView, DiskView, SourceStatusView } from '../../service.ts';
 
 export const LOG_HEADINGS = ['LOG OF', 'HORIZON>', 'AS OF', 'HISTORY>', 'BASE>', 'ARCHIVE>', 'COMPACTION'];
 

@@ -1,6 +1,6 @@
 /** A rebuild for people. Pure: from values to text. */
-import { formatDuration } from '../../contracts/units.ts';
-import type { RebuildView, SinkStatusView } from '../service.ts';
+import { formatDuration } from '../../../contracts/units.ts';
+import type { RebuildView, SinkStatusView } from '../../service.ts';
 import { bar } from './bar.ts';
 import { grouped, shortened } from './text-table.ts';
 

@@ -1,10 +1,10 @@
 /** Moments where the API takes offsets that need not be in the log yet. */
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { LogEngine, SourceLog } from '../../contracts/log-engine.ts';
-import { checkedOffset, type Offset } from '../../contracts/offset.ts';
-import { parseMoment, type Moment } from '../moments/moment.ts';
-import { resolved, type MomentContext } from '../moments/resolve.ts';
-import type { HubService, WaitTarget } from '../service.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { LogEngine, SourceLog } from '../../../contracts/log-engine.ts';
+import { checkedOffset, type Offset } from '../../../contracts/offset.ts';
+import { parseMoment, type Moment } from '../../moments/moment.ts';
+import { resolved, type MomentContext } from '../../moments/resolve.ts';
+import type { HubService, WaitTarget } from '../../service.ts';
 
 export interface ReadRange {
   /** First offset; undefined: the first there is. */

@@ -1,16 +1,16 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { LogEngine } from '../../contracts/log-engine.ts';
-import type { PositionCodec } from '../../contracts/position.ts';
-import type { Runtime } from '../../contracts/runtime.ts';
-import type { ScratchFolders } from '../moments/scratch.ts';
-import type { PrintPosition } from '../print-position.ts';
-import type { HubService } from '../service.ts';
-import { diffLines, historyLines, tableLines, type MomentParts } from './moment-lines.ts';
-import { DIFF_QUERY, HISTORY_QUERY, TABLE_QUERY, type DiffQuery, type HistoryQuery, type TableQuery } from './moment-schemas.ts';
-import { SOURCE_PATH } from './schemas.ts';
-import { endOf, streamLines } from './streaming.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { LogEngine } from '../../../contracts/log-engine.ts';
+import type { PositionCodec } from '../../../contracts/position.ts';
+import type { Runtime } from '../../../contracts/runtime.ts';
+import type { ScratchFolders } from '../../moments/scratch.ts';
+import type { PrintPosition } from '../../print-position.ts';
+import type { HubService } from '../../service.ts';
+import { diffLines, historyLines, tableLines, type MomentParts } from './lines.ts';
+import { DIFF_QUERY, HISTORY_QUERY, TABLE_QUERY, type DiffQuery, type HistoryQuery, type TableQuery } from './schemas.ts';
+import { SOURCE_PATH } from '../schemas.ts';
+import { endOf, streamLines } from '../streaming.ts';
 
 /** What the routes of moments need. Owned by none of them. */
 export interface MomentRouteParts extends Pick<Runtime, 'clock' | 'logger' | 'files'> {

@@ -1,6 +1,6 @@
 /** What goes over the API for `POST /v1/sources/SOURCE/compact`: lines of progress, then one that says what was done. */
 import Type, { type Static } from 'typebox';
-import { nullable, OFFSET } from './schemas.ts';
+import { nullable, OFFSET } from '../schemas.ts';
 
 export const COMPACT_BODY = Type.Object(
   { to: Type.Optional(Type.String({ minLength: 1, maxLength: 1000, description: 'A moment up to which history is folded; default: all of it' })) },

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import type { Static } from 'typebox';
-import type { Logger } from '../../contracts/runtime.ts';
-import type { HubService } from '../service.ts';
-import type { VerifyEvent } from '../verify/report.ts';
-import { SINK_PATH } from './schemas.ts';
-import { endOf, streamLines } from './streaming.ts';
-import { requestOf, VERIFY_BODY, type VerifyBody } from './verify-schemas.ts';
+import type { Logger } from '../../../contracts/runtime.ts';
+import type { HubService } from '../../service.ts';
+import type { VerifyEvent } from '../../verify/report.ts';
+import { SINK_PATH } from '../schemas.ts';
+import { endOf, streamLines } from '../streaming.ts';
+import { requestOf, VERIFY_BODY, type VerifyBody } from './schemas.ts';
 
 export interface VerifyRouteParts {
   readonly service: Pick<HubService, 'verify'>;

@@ -1,6 +1,6 @@
 /** What the API takes and gives of tables, rows and differences at moments of the past (hub/moments). */
 import Type, { type Static } from 'typebox';
-import { CELL, OFFSET, TRANSACTION, nullable } from './schemas.ts';
+import { CELL, OFFSET, TRANSACTION, nullable } from '../schemas.ts';
 
 const MOMENT = Type.String({ minLength: 1, maxLength: 1000, description: 'A moment: an offset, a time (2026-11-01T12:00Z, or -2h), a position (lsn:0/16B3748), begin, horizon or end' });
 const ONE_TABLE = Type.String({ minLength: 1, maxLength: 1000, description: 'One table: public.orders, public."order items"' });

@@ -4,17 +4,17 @@
  * left out. Offsets, ids and versions are JSON numbers below 2^53.
  */
 import { isUtf8 } from 'node:buffer';
-import type { Catalog } from '../../contracts/catalog.ts';
-import { decodeControl } from '../../contracts/control.ts';
-import { readKey } from '../../contracts/key.ts';
-import { decodeMessage } from '../../contracts/message.ts';
-import { Flag, Op, isRowOp, opLetter } from '../../contracts/op.ts';
-import type { RecordView } from '../../contracts/record.ts';
-import { Cell, ImageWalker } from '../../contracts/row-image.ts';
-import { decodeSchema, tableName, type TableSchema } from '../../contracts/schema.ts';
-import type { TransactionEntry } from '../../contracts/transaction.ts';
-import type { Offset } from '../../contracts/offset.ts';
-import { baseType } from '../../contracts/types/logical-type.ts';
+import type { Catalog } from '../../../contracts/catalog.ts';
+import { decodeControl } from '../../../contracts/control.ts';
+import { readKey } from '../../../contracts/key.ts';
+import { decodeMessage } from '../../../contracts/message.ts';
+import { Flag, Op, isRowOp, opLetter } from '../../../contracts/op.ts';
+import type { RecordView } from '../../../contracts/record.ts';
+import { Cell, ImageWalker } from '../../../contracts/row-image.ts';
+import { decodeSchema, tableName, type TableSchema } from '../../../contracts/schema.ts';
+import type { TransactionEntry } from '../../../contracts/transaction.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import { baseType } from '../../../contracts/types/logical-type.ts';
 
 const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [Flag.incomplete, 'incomplete'],

@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BatchBuilder } from '../../../contracts/change-batch.ts';
-import { buildKey } from '../../../contracts/key.ts';
-import type { SourceLog } from '../../../contracts/log-engine.ts';
-import { Op } from '../../../contracts/op.ts';
-import { encodeSchema } from '../../../contracts/schema.ts';
-import { changelogLines, type ChangelogOptions } from '../../../hub/api/changelog.ts';
-import { formatMicroseconds } from '../../../hub/api/record-json.ts';
-import type { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
-import { createTestRuntime } from '../../fixtures/runtime.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
-import { COMMIT_TIME, fillLong, fillShop, openEngine, ORDERS, printPosition, RECORDS } from './shop-log.ts';
+import { BatchBuilder } from '../../../../contracts/change-batch.ts';
+import { buildKey } from '../../../../contracts/key.ts';
+import type { SourceLog } from '../../../../contracts/log-engine.ts';
+import { Op } from '../../../../contracts/op.ts';
+import { encodeSchema } from '../../../../contracts/schema.ts';
+import { changelogLines, type ChangelogOptions } from '../../../../hub/api/changelog/changelog.ts';
+import { formatMicroseconds } from '../../../../hub/api/changelog/record-json.ts';
+import type { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
+import { createTestRuntime } from '../../../fixtures/runtime.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../../../fixtures/temp.ts';
+import { COMMIT_TIME, fillLong, fillShop, openEngine, ORDERS, printPosition, RECORDS } from '../shop-log.ts';
 
 let folder: TemporaryDirectory;
 let engine: EmbeddedLogEngine;

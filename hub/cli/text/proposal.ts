@@ -1,8 +1,8 @@
 /** What `init` writes. Pure: from what was found to the text of the file. No secret is in it. */
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import { tableName, type TableSchema } from '../../contracts/schema.ts';
-import { exactPattern, type TableNaming } from '../config/table-patterns.ts';
-import type { CheckedSource } from './findings.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import { exactPattern, type TableNaming } from '../../config/table-patterns.ts';
+import type { CheckedSource } from '../findings.ts';
 import { shortened } from './text-table.ts';
 
 export interface ProposedEndpoint {

@@ -1,6 +1,6 @@
 /** What goes over the API about verifications. */
 import Type, { type Static } from 'typebox';
-import type { VerifyEvent, VerifyReport, VerifyRequest } from '../verify/report.ts';
+import type { VerifyEvent, VerifyReport, VerifyRequest } from '../../verify/report.ts';
 
 const OFFSET = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const COUNT = Type.Integer({ minimum: 0 });

@@ -1,14 +1,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import type { TableSchema } from '../../../contracts/schema.ts';
-import { prettyLine } from '../../../hub/cli/log-format.ts';
-import { proposedConfig, proposedEndpoint, withoutPassword } from '../../../hub/cli/proposal.ts';
-import { recordText } from '../../../hub/cli/record-text.ts';
-import { progressText } from '../../../hub/cli/status-text.ts';
-import { grouped, shortened, textTable } from '../../../hub/cli/text-table.ts';
-import { formatDuration, formatSize, parseDuration, parseSize } from '../../../contracts/units.ts';
-import { TABLE } from '../api/scripted-service.ts';
+import type { TableSchema } from '../../../../contracts/schema.ts';
+import { prettyLine } from '../../../../hub/cli/text/log-format.ts';
+import { proposedConfig, proposedEndpoint, withoutPassword } from '../../../../hub/cli/text/proposal.ts';
+import { recordText } from '../../../../hub/cli/text/record-text.ts';
+import { progressText } from '../../../../hub/cli/text/status-text.ts';
+import { grouped, shortened, textTable } from '../../../../hub/cli/text/text-table.ts';
+import { formatDuration, formatSize, parseDuration, parseSize } from '../../../../contracts/units.ts';
+import { TABLE } from '../../api/scripted-service.ts';
 
 describe('units', () => {
   it.each([['0', null], ['1', null], ['0B', 0], ['1.5MiB', 1_572_864], ['200GB', 200e9], ['4 kB', 4000], ['1kib', null], ['-1MB', null], ['1e3B', null], ['99999999TiB', null], ['1 MB ', null]])(

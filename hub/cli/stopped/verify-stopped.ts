@@ -2,16 +2,16 @@
 import { join } from 'node:path';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import { DeadLetters } from '../dead-letters/dead-letters.ts';
-import { withHashKey } from '../config/hash-key.ts';
-import { positionPrinter } from '../print-position.ts';
-import { createRuntime } from '../runtime/runtime.ts';
-import type { VerifyEvent, VerifyRequest } from '../verify/report.ts';
-import { verifying } from '../verify/verifications.ts';
-import { loadedConfig } from './configuration.ts';
-import type { CliContext } from './context.ts';
-import type { ConfigOption } from './hub-access.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { DeadLetters } from '../../dead-letters/dead-letters.ts';
+import { withHashKey } from '../../config/hash-key.ts';
+import { positionPrinter } from '../../print-position.ts';
+import { createRuntime } from '../../runtime/runtime.ts';
+import type { VerifyEvent, VerifyRequest } from '../../verify/report.ts';
+import { verifying } from '../../verify/verifications.ts';
+import { loadedConfig } from '../configuration.ts';
+import type { CliContext } from '../context.ts';
+import type { ConfigOption } from '../hub-access.ts';
 import { openStopped } from './stopped-hub.ts';
 
 /** Stands for the key that a running hub makes: nothing is hashed with it. */

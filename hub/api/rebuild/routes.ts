@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import type { Static } from 'typebox';
-import type { Logger } from '../../contracts/runtime.ts';
-import type { HubService } from '../service.ts';
-import { REBUILD_BODY, type RebuildAnswerBody } from './rebuild-schemas.ts';
-import { SINK_PATH, type Done } from './schemas.ts';
-import { endOf } from './streaming.ts';
+import type { Logger } from '../../../contracts/runtime.ts';
+import type { HubService } from '../../service.ts';
+import { REBUILD_BODY, type RebuildAnswerBody } from './schemas.ts';
+import { SINK_PATH, type Done } from '../schemas.ts';
+import { endOf } from '../streaming.ts';
 
 export interface RebuildRouteParts {
   readonly service: Pick<HubService, 'rebuildSink' | 'cancelRebuild'>;

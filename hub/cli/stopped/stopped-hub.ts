@@ -1,13 +1,13 @@
 /** What the folder of a hub that does not run can tell. */
-import type { CatalogTable } from '../../contracts/catalog.ts';
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { SourceLog } from '../../contracts/log-engine.ts';
-import { EmbeddedLogEngine } from '../log/embedded/engine.ts';
-import { createRuntime } from '../runtime/runtime.ts';
-import { compactionView } from '../compaction/compaction-view.ts';
-import { keptView, tableStatus } from '../table-status.ts';
-import type { PrintPosition } from '../print-position.ts';
-import type { HubStatus, SourceStatusView, TableStatus } from '../service.ts';
+import type { CatalogTable } from '../../../contracts/catalog.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { SourceLog } from '../../../contracts/log-engine.ts';
+import { EmbeddedLogEngine } from '../../log/embedded/engine.ts';
+import { createRuntime } from '../../runtime/runtime.ts';
+import { compactionView } from '../../compaction/compaction-view.ts';
+import { keptView, tableStatus } from '../../table-status.ts';
+import type { PrintPosition } from '../../print-position.ts';
+import type { HubStatus, SourceStatusView, TableStatus } from '../../service.ts';
 
 /**
  * Opens the logs of the folder, changes nothing; the caller disposes.

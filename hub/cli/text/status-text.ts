@@ -1,6 +1,6 @@
 /** The status of a hub for people. Pure: from values to lines. */
-import { formatDuration, formatSize } from '../../contracts/units.ts';
-import type { HubStatus, RebuildView, SinkStatusView, SourceStatusView, TableStatus } from '../service.ts';
+import { formatDuration, formatSize } from '../../../contracts/units.ts';
+import type { HubStatus, RebuildView, SinkStatusView, SourceStatusView, TableStatus } from '../../service.ts';
 import { bar } from './bar.ts';
 import { diskText, hasLogText, LOG_HEADINGS, logCells } from './log-text.ts';
 import { rebuildAim, rebuildProgress, sinkState } from './rebuild-text.ts';

@@ -1,30 +1,30 @@
 /**
- * Tables, the history of rows and differences at moments of the past, as lines of JSON (moment-schemas.ts): a head, the
+ * Tables, the history of rows and differences at moments of the past, as lines of JSON (schemas.ts): a head, the
  * rows, an end. A stream without its end is not whole.
  */
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { SourceLog } from '../../contracts/log-engine.ts';
-import type { Offset } from '../../contracts/offset.ts';
-import { opLetter } from '../../contracts/op.ts';
-import type { PositionCodec } from '../../contracts/position.ts';
-import { Projectors } from '../../contracts/projection.ts';
-import { RecordView } from '../../contracts/record.ts';
-import { Cell, ImageWalker } from '../../contracts/row-image.ts';
-import type { Clock, FileSystem } from '../../contracts/runtime.ts';
-import { tableName, type TableSchema } from '../../contracts/schema.ts';
-import { keyOf, parseConditions, wholeKey, type Condition } from '../moments/key-value.ts';
-import { isConsistentAt, tableNamed, tablePair, type MomentTable } from '../moments/named-table.ts';
-import { resolveMoment } from '../moments/resolve.ts';
-import { rowAt, type RowAt } from '../moments/row-at.ts';
-import { rowHistory, type RowVersion } from '../moments/row-history.ts';
-import type { ScratchFolders } from '../moments/scratch.ts';
-import { tableAt, type HistoryProgress } from '../moments/table-at.ts';
-import { tableDiff, type RowChange } from '../moments/table-diff.ts';
-import type { PrintPosition } from '../print-position.ts';
-import type { DiffQuery, HistoryQuery, ProgressJson, ShapeJson, TableQuery } from './moment-schemas.ts';
-import { LinePieces, reporting } from './line-pieces.ts';
-import { flagNames, formatMicroseconds, imageJson, keyJson, transactionJson } from './record-json.ts';
-import { TransactionEnds } from './transaction-ends.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { SourceLog } from '../../../contracts/log-engine.ts';
+import type { Offset } from '../../../contracts/offset.ts';
+import { opLetter } from '../../../contracts/op.ts';
+import type { PositionCodec } from '../../../contracts/position.ts';
+import { Projectors } from '../../../contracts/projection.ts';
+import { RecordView } from '../../../contracts/record.ts';
+import { Cell, ImageWalker } from '../../../contracts/row-image.ts';
+import type { Clock, FileSystem } from '../../../contracts/runtime.ts';
+import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import { keyOf, parseConditions, wholeKey, type Condition } from '../../moments/key-value.ts';
+import { isConsistentAt, tableNamed, tablePair, type MomentTable } from '../../moments/named-table.ts';
+import { resolveMoment } from '../../moments/resolve.ts';
+import { rowAt, type RowAt } from '../../moments/row-at.ts';
+import { rowHistory, type RowVersion } from '../../moments/row-history.ts';
+import type { ScratchFolders } from '../../moments/scratch.ts';
+import { tableAt, type HistoryProgress } from '../../moments/table-at.ts';
+import { tableDiff, type RowChange } from '../../moments/table-diff.ts';
+import type { PrintPosition } from '../../print-position.ts';
+import type { DiffQuery, HistoryQuery, ProgressJson, ShapeJson, TableQuery } from './schemas.ts';
+import { LinePieces, reporting } from '../line-pieces.ts';
+import { flagNames, formatMicroseconds, imageJson, keyJson, transactionJson } from '../changelog/record-json.ts';
+import { TransactionEnds } from '../changelog/transaction-ends.ts';
 
 /** What the lines are made from. Owns nothing of it. */
 export interface MomentParts {

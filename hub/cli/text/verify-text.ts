@@ -1,6 +1,6 @@
 /** A verification for people. Pure: from values to text. */
-import { formatDuration } from '../../contracts/units.ts';
-import type { Comparison, Difference, TableReport, VerifyProgress, VerifyReport } from '../verify/report.ts';
+import { formatDuration } from '../../../contracts/units.ts';
+import type { Comparison, Difference, TableReport, VerifyProgress, VerifyReport } from '../../verify/report.ts';
 import { bar } from './bar.ts';
 import { grouped, shortened } from './text-table.ts';
 

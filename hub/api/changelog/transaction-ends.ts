@@ -1,7 +1,7 @@
-import type { ChangeBatch } from '../../contracts/change-batch.ts';
-import type { SourceLog } from '../../contracts/log-engine.ts';
-import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
-import type { PrintPosition } from '../print-position.ts';
+import type { ChangeBatch } from '../../../contracts/change-batch.ts';
+import type { SourceLog } from '../../../contracts/log-engine.ts';
+import { BEFORE_ALL, type Offset } from '../../../contracts/offset.ts';
+import type { PrintPosition } from '../../print-position.ts';
 
 /** Where the transactions end that are larger than a batch: their positions stand in their last one. */
 export class TransactionEnds {

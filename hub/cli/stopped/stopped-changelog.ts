@@ -1,7 +1,7 @@
-import { changelogLines } from '../api/changelog.ts';
-import { readRange } from '../api/named-offsets.ts';
-import { positionPrinter } from '../print-position.ts';
-import type { CliContext } from './context.ts';
+import { changelogLines } from '../../api/changelog/changelog.ts';
+import { readRange } from '../../api/changelog/named-offsets.ts';
+import { positionPrinter } from '../../print-position.ts';
+import type { CliContext } from '../context.ts';
 import { openStopped, stoppedLog } from './stopped-hub.ts';
 
 export interface ChangelogQuery {

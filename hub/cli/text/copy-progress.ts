@@ -1,6 +1,6 @@
 import cliProgress, { type MultiBar, type SingleBar } from 'cli-progress';
-import { formatDuration } from '../../contracts/units.ts';
-import type { HubStatus } from '../service.ts';
+import { formatDuration } from '../../../contracts/units.ts';
+import type { HubStatus } from '../../service.ts';
 import { copyPart } from './status-text.ts';
 import { grouped, shortened } from './text-table.ts';
 

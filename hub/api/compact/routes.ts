@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import type { Static } from 'typebox';
-import type { SourceLog } from '../../contracts/log-engine.ts';
-import type { HubService } from '../service.ts';
-import { COMPACT_BODY, type CompactLine } from './compact-schemas.ts';
-import { reporting } from './line-pieces.ts';
-import { openLog, type MomentRouteParts } from './moment-routes.ts';
-import { SOURCE_PATH } from './schemas.ts';
-import { endOf, streamLines } from './streaming.ts';
+import type { SourceLog } from '../../../contracts/log-engine.ts';
+import type { HubService } from '../../service.ts';
+import { COMPACT_BODY, type CompactLine } from './schemas.ts';
+import { reporting } from '../line-pieces.ts';
+import { openLog, type MomentRouteParts } from '../moments/routes.ts';
+import { SOURCE_PATH } from '../schemas.ts';
+import { endOf, streamLines } from '../streaming.ts';
 
 export interface CompactRouteParts extends Pick<MomentRouteParts, 'log' | 'clock' | 'logger'> {
   readonly service: Pick<HubService, 'compactSource'>;

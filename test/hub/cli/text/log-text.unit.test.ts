@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { doneLines } from '../../../hub/cli/commands/compact.ts';
-import { diskText, hasLogText, logCells } from '../../../hub/cli/log-text.ts';
-import type { CompactionView } from '../../../hub/service.ts';
-import { SOURCE } from '../api/scripted-service.ts';
+import { doneLines } from '../../../../hub/cli/commands/compact.ts';
+import { diskText, hasLogText, logCells } from '../../../../hub/cli/text/log-text.ts';
+import type { CompactionView } from '../../../../hub/service.ts';
+import { SOURCE } from '../../api/scripted-service.ts';
 
 const IDLE: CompactionView = { state: 'idle', part: null, target: null, last: null, hold: null, error: null };
 const folded = { ...SOURCE, horizon: 120, horizonTime: Date.parse('2026-11-20T10:00:00Z') * 1000, historyBytes: 1 << 20, baseBytes: 2 << 20, archiveBytes: 0 };

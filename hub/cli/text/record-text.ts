@@ -1,5 +1,5 @@
 /** A record of a changelog for people. Pure: from the line of JSON to lines of text. */
-import type { CellJson, RecordJson } from '../api/schemas.ts';
+import type { CellJson, RecordJson } from '../../api/schemas.ts';
 import { shortened } from './text-table.ts';
 
 const LONGEST_VALUE = 100;

@@ -1,15 +1,15 @@
-import type { Catalog } from '../../contracts/catalog.ts';
-import type { ChangeBatch } from '../../contracts/change-batch.ts';
-import { TidemarkError, asTidemarkError } from '../../contracts/errors/error.ts';
-import type { SourceLog, TableRecords } from '../../contracts/log-engine.ts';
-import { MAX_OFFSET, type Offset } from '../../contracts/offset.ts';
-import { Op } from '../../contracts/op.ts';
-import { RecordView } from '../../contracts/record.ts';
-import type { TableSchema } from '../../contracts/schema.ts';
-import type { TransactionEntry } from '../../contracts/transaction.ts';
-import { exactPattern, parseTablePattern } from '../config/table-patterns.ts';
-import { nearest } from '../config/validate.ts';
-import type { PrintPosition } from '../print-position.ts';
+import type { Catalog } from '../../../contracts/catalog.ts';
+import type { ChangeBatch } from '../../../contracts/change-batch.ts';
+import { TidemarkError, asTidemarkError } from '../../../contracts/errors/error.ts';
+import type { SourceLog, TableRecords } from '../../../contracts/log-engine.ts';
+import { MAX_OFFSET, type Offset } from '../../../contracts/offset.ts';
+import { Op } from '../../../contracts/op.ts';
+import { RecordView } from '../../../contracts/record.ts';
+import type { TableSchema } from '../../../contracts/schema.ts';
+import type { TransactionEntry } from '../../../contracts/transaction.ts';
+import { exactPattern, parseTablePattern } from '../../config/table-patterns.ts';
+import { nearest } from '../../config/validate.ts';
+import type { PrintPosition } from '../../print-position.ts';
 import { recordLine, type PlacedTransaction } from './record-json.ts';
 import { TransactionEnds } from './transaction-ends.ts';
 
