@@ -67,7 +67,7 @@ export const EVENTS = {
   'sink.dead-letters-not-saved': 'Dead letters that are settled could not be closed on disk; they are when the hub starts again.',
   'rebuild.asked': 'Somebody asked for a sink to be rebuilt; it is noted.',
   'rebuild.cancel-asked': 'Somebody asked for a rebuild to be cancelled.',
-  'rebuild.begun-again': 'The shadow was led past the sink, and is filled anew.',
+  'rebuild.begun-again': 'The shadow was led past the sink, or the log cannot lead it on from where it stands; it is filled anew.',
   'rebuild.retrying': 'A rebuild failed for a passing reason and is tried again; the sink goes on.',
   'rebuild.failed': 'A rebuild has stopped until somebody mends what is named; the sink is as it was.',
   'rebuild.done': 'A rebuild was put in place; for how long the sink was held for it.',

@@ -24,9 +24,11 @@ const REQUEST = Type.Object({
   tables: nullable(Type.Array(Type.String())),
   to: nullable(OFFSET),
   config: Type.String(),
+  logId: Type.Optional(nullable(Type.String())),
   stage: STAGE,
   fresh: Type.Boolean(),
   rests: Type.Boolean(),
+  pausedAt: Type.Optional(nullable(Type.String())),
   swap: nullable(Type.Object({ from: nullable(CHECKPOINT), to: CHECKPOINT })),
   startedAt: Type.String(),
   endedAt: nullable(Type.String()),
@@ -53,11 +55,15 @@ export interface RebuildRequest {
   readonly to: number | null;
   /** What of the sink's configuration it was begun with. */
   readonly config: string;
+  /** The log that it was asked of; null: not known. */
+  readonly logId: string | null;
   readonly stage: Stored['stage'];
   /** Whatever is left of an earlier rebuild is removed first. */
   readonly fresh: boolean;
   /** In place: the sink was paused, and rests again afterwards. */
   readonly rests: boolean;
+  /** In place: since when the sink was paused as it was asked for, which it ends. Null: it was not. */
+  readonly pausedAt: string | null;
   /** From `swapping` on. */
   readonly swap: SwapPoints | null;
   /** ISO 8601, as `endedAt`. */
@@ -124,8 +130,8 @@ function decode(bytes: Buffer, path: string): RebuildRequest {
     throw new TidemarkError('REBUILD_FILE', 'the file is not JSON', { where: { file: path }, cause });
   }
   if (!Check(REQUEST, value)) throw new TidemarkError('REBUILD_FILE', 'the file is not of this version, or lacks a field', { where: { file: path } });
-  const { version: _version, swap, ...request } = value;
-  return { ...request, swap: swap === null ? null : { from: swap.from === null ? null : checkpointOf(swap.from), to: checkpointOf(swap.to) } };
+  const { version: _version, swap, logId = null, pausedAt = null, ...request } = value;
+  return { ...request, logId, pausedAt, swap: swap === null ? null : { from: swap.from === null ? null : checkpointOf(swap.from), to: checkpointOf(swap.to) } };
 }
 
 function storedPoint({ logId, epoch, offset, position, fence }: Checkpoint): Static<typeof CHECKPOINT> {

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import type { Offset } from '../../contracts/offset.ts';
@@ -16,6 +15,7 @@ import { isNear, nextEnd, swapDecision, tablesAt } from './decisions.ts';
 import { Filling } from './filling.ts';
 import type { RebuildProgress } from './progress.ts';
 import { isUnderWay, type RebuildFile, type RebuildRequest, type SwapPoints } from './request.ts';
+import { keepLetters, shadowLettersPath } from './shadow-letters.ts';
 
 export interface ShadowWorkParts {
   readonly pipeline: SinkPipeline;
@@ -58,7 +58,7 @@ export class ShadowWork implements Work {
 
   constructor(parts: ShadowWorkParts) {
     this.#parts = parts;
-    this.#lettersPath = join(parts.directory, 'rebuild-dead-letters.json');
+    this.#lettersPath = shadowLettersPath(parts.directory);
     this.retries = { metric: 'tidemark_rebuild_retries_total', labels: { sink: parts.pipeline.config.name } };
   }
 
@@ -74,7 +74,7 @@ export class ShadowWork implements Work {
         if (request === null || !isUnderWay(request)) return 'done';
         if (request.stage === 'discarding') await this.#discard(request, signal);
         else if (request.stage === 'swapping' && request.swap !== null) await this.#resumeSwap(request, request.swap, signal);
-        else await this.#build(request, signal, healthy);
+        else await this.#build(request, signal, healthy).catch((failure: unknown) => this.#beginAgain(failure));
       }
     } catch (failure) {
       throw asTidemarkError(failure, signal.aborted ? 'ABORTED' : 'INTERNAL', { sink: pipeline.config.name, source: pipeline.config.from });
@@ -109,6 +109,16 @@ export class ShadowWork implements Work {
     } finally {
       if (!isNoted) pipeline.release();
     }
+  }
+
+  /** The log cannot lead the shadow on from where it stands: its lease was broken for the last room on the disk. It is filled anew. */
+  async #beginAgain(failure: unknown): Promise<void> {
+    const { file, runtime } = this.#parts;
+    const { request } = file;
+    const isLost = failure instanceof TidemarkError && (failure.code === 'SINK_BEHIND' || failure.code === 'SINK_DIVERGED');
+    if (!isLost || request?.stage !== 'filling') throw failure;
+    runtime.logger.log('warn', 'rebuild.begun-again', { what: failure.message });
+    await file.save({ ...request, fresh: true });
   }
 
   /** Removes what an earlier rebuild has left. */
@@ -182,10 +192,13 @@ export class ShadowWork implements Work {
       const { code } = asTidemarkError(failure, 'INTERNAL');
       // Whether it was made is found out by the next life: by asking for the same again.
       if (signal.aborted || code === 'SINK_UNREACHABLE' || code === 'ABORTED') throw failure;
+      // It may have been made before, and its shadow removed.
+      const isUnknown = time === 'again' && code === 'REBUILD_MOVED';
+      if (isUnknown) await keepLetters(this.#parts.runtime.files, this.#parts.directory, pipeline.letters);
       if (code !== 'INTERNAL') await file.save({ ...request, stage: 'filling', swap: null });
       pipeline.release();
       // It was noted, and then the sink has gone on without it: they meet anew.
-      if (time === 'again' && code === 'REBUILD_MOVED') return;
+      if (isUnknown) return;
       throw failure;
     }
     await this.#settle(request, swap);

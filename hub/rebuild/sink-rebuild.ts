@@ -18,6 +18,7 @@ import { fingerprint } from './fingerprint.ts';
 import { InPlaceWork } from './in-place.ts';
 import { RebuildProgress } from './progress.ts';
 import { isUnderWay, RebuildFile, type RebuildRequest } from './request.ts';
+import { keepLetters } from './shadow-letters.ts';
 import { rebuildLeaseOf, ShadowWork } from './shadow-work.ts';
 import { transactionEnd } from './transaction-end.ts';
 
@@ -35,6 +36,7 @@ export interface SinkRebuildParts {
 
 const FILE = 'rebuild.json';
 const CONFIG_CHANGED = 'the configuration of the sink has changed';
+const LOG_GONE = 'the log that it was asked of is not there any more';
 
 /** What somebody asks for. */
 export interface RebuildOrder {
@@ -91,19 +93,23 @@ export class SinkRebuild implements Supervised {
     const { request } = this.#file;
     if (request === null || !isUnderWay(request)) return this.#releaseLease();
     if (request.config !== fingerprint(pipeline.config)) return this.#giveUp(request, CONFIG_CHANGED);
+    const { logId, highWatermark } = pipeline.log.state();
+    // Its offsets mean other moments there, or none.
+    if ((request.logId ?? logId) !== logId || (request.to ?? 0) > highWatermark) return this.#giveUp(request, LOG_GONE);
     if (request.way === 'in-place') await this.#prepareInPlace(request);
     else if (request.stage === 'swapping') await pipeline.hold();
   }
 
-  async #prepareInPlace({ id, stage }: RebuildRequest): Promise<void> {
+  async #prepareInPlace({ id, stage, pausedAt }: RebuildRequest): Promise<void> {
     const { pipeline } = this.#parts;
     const work = this.#inPlace(id);
     const pause = pipeline.pausedBy;
+    // The pause that it was to end: that the sink goes on was not noted. Any other one is newer.
+    const isOlder = pause !== null && pause.at === pausedAt;
     // It had come to its end: only that was not noted.
-    if (stage === 'replaying' && pause?.by === 'rebuild') return work.onSwept(pause.offset);
+    if (stage === 'replaying' && pause?.by === 'rebuild' && !isOlder) return work.onSwept(pause.offset);
     pipeline.rebuildInPlace(work);
-    // It was noted, and the sink not yet told to go on.
-    if (stage === 'asked' && pause !== null) await pipeline.resume();
+    if (isOlder) await pipeline.resume();
   }
 
   /** Goes on with what is under way. */
@@ -241,6 +247,7 @@ export class SinkRebuild implements Supervised {
     const place = rests && paused.offset >= horizon ? paused.offset : to;
     return {
       id: runtime.random.bytes(8).toString('hex'), way, tables: order.tables, to: place, rests, config: fingerprint(pipeline.config),
+      logId: pipeline.log.state().logId, pausedAt: way === 'in-place' ? (paused?.at ?? null) : null,
       stage: way === 'shadow' ? 'filling' : 'asked', fresh: true, swap: null, startedAt: new Date(runtime.clock.now()).toISOString(), endedAt: null,
       offset: 0, why: '',
     };
@@ -335,6 +342,7 @@ export class SinkRebuild implements Supervised {
   }
 
   async #giveUp(request: RebuildRequest, why: string): Promise<void> {
+    if (request.stage === 'swapping') await keepLetters(this.#parts.runtime.files, this.#parts.directory, this.#parts.pipeline.letters);
     if (request.way === 'in-place') {
       await this.#file.save({ ...request, stage: 'cancelled', endedAt: new Date(this.#parts.runtime.clock.now()).toISOString(), why });
       await this.#releaseLease();

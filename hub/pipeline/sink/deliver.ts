@@ -241,7 +241,7 @@ export class Deliver implements Work {
       do {
         signal.throwIfAborted();
         await this.#openOnce(signal, signal, healthy, to).catch((failure: unknown) => {
-          if (!this.#isToBeSifted(failure)) throw failure;
+          if (!this.#isToBeSifted(failure) && !this.#isPassed(failure)) throw failure;
         });
       } while (this.#stored === null || this.#stored < to || this.#errand !== null);
     } catch (failure) {

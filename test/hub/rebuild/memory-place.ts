@@ -20,6 +20,8 @@ export class MemoryPlace {
   findings: readonly Finding[] = [];
   /** Called whenever the live rows may have changed. */
   onChange: () => void = () => undefined;
+  /** Keys whose rows the shadow refuses; those that the sink itself refuses are its own. */
+  readonly refused = new Set<string>();
   /** Keys that were there before a rebuild in place and were not written by it; null: none is under way. */
   stale: Set<string> | null = null;
   swaps = 0;
@@ -149,6 +151,7 @@ class MemoryShadow implements ShadowRebuild {
 
   #opened(start: SinkStart): Promise<Checkpoint | null> {
     this.#place.shadow ??= new MemorySink(this.#place.limits);
+    for (const key of this.#place.refused) this.#place.shadow.refused.add(key);
     this.#open = new MortalSink(this.#place.shadow, this.#life, () => undefined);
     return this.#open.open(start);
   }

@@ -141,8 +141,9 @@ export class RebuildWorld implements AsyncDisposable {
     return end;
   }
 
-  async compact(signal: AbortSignal): Promise<Offset> {
-    return this.log.compact(this.log.state().highWatermark, { memoryBytes: 1 << 20, share: 1 }, signal);
+  /** @param force past readers and leases, as for the last room on the disk */
+  async compact(signal: AbortSignal, force = false): Promise<Offset> {
+    return this.log.compact(this.log.state().highWatermark, { memoryBytes: 1 << 20, share: 1, seals: force, force }, signal);
   }
 
   /** Starts the hub; it may be killed meanwhile. */
@@ -158,6 +159,11 @@ export class RebuildWorld implements AsyncDisposable {
 
   kill(): void {
     this.#running?.life.kill();
+  }
+
+  /** Kills it, and waits until this process has nothing left of it. */
+  async stop(): Promise<void> {
+    await this.#over();
   }
 
   begin(order: { tables?: readonly string[]; to?: Offset; fromScratch?: boolean } = {}): Promise<RebuildAnswer> {
