@@ -321,7 +321,7 @@ export class Hub implements HubService, AsyncDisposable {
     await using opened = new AsyncDisposableStack();
     const pipeline = opened.use(new SinkPipeline({
       config, runtime, bytes, printPosition, recopy,
-      onBehind: (why) => this.#rebuildBehind(config.name, why),
+      onBehind: (why, signal) => this.#rebuildBehind(config.name, why, signal),
       letters: await DeadLetters.load(runtime.files, join(directory, 'dead-letters.json')),
       tables: new SinkTables(runtime.files, join(directory, 'tables.json'), config),
       pauses: await PauseFile.load(runtime.files, join(directory, 'pause.json')),
@@ -339,18 +339,25 @@ export class Hub implements HubService, AsyncDisposable {
     rebuild.start();
   }
 
-  /** A sink cannot go on, and is to be rebuilt then. One that is being rebuilt already is left alone. */
-  #rebuildBehind(sink: string, why: TidemarkError): void {
+  /**
+   * A sink cannot go on, and is to be rebuilt then. One that is being rebuilt as a whole already is left alone.
+   * @throws TidemarkError with `retry: 'auto'` what passes
+   */
+  async #rebuildBehind(sink: string, why: TidemarkError, signal: AbortSignal): Promise<void> {
     const rebuild = this.#rebuilds.get(sink);
     const logger = this.#runtime.logger.child({ sink });
-    if (rebuild === undefined || rebuild.isUnderWay || this.#closing !== null) return;
+    if (rebuild === undefined || this.#closing !== null) return;
+    // Single tables have nowhere to join.
+    const isOfTables = rebuild.isUnderWay && rebuild.status()?.tables !== null;
+    if (rebuild.isUnderWay && !isOfTables) return;
     logger.log('warn', 'sink.behind', { code: why.code, what: why.message });
-    rebuild.begin({ tables: null, to: null, fromScratch: false }, this.#deadline()).then(
-      ({ id, findings }) => {
-        if (id === null) logger.log('error', 'sink.rebuild-refused', { what: findings.map(({ what }) => what).join('; ') });
-      },
-      (failure: unknown) => logger.log('error', 'sink.rebuild-refused', { what: describeError(failure) }),
-    );
+    try {
+      const { id, findings } = await rebuild.begin({ tables: null, to: null, fromScratch: isOfTables }, AbortSignal.any([signal, this.#deadline()]));
+      if (id === null) logger.log('error', 'sink.rebuild-refused', { what: findings.map(({ what }) => what).join('; ') });
+    } catch (failure) {
+      logger.log('error', 'sink.rebuild-refused', { what: describeError(failure) });
+      if (failure instanceof TidemarkError && failure.retry === 'auto') throw failure;
+    }
   }
 
   #rebuild(sink: string): SinkRebuild {

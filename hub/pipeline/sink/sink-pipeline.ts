@@ -33,8 +33,11 @@ export interface SinkPipelineParts {
   readonly printPosition: PrintPosition;
   /** These tables must be copied again: the sink has none of their older rows. */
   readonly recopy: (tableIds: readonly number[]) => void;
-  /** It cannot go on from its checkpoint, and is configured to be rebuilt then; it stops. */
-  readonly onBehind: (why: TidemarkError) => void;
+  /**
+   * It cannot go on from its checkpoint, and is configured to be rebuilt then. It stops once this has resolved; what this
+   * rejects with says whether it is to try again.
+   */
+  readonly onBehind: (why: TidemarkError, signal: AbortSignal) => Promise<void>;
 }
 
 /** One sink: what delivers to it, and what is known of it. */
@@ -80,7 +83,7 @@ export class SinkPipeline implements Supervised {
       try {
         return await deliver.live(signal, healthy);
       } catch (failure) {
-        if (config.whenBehind === 'rebuild' && isBehind(failure)) parts.onBehind(failure);
+        if (config.whenBehind === 'rebuild' && isBehind(failure)) await parts.onBehind(failure, signal);
         throw failure;
       }
     };

@@ -61,7 +61,8 @@ async function start(...configured: readonly SinkConfig[]): Promise<void> {
       ],
     },
   });
-  await hub.untilCaughtUp(patience());
+  // Those that the log cannot bring up to date have failed.
+  if (configured.every(({ whenBehind }) => whenBehind === undefined)) await hub.untilCaughtUp(patience());
 }
 
 function patience(): AbortSignal {
@@ -151,6 +152,46 @@ describe('rebuilds of a hub', () => {
     fault = () => 'none';
     await until('it has ended', async () => (await rebuildOf('b'))?.endedAt !== null);
     expect(await rebuildOf('b')).toMatchObject({ id: kept, state: 'done' });
+  });
+
+  it('begin by themselves for a sink that the log cannot bring up to date, as soon as that can be done', async () => {
+    const behind = sink('a', { whenBehind: 'rebuild' });
+    await start(behind, sink('b'));
+    for (let n = 1; n <= 5; n++) source.commit([{ table: 1, key: n, value: n }]);
+    await hub.untilCaughtUp(patience());
+    await hub[Symbol.asyncDispose]();
+    const { live } = place('a');
+    if (live.checkpoint !== null) live.checkpoint = { ...live.checkpoint, epoch: 'f'.repeat(32) };
+    // What is in the way of it passes.
+    let tries = 0;
+    fault = (step) => (step === 'check' && ++tries <= 2 ? 'fail-before' : 'none');
+    await start(behind, sink('b'));
+    await until('it has ended', async () => (await rebuildOf('a'))?.endedAt !== undefined && (await rebuildOf('a'))?.endedAt !== null);
+    expect(await rebuildOf('a')).toMatchObject({ state: 'done' });
+    expect(tries).toBe(3);
+    source.commit([{ table: 1, key: 6, value: 6 }]);
+    await hub.untilCaughtUp(patience());
+    expect(live.rows.size).toBeGreaterThan(0);
+    expect(live.rows).toEqual(place('b').live.rows);
+  });
+
+  it('of single tables make room for one of the whole sink when the log cannot bring it up to date', async () => {
+    const behind = sink('a', { whenBehind: 'rebuild' });
+    await start(behind, sink('b'));
+    for (let n = 1; n <= 5; n++) source.commit([{ table: 1, key: n, value: n }]);
+    await hub.untilCaughtUp(patience());
+    fault = stuck;
+    await hub.rebuildSink('a', { ...WHOLE, tables: ['public.t1'] }, patience());
+    await until('it is tried again', async () => (await rebuildOf('a'))?.state === 'retrying');
+    await hub[Symbol.asyncDispose]();
+    const { live } = place('a');
+    if (live.checkpoint !== null) live.checkpoint = { ...live.checkpoint, epoch: 'f'.repeat(32) };
+    fault = () => 'none';
+    await start(behind, sink('b'));
+    await until('the sink was rebuilt', async () => (await rebuildOf('a'))?.state === 'done');
+    expect(await rebuildOf('a')).toMatchObject({ tables: null });
+    await hub.untilCaughtUp(patience());
+    expect(live.rows).toEqual(place('b').live.rows);
   });
 
   it('are not for a sink that has no way to be rebuilt', async () => {

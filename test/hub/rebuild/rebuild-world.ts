@@ -201,7 +201,7 @@ export class RebuildWorld implements AsyncDisposable {
     const letters = await DeadLetters.load(runtime.files, at('dead-letters.json'));
     const common = { runtime, printPosition, bytes: 1 << 20, recopy: () => undefined };
     const pipeline = new SinkPipeline({
-      ...common, config, log, letters, onBehind: () => undefined,
+      ...common, config, log, letters, onBehind: () => Promise.resolve(),
       tables: new SinkTables(runtime.files, at('tables.json'), config),
       pauses: await PauseFile.load(runtime.files, at('pause.json')),
       sink: this.place.sink(life, this.#way),
