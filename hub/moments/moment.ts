@@ -45,7 +45,9 @@ function instant(text: string): number | null {
   if (parts === null) return null;
   const [, day, minute, second = '00', fraction = '', zone] = parts;
   const ms = Date.parse(`${day}T${minute}:${second}${zone}`);
-  return Number.isNaN(ms) ? null : ms * 1000 + Number(fraction.padEnd(6, '0'));
+  // The 30th of February would be taken for the 2nd of March.
+  const isDay = new Date(`${day}T00:00Z`).toJSON()?.startsWith(day ?? '') === true;
+  return Number.isNaN(ms) || !isDay ? null : ms * 1000 + Number(fraction.padEnd(6, '0'));
 }
 
 /**

@@ -32,12 +32,13 @@ describe('a moment', () => {
     ['lsn:0/16B3748', { kind: 'position', text: 'lsn:0/16B3748' }],
     ['2026-11-01T12:00Z', { kind: 'time', time: Date.parse('2026-11-01T12:00Z') * 1000 }],
     ['2026-11-01T12:00:07.000123+02:00', { kind: 'time', time: Date.parse('2026-11-01T10:00:07Z') * 1000 + 123 }],
+    ['2024-02-29T23:00-02:00', { kind: 'time', time: Date.parse('2024-03-01T01:00Z') * 1000 }],
     ['-2h', { kind: 'time', time: (now - 7_200_000) * 1000 }],
   ])('%s', (text, moment) => {
     expect(parseMoment(text, now)).toEqual(moment);
   });
 
-  it.each(['', 'yesterday', '2026-11-01', '2026-11-01T12:00', '-2', '2026-13-01T12:00Z', '99999999999999999999', '1.5'])('is not %s', (text) => {
+  it.each(['', 'yesterday', '2026-11-01', '2026-11-01T12:00', '-2', '2026-13-01T12:00Z', '2026-02-30T12:00Z', '2026-04-31T12:00Z', '2025-02-29T12:00Z', '99999999999999999999', '1.5'])('is not %s', (text) => {
     expect(() => parseMoment(text, now)).toThrow('is no moment');
   });
 
