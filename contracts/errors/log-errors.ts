@@ -11,8 +11,14 @@ export const LOG_ERRORS = {
       'highest offset that is known to be durable. Nothing was cut or changed.',
     remedy:
       '`tidemark log verify` names all damage. Stop the hub, check the disk, and put the files back with `tidemark restore ' +
-      'BACKUPS --damaged --to DATA`. Without a backup: move the source\'s log folder away and let the hub copy the tables again.',
+      'BACKUPS --damaged --to DATA`. Without a backup: `tidemark source recopy SOURCE --past-damage` gives up what the log holds; ' +
+      'the hub then copies every table again.',
     retry: 'operator',
+  },
+  LOG_NOT_DAMAGED: {
+    means: 'The log was to be led past its damage, and every file of it is as it was written. Nothing was changed.',
+    remedy: '`tidemark source resync SOURCE` copies every table again; a single one: `tidemark source recopy SOURCE TABLE`.',
+    retry: 'never',
   },
   LOG_FORMAT: {
     means: 'A file of the log was written in a format that this version does not know.',

@@ -21,6 +21,8 @@ export interface LastingFile {
   readonly sharedName: string;
   /** Null: not known before it is looked at. */
   readonly bytes: number | null;
+  /** CRC-32 of its bytes; null: not known. */
+  readonly crc: number | null;
 }
 
 /** The end of a log: a segment that is not sealed, of which so many bytes count. */
@@ -48,12 +50,16 @@ export function filesOf(manifest: Manifest): LogFiles {
   const { base, horizon } = manifest;
   if (base === null) return { lasting, ends };
   const epochAt = (offset: Offset): EpochId => epochOf(manifest.epochs, offset);
-  for (const { number, to, bytes } of [...base.runs, ...base.archive]) lasting.push(lastingFile('run', number, runFile(number), epochAt(to), bytes, bytes));
-  lasting.push(lastingFile('catalog', base.catalog, catalogFile(base.catalog), epochAt(horizon), horizon, null));
+  for (const { number, to, bytes, entries } of [...base.runs, ...base.archive]) {
+    lasting.push(lastingFile('run', number, runFile(number), epochAt(to), `${to}-${entries}-${bytes}`, bytes));
+  }
+  // What is kept of tables depends on when it was folded: at one horizon two hubs may have dropped different records.
+  const { catalog, catalogCrc } = base;
+  lasting.push(lastingFile('catalog', catalog, catalogFile(catalog), epochAt(horizon), `${horizon}-${catalogCrc ?? ''}`, null, catalogCrc));
   return { lasting, ends };
 }
 
-/** @param mark a number that tells apart what else could be taken for the same */
-function lastingFile(kind: LogFileKind, number: number, name: string, epoch: EpochId, mark: number, bytes: number | null): LastingFile {
-  return { kind, number, name, sharedName: `${String(number).padStart(10, '0')}-${epoch}-${mark}.${kind}`, bytes };
+/** @param mark what tells apart what else could be taken for the same */
+function lastingFile(kind: LogFileKind, number: number, name: string, epoch: EpochId, mark: number | string, bytes: number | null, crc: number | null = null): LastingFile {
+  return { kind, number, name, sharedName: `${String(number).padStart(10, '0')}-${epoch}-${mark}.${kind}`, bytes, crc };
 }

@@ -181,7 +181,7 @@ export class LogCore {
         isHeld = false;
         this.#holds--;
         if (this.#holds > 0) return;
-        for (const path of this.#discarded.splice(0)) await this.files.remove(path);
+        for (const path of this.#discarded.splice(0)) await this.#removeHeld(path);
       },
     };
   }
@@ -193,6 +193,15 @@ export class LogCore {
   async discard(path: string): Promise<void> {
     if (this.#holds > 0) this.#discarded.push(path);
     else await this.files.remove(path);
+  }
+
+  /** One that cannot be removed goes when the log is opened. */
+  async #removeHeld(path: string): Promise<void> {
+    try {
+      await this.files.remove(path);
+    } catch (error) {
+      this.runtime.logger.log('debug', 'log.file-left', { source: this.source, what: String(error) });
+    }
   }
 
   /** A number for a file of the base; never the same one twice, also when the manifest could not be written. */
@@ -234,6 +243,11 @@ export class LogCore {
     });
     this.#updates = update.catch(() => undefined);
     return update;
+  }
+
+  /** Resolves when no change of the manifest that has begun is still under way: what comes later sees what is there now. */
+  settled(): Promise<void> {
+    return this.#updates.then(() => undefined);
   }
 
   /** Moves the high watermark and wakes who waits for it. */

@@ -85,6 +85,8 @@ export interface Base {
   readonly maxCommitTime: number;
   /** The number of the file with the catalog as of the horizon. */
   readonly catalog: number;
+  /** CRC-32 of that file; null: written by a version that did not note it. */
+  readonly catalogCrc: number | null;
   /** From the oldest to the newest; each begins where the one before ends. */
   readonly runs: readonly BaseRun[];
   readonly archive: readonly ArchiveRun[];
@@ -141,12 +143,12 @@ export function decodeManifest(bytes: Buffer, file: string): Manifest {
   return value;
 }
 
-/** What an older format does not have. */
+/** What an older version does not write. */
 function upgraded(value: unknown, format: number): unknown {
-  if (format === FORMAT || typeof value !== 'object' || value === null) return value;
+  if (typeof value !== 'object' || value === null) return value;
   if (format === 1) return { base: null, leases: [], nextBase: 1, ...value };
-  const base = 'base' in value && typeof value.base === 'object' && value.base !== null ? { archive: [], ...value.base } : null;
-  return { ...value, base };
+  const base = 'base' in value && typeof value.base === 'object' && value.base !== null ? value.base : null;
+  return { ...value, base: base === null ? null : { ...(format === 2 ? { archive: [] } : {}), catalogCrc: null, ...base } };
 }
 
 /** @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT` */
@@ -203,7 +205,7 @@ function isBase(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const v = value as Partial<Record<keyof Base, unknown>>;
   return (
-    isOffset(v.catalog) && isOffset(v.commitTime) && isOffset(v.maxCommitTime) && (v.position === null || typeof v.position === 'string') &&
+    isOffset(v.catalog) && (v.catalogCrc === null || isOffset(v.catalogCrc)) && isOffset(v.commitTime) && isOffset(v.maxCommitTime) && (v.position === null || typeof v.position === 'string') &&
     Array.isArray(v.runs) && v.runs.every(isRun) && Array.isArray(v.archive) && v.archive.every(isArchiveRun)
   );
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expectCode, NEVER, SOURCE } from '../../../contracts/kit/log-engine-kit-common.ts';
 import { transactionBatch } from '../../../contracts/kit/log-workload.ts';
+import type { Keep } from '../../../contracts/log-engine.ts';
 import type { FileSystem } from '../../../contracts/runtime.ts';
 import { backupNames, readBackups } from '../../../hub/backup/backup-folder.ts';
 import { decodeBackupList, encodeBackupList } from '../../../hub/backup/backup-list.ts';
@@ -103,6 +104,23 @@ describe('a backup', () => {
     expect(await textOf(nodeFiles, at('one'))).toBe(await textOf(nodeFiles, at('data')));
     expect(await textOf(nodeFiles, at('two'))).toBe(await textOf(nodeFiles, at('other')));
     expect(await textOf(nodeFiles, at('one'))).not.toBe(await textOf(nodeFiles, at('two')));
+  });
+
+  it('of hubs that went on from one backup and keep other tables has what each of them has kept', async () => {
+    const files = new FaultyFiles(seededRandom(9));
+    await writeFullLog(files, '/data', { seed: 9, lives: 1 });
+    await backUp(files, await stoppedFolder(files, '/data'), '/backups');
+    await restored(files, '/backups', '/other');
+    for (const [data, kept] of [['/data', 1], ['/other', 2]] as const) {
+      await using engine = await EmbeddedLogEngine.create(data, createTestRuntime({ files, seed: 90 + kept }), SMALL);
+      const log = await engine.open(SOURCE, { create: false });
+      const keep = ({ tableId }: { readonly tableId: number }): Keep => (tableId === kept ? { kind: 'all' } : { kind: 'compact' });
+      expect(await log.compact(log.state().highWatermark, { memoryBytes: 1 << 20, share: 1, keep }, NEVER)).toBeGreaterThan(0);
+    }
+    await backUp(files, await stoppedFolder(files, '/data'), '/backups');
+    await backUp(files, await stoppedFolder(files, '/other'), '/backups');
+    await restored(files, '/backups', '/back');
+    expect(await textOf(files, '/back')).toBe(await textOf(files, '/other'));
   });
 
   it('of a hub that writes and folds is of the moment at which it was held', async () => {

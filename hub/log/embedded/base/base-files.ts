@@ -36,14 +36,15 @@ export function encodeCatalog({ catalog, extents }: BaseCatalog): Buffer {
   return Buffer.concat([Buffer.from(`${MAGIC} ${FORMAT} ${body.length} ${crc32(body).toString(16).padStart(8, '0')}\n`, 'latin1'), body]);
 }
 
-/** @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT` */
-export function decodeCatalog(bytes: Buffer, file: string): BaseCatalog {
+/** @param crc of the file, as the manifest has it; null: it does not. @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT` */
+export function decodeCatalog(bytes: Buffer, file: string, crc: number | null): BaseCatalog {
   const newline = bytes.indexOf(0x0a);
   const [magic, format, length, sum] = newline < 0 ? [] : bytes.toString('latin1', 0, newline).split(' ');
   if (magic !== MAGIC) throw corrupt('it does not begin as one', file);
   if (format !== '1' && format !== FORMAT) throw new TidemarkError('LOG_FORMAT', `the catalog of the base has format version ${format}`, { where: { file } });
   const body = bytes.subarray(newline + 1);
   if (String(body.length) !== length || crc32(body) !== Number.parseInt(sum ?? '', 16)) throw corrupt('its checksum does not fit', file);
+  if (crc !== null && crc32(bytes) !== crc) throw corrupt('it is not the one that belongs to the base', file);
   const read: unknown = JSON.parse(body.toString('utf8'));
   const { tables, extents } = format === '1' ? { tables: read, extents: [] } : partsOf(read);
   if (!Array.isArray(tables) || !tables.every(isTable)) throw corrupt('it lacks a field', file);

@@ -11,7 +11,7 @@ import { decodeCatalog, type BaseCatalog } from './base-files.ts';
 import type { Extents } from './kept-tables.ts';
 import { NetCursor } from './net-cursor.ts';
 import { OpenRuns } from './open-runs.ts';
-import type { Pin } from './pins.ts';
+import { pinHorizon, type Pin } from './pins.ts';
 import { RowsOfTable } from './rows-of-table.ts';
 import { aborted } from '../../../waiters.ts';
 
@@ -29,7 +29,7 @@ export class EmbeddedBaseReader implements BaseReader {
   readonly #scratch: string;
   readonly #pin: Pin;
 
-  private constructor(core: LogCore, horizon: Offset, base: Base, { catalog, extents }: BaseCatalog, runs: OpenRuns, scratch: string) {
+  private constructor(core: LogCore, horizon: Offset, base: Base, { catalog, extents }: BaseCatalog, runs: OpenRuns, scratch: string, pin: Pin) {
     this.#core = core;
     this.horizon = horizon;
     this.position = base.position === null ? null : Buffer.from(base.position, 'hex');
@@ -38,29 +38,36 @@ export class EmbeddedBaseReader implements BaseReader {
     this.#extents = extents;
     this.#runs = runs;
     this.#scratch = scratch;
-    this.#pin = core.pins.pin(horizon);
+    this.#pin = pin;
   }
 
   /** Null: the log has no base. @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT`, `LOG_READ_FAILED` */
   static async open(core: LogCore): Promise<EmbeddedBaseReader | null> {
     for (;;) {
+      const pin = await pinHorizon(core);
       const { base, horizon } = core.view;
-      if (base === null) return null;
       try {
-        const runs = await OpenRuns.open(core.files, base.runs, (number) => core.runPath(number));
-        try {
-          const path = core.catalogPath(base.catalog);
-          const catalog = decodeCatalog(await core.files.readFile(path), path);
-          return new EmbeddedBaseReader(core, horizon, base, catalog, runs, join(core.directory, `scratch-${core.takeScratch()}`));
-        } catch (error) {
-          await runs[Symbol.asyncDispose]();
-          throw error;
-        }
+        if (base !== null) return await EmbeddedBaseReader.#open(core, horizon, base, pin);
+        pin[Symbol.dispose]();
+        return null;
       } catch (error) {
+        pin[Symbol.dispose]();
         // Replaced between the look and the opening: the view has moved on.
         if (core.view.base !== base && !core.closed) continue;
         throw readError(error, { source: core.source });
       }
+    }
+  }
+
+  static async #open(core: LogCore, horizon: Offset, base: Base, pin: Pin): Promise<EmbeddedBaseReader> {
+    const runs = await OpenRuns.open(core.files, base.runs, (number) => core.runPath(number));
+    try {
+      const path = core.catalogPath(base.catalog);
+      const catalog = decodeCatalog(await core.files.readFile(path), path, base.catalogCrc);
+      return new EmbeddedBaseReader(core, horizon, base, catalog, runs, join(core.directory, `scratch-${core.takeScratch()}`), pin);
+    } catch (error) {
+      await runs[Symbol.asyncDispose]();
+      throw error;
     }
   }
 

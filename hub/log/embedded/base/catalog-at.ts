@@ -4,10 +4,12 @@ import { MAX_OFFSET, type Offset } from '../../../../contracts/offset.ts';
 import { Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import { readError } from '../disk-error.ts';
-import type { LogCore } from '../log-core.ts';
+import type { LogCore, LogView } from '../log-core.ts';
+import type { Base } from '../manifest.ts';
 import { readLog } from '../reading/reader.ts';
 import { decodeIndex } from '../segments/segment-index.ts';
 import { decodeCatalog } from './base-files.ts';
+import { pinHorizon } from './pins.ts';
 
 /**
  * The catalog as of an offset at or above the horizon: that of the base, and the `s` and `h` records after it, which the
@@ -15,12 +17,23 @@ import { decodeCatalog } from './base-files.ts';
  * @throws TidemarkError `LOG_BELOW_HORIZON`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
  */
 export async function catalogAt(core: LogCore, offset: Offset, signal: AbortSignal): Promise<Catalog> {
-  const { base, horizon, segments } = core.view;
-  if (offset < horizon) {
-    throw new TidemarkError('LOG_BELOW_HORIZON', `the state at offset ${offset} was asked for; the horizon is ${horizon}`, { where: { source: core.source, offset } });
+  for (;;) {
+    using _pin = await pinHorizon(core);
+    const { view } = core;
+    if (offset < view.horizon) {
+      throw new TidemarkError('LOG_BELOW_HORIZON', `the state at offset ${offset} was asked for; the horizon is ${view.horizon}`, { where: { source: core.source, offset } });
+    }
+    try {
+      return await catalogIn(core, view, offset, signal);
+    } catch (error) {
+      // The horizon was forced past the pin.
+      if (core.view.horizon === view.horizon || core.closed) throw error;
+    }
   }
-  using _pin = core.pins.pin(horizon);
-  const catalog = base === null ? new Catalog() : await readBaseCatalog(core, base.catalog);
+}
+
+async function catalogIn(core: LogCore, { base, horizon, segments }: LogView, offset: Offset, signal: AbortSignal): Promise<Catalog> {
+  const catalog = base === null ? new Catalog() : await readBaseCatalog(core, base);
   const view = new RecordView();
   let done = horizon;
   for (const segment of segments) {
@@ -41,10 +54,10 @@ export async function catalogAt(core: LogCore, offset: Offset, signal: AbortSign
   return catalog;
 }
 
-async function readBaseCatalog(core: LogCore, number: number): Promise<Catalog> {
-  const path = core.catalogPath(number);
+async function readBaseCatalog(core: LogCore, base: Base): Promise<Catalog> {
+  const path = core.catalogPath(base.catalog);
   try {
-    return decodeCatalog(await core.files.readFile(path), path).catalog;
+    return decodeCatalog(await core.files.readFile(path), path, base.catalogCrc).catalog;
   } catch (error) {
     throw readError(error, { source: core.source, file: path });
   }

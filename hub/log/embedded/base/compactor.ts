@@ -8,6 +8,7 @@
  * newer together: then there are few, and a row is written again a few times in its life only.
  */
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import type { Catalog } from '../../../../contracts/catalog.ts';
 import type { CompactionOptions, CompactionProgress } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
@@ -103,7 +104,7 @@ export class Compactor implements AsyncDisposable {
           if (!(await this.#step(cut, work))) return core.view.horizon;
         } finally {
           this.#running = null;
-          await this.#files.discard([scratch]);
+          await this.#files.removeScratch(scratch);
         }
       }
     } catch (error) {
@@ -204,7 +205,8 @@ export class Compactor implements AsyncDisposable {
     const core = this.#core;
     const number = core.takeBaseNumber();
     files.push({ path: core.catalogPath(number), isNamed: true }, { path: `${core.catalogPath(number)}.new`, isNamed: false });
-    await core.files.replace(core.catalogPath(number), encodeCatalog({ catalog, extents: kept.extents }));
+    const encoded = encodeCatalog({ catalog, extents: kept.extents });
+    await core.files.replace(core.catalogPath(number), encoded);
     await core.files.syncDirectory(core.directory);
     const before = core.view;
     const { offset, position, commitTime, maxCommitTime } = cut;
@@ -215,7 +217,7 @@ export class Compactor implements AsyncDisposable {
       isHeld = (heldBy(core, force)?.offset ?? offset) < offset;
       if (isHeld) return null;
       const archive = [...(manifest.base?.archive ?? []).filter((one) => !kept.expired.includes(one)), ...archived];
-      const base: Base = { position, commitTime, maxCommitTime, catalog: number, runs: [...(manifest.base?.runs ?? []), run], archive };
+      const base: Base = { position, commitTime, maxCommitTime, catalog: number, catalogCrc: crc32(encoded), runs: [...(manifest.base?.runs ?? []), run], archive };
       // The one in which the high watermark stands is a place that readers go on from.
       const end = core.view.end.segment;
       const segments = manifest.segments.filter((segment) => segment.state !== 'sealed' || segment.last > offset || segment.number === end);

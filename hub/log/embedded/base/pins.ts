@@ -29,6 +29,20 @@ export class Pin implements Disposable {
   }
 }
 
+/**
+ * A pin at the horizon, which stays where it is from there on: a fold that was being named when the pin came has not seen it,
+ * and is waited for. Only force moves the horizon past it.
+ */
+export async function pinHorizon(core: { readonly view: { readonly horizon: Offset }; readonly pins: Pins; settled(): Promise<void> }): Promise<Pin> {
+  for (;;) {
+    const { horizon } = core.view;
+    const pin = core.pins.pin(horizon);
+    await core.settled();
+    if (core.view.horizon === horizon) return pin;
+    pin[Symbol.dispose]();
+  }
+}
+
 /** Where readers stand: compaction does not take away what one of them is about to read, unless it is stuck. */
 export class Pins {
   readonly #clock: Clock;

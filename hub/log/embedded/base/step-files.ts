@@ -85,6 +85,15 @@ export class StepFiles {
     if (this.#leftOver.length > 0) await this.discard(this.#leftOver.splice(0));
   }
 
+  /** Removes a folder of a step's own at once: nobody holds it, and the next step makes it again. */
+  async removeScratch(path: string): Promise<void> {
+    try {
+      await this.#core.files.remove(path);
+    } catch (error) {
+      this.#core.runtime.logger.log('debug', 'log.file-left', { source: this.#core.source, what: String(error) });
+    }
+  }
+
   /** Removes files that no manifest names; one that cannot be removed stays until the next step, or the next opening. */
   async discard(paths: readonly string[]): Promise<void> {
     for (const path of paths) {

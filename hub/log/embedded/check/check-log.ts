@@ -161,7 +161,7 @@ class LogCheck {
     const file = catalogFile(base.catalog);
     const path = join(this.#directory, file);
     try {
-      return decodeCatalog(await this.#options.files.readFile(path), path);
+      return decodeCatalog(await this.#options.files.readFile(path), path, base.catalogCrc);
     } catch (error) {
       const known = asTidemarkError(error, 'LOG_READ_FAILED');
       if (known.code === 'LOG_FORMAT') throw known;
@@ -213,7 +213,7 @@ class LogCheck {
 /** What stands in place of a check when the manifest itself cannot be read. */
 export function unreadableManifest(source: string, file: string, error: unknown): LogFinding {
   const what = asTidemarkError(error, 'LOG_READ_FAILED').message;
-  const mend = 'stop the hub and restore the data folder from a backup (`tidemark restore`); without one, move the log\'s folder away: the hub then copies every table again';
+  const mend = 'stop the hub and restore the data folder from a backup (`tidemark restore`); without one, move the log\'s folder away: the hub then begins a new log from the same slot and copies every table again, and each sink says how it is filled from it';
   return { source, kind: 'damage', file, bytes: null, offsets: null, tables: null, what, mend };
 }
 

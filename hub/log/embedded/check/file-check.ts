@@ -12,13 +12,15 @@ export interface CheckedFile {
   readonly number: number;
   /** Those that count; null: all of the file. */
   readonly bytes: number | null;
+  /** CRC-32 of the whole of it; null: not known. */
+  readonly crc: number | null;
 }
 
 /**
  * Reads one file of a log that never changes, with all its checksums. Null: it is whole.
  * @throws TidemarkError `ABORTED`, `LOG_FORMAT`; Node's errors
  */
-export async function fileFault(files: FileSystem, path: string, { kind, number, bytes }: CheckedFile, signal: AbortSignal): Promise<string | null> {
+export async function fileFault(files: FileSystem, path: string, { kind, number, bytes, crc }: CheckedFile, signal: AbortSignal): Promise<string | null> {
   if (!(await files.exists(path))) return 'the file is missing';
   try {
     switch (kind) {
@@ -30,7 +32,7 @@ export async function fileFault(files: FileSystem, path: string, { kind, number,
       case 'index':
         return decodeIndex(await files.readFile(path), number) === null ? 'it is not what was written' : null;
       case 'catalog':
-        decodeCatalog(await files.readFile(path), path);
+        decodeCatalog(await files.readFile(path), path, crc);
         return null;
     }
   } catch (error) {

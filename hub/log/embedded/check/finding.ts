@@ -46,8 +46,8 @@ export function mendOf(source: string, kind: FindingKind, file: string, tables: 
   if (kind === 'index') return `stop the hub and remove ${file}: it is made again from its segment when the hub starts`;
   if (kind === 'damage') {
     return (
-      `stop the hub and put ${file} back from a backup (\`tidemark restore BACKUPS --damaged --to DATA\`); without one, move the ` +
-      `log's folder away: the hub then copies every table of ${source} again`
+      `stop the hub and put ${file} back from a backup (\`tidemark restore BACKUPS --damaged --to DATA\`); without one, ` +
+      `\`tidemark source recopy ${source} --past-damage\` gives up what the log holds: the hub then copies every table again`
     );
   }
   if (tables === null || tables.length === 0 || tables.length > SHOWN_TABLES) return `\`tidemark source resync ${source}\` copies every table again`;

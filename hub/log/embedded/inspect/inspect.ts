@@ -43,7 +43,7 @@ export async function* inspectFile(files: FileSystem, path: string, signal: Abor
 }
 
 function* catalogThings(bytes: Buffer, path: string): Generator<Inspected> {
-  const { catalog, extents } = decodeCatalog(bytes, path);
+  const { catalog, extents } = decodeCatalog(bytes, path, null);
   const tables = catalog.tables();
   yield { kind: 'catalog', depth: 0, fields: { tables: tables.length } };
   for (const { tableId, versions, state, consistent } of tables) {

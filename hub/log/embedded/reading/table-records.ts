@@ -3,7 +3,7 @@ import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { ReadOptions, TableRecords } from '../../../../contracts/log-engine.ts';
 import { MAX_OFFSET, type Offset } from '../../../../contracts/offset.ts';
 import { archivedRecord, archiveEntry, readTransaction, transactionAt, transactionKey, type ArchivedTransaction } from '../base/archive-entry.ts';
-import type { Pin } from '../base/pins.ts';
+import { pinHorizon, type Pin } from '../base/pins.ts';
 import { readError } from '../disk-error.ts';
 import type { LogCore } from '../log-core.ts';
 import { MergeCursor } from '../runs/merge.ts';
@@ -21,8 +21,8 @@ const NO_TABLE = 0;
 export async function* readTables(core: LogCore, tableIds: readonly number[], options: ReadOptions): AsyncGenerator<TableRecords, void, void> {
   const to = options.to ?? MAX_OFFSET;
   let { after } = options;
+  const pin = await pinHorizon(core);
   const { horizon } = core.view;
-  const pin = core.pins.pin(horizon);
   try {
     if (after < horizon) {
       await using archive = await Archive.open(core, [...new Set([NO_TABLE, ...tableIds])], after);

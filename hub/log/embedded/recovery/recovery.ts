@@ -55,7 +55,7 @@ async function recover(files: FileSystem, directory: string, source: string): Pr
   }
   const { base } = manifest;
   const path = base === null ? '' : join(directory, catalogFile(base.catalog));
-  const known: BaseCatalog = base === null ? { catalog: new Catalog(), extents: new Map() } : decodeCatalog(await files.readFile(path), path);
+  const known: BaseCatalog = base === null ? { catalog: new Catalog(), extents: new Map() } : decodeCatalog(await files.readFile(path), path, base.catalogCrc);
   return new Recovery(files, directory, source, manifest, known).run(names);
 }
 
