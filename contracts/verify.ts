@@ -1,8 +1,37 @@
 import type { ChangeBatch } from './change-batch.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { Position } from './position.ts';
+import type { HashSeed } from './row-text-hash.ts';
 import type { TableSchema } from './schema.ts';
 import type { TransactionEntry } from './transaction.ts';
+
+/** How a place sums its rows. Both sides of a comparison are asked for the same. */
+export interface SumsRequest {
+  /** Of the hash. */
+  readonly seed: HashSeed;
+  /** A power of two, up to 65,536. A row is in the bucket that the lowest bits of its hash name. */
+  readonly buckets: number;
+}
+
+/** Sums over some rows of one bucket. */
+export interface BucketSum {
+  readonly bucket: number;
+  readonly rows: number;
+  /** Of the hashes of the rows, modulo 2^64: both halves, as 32 bits with or without a sign. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Sums over some rows of a table; the rows of a bucket may be in several of these. */
+export interface RowSums {
+  readonly rows: number;
+  readonly sums: readonly BucketSum[];
+}
+
+/** Some of the buckets of a table. */
+export interface ChosenBuckets extends SumsRequest {
+  readonly chosen: readonly number[];
+}
 
 /**
  * Rows of a place to be compared with the log's, in canonical form. Owned by who opened it; disposing ends the snapshot
@@ -21,14 +50,25 @@ export interface RowsSnapshot extends AsyncDisposable {
    */
   readonly isExact: boolean;
   /**
+   * Sums over all rows of a table, made at the place itself: each row, of a table without a key too, counts in the bucket of
+   * its hash, which is that of `RowTextHash` (`row-text-hash.ts`) over the image that `rows` would give. They come bit by
+   * bit, about one a second, each with the rows that the others have not; not asking for the next one is the back-pressure,
+   * and leaving the loop early ends the summing. Null, which is the last to come: the place cannot sum this table, nor what
+   * `expected` answers for rows of the log other than those rows; what came before counts for nothing. Left out: the place
+   * can sum none.
+   * @throws TidemarkError as `rows`
+   */
+  sums?(schema: TableSchema, request: SumsRequest, signal: AbortSignal): AsyncIterable<RowSums | null>;
+  /**
    * All rows of a table, in any order. A few batches are read ahead; not asking for the next one is the back-pressure.
    * Leaving the loop early ends the reading.
    * @param schema as the log has it at what the rows are compared with; images have its columns, in its order
+   * @param only given after `sums` of this table: rows of other buckets may be left out
    * @throws TidemarkError `VERIFY_TABLE` when the rows cannot be given in this shape, never rows in another one: with
    *   `retry: 'auto'` when another snapshot will do (the table is being changed, locked, rewritten), with `'operator'`
    *   when somebody must see to it (the place has no such table or column); the place's own errors; `ABORTED`
    */
-  rows(schema: TableSchema, signal: AbortSignal): AsyncIterable<ChangeBatch>;
+  rows(schema: TableSchema, signal: AbortSignal, only?: ChosenBuckets): AsyncIterable<ChangeBatch>;
   /**
    * Those of the rows with the given keys that are there; where `isExact`, in this snapshot, else now. For some thousand
    * keys at a time. Not for tables without a key.

@@ -19,9 +19,9 @@ export function copyTids(schema: TableSchema, leaf: string, { from, to }: TidRan
   return copyTo(`SELECT ${columnList(schema)} FROM ONLY ${leaf} WHERE ctid >= '${sqlTid(from)}'::tid${end}`);
 }
 
-/** All rows of a leaf. */
-export function copyLeaf(schema: TableSchema, leaf: string): string {
-  return copyTo(`SELECT ${columnList(schema)} FROM ONLY ${leaf}`);
+/** All rows of a leaf. @param where a condition; '' for none */
+export function copyLeaf(schema: TableSchema, leaf: string, where = ''): string {
+  return copyTo(`SELECT ${columnList(schema)} FROM ONLY ${leaf}${where === '' ? '' : ` WHERE ${where}`}`);
 }
 
 /** A place in the order of keys. @param from the table's name, with ONLY where it is not partitioned */

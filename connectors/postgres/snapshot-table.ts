@@ -18,6 +18,7 @@ export interface LockedTable {
   readonly oids: readonly string[];
   /** Qualified and quoted names of the relations that hold its rows. */
   readonly leaves: readonly string[];
+  readonly leafOids: readonly string[];
   /** Its name for FROM: with its partitions, without what inherits from it. */
   readonly from: string;
   readonly described: DescribedTable;
@@ -51,7 +52,7 @@ export async function lockTable(deps: CopierDeps, sessions: SnapshotSessions, sn
     const reading = readingOf(table, described);
     if (typeof reading === 'string') throw changing(table, reading);
     const name = names.get(table.sourceTableId) ?? '';
-    return { reading, oids: [...names.keys()], leaves: leaves.map((oid) => names.get(oid) ?? ''), from: described.partitioned ? name : `ONLY ${name}`, described };
+    return { reading, oids: [...names.keys()], leaves: leaves.map((oid) => names.get(oid) ?? ''), leafOids: leaves, from: described.partitioned ? name : `ONLY ${name}`, described };
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error;
     if (lockRefusal(error) === 'held') throw changing(table, `somebody holds an exclusive lock on the table for more than ${LOCK_TIMEOUT_MS} ms`, error);

@@ -10,16 +10,17 @@ import type { TransactionEntry } from '../../contracts/transaction.ts';
 import { copyBatches } from '../../contracts/types/postgres-copy-out.ts';
 import type { RowLayout } from '../../contracts/types/postgres-copy-text.ts';
 import { LOCK_AWAITED_SQL, LockWatch } from '../../contracts/types/postgres-lock.ts';
-import type { SourceSnapshot } from '../../contracts/verify.ts';
+import { inBucketsSql, sumRows, sumsRows } from '../../contracts/types/postgres-row-sums.ts';
+import type { ChosenBuckets, RowSums, SourceSnapshot, SumsRequest } from '../../contracts/verify.ts';
 import type { CopierDeps } from './copier-deps.ts';
 import { passedBy, seesTransaction, type ChunkView } from './copy-chunk.ts';
 import { readKeyOperators } from './copy-operators.ts';
-import { copyLeaf, copyRows } from './copy-sql.ts';
+import { copyLeaf, copyRows, quoted } from './copy-sql.ts';
 import { LOCK_TIMEOUT_MS } from './copy-transaction.ts';
-import { postgresError } from './errors.ts';
+import { postgresError, sqlState } from './errors.ts';
 import { SessionPool } from './session-pool.ts';
 import type { Session } from './session.ts';
-import { changing, checkUnchanged, lockTable, type LockedTable } from './snapshot-table.ts';
+import { changing, checkUnchanged, lockTable, type LockedTable, type SnapshotSessions } from './snapshot-table.ts';
 import { takeSnapshot } from './snapshot-view.ts';
 
 /** Keys that one statement looks for. */
@@ -41,6 +42,8 @@ export class PostgresSnapshot implements SourceSnapshot {
   readonly #parts: SnapshotParts;
   readonly #sessions: SessionPool;
   #isHeld = true;
+  /** The server hashes rows as the hub does; null: not asked yet. */
+  #isAble: Promise<boolean> | null = null;
 
   private constructor(parts: SnapshotParts) {
     this.isExact = parts.isExact;
@@ -73,13 +76,34 @@ export class PostgresSnapshot implements SourceSnapshot {
     return passedBy(this.#parts.view, position);
   }
 
-  rows(schema: TableSchema, signal: AbortSignal): AsyncGenerator<ChangeBatch, void, void> {
-    return this.#read(schema, signal, ({ reading, leaves }) => Promise.resolve(leaves.map((leaf) => copyLeaf(reading.schema, leaf))));
+  sums(schema: TableSchema, request: SumsRequest, signal: AbortSignal): AsyncGenerator<RowSums | null, void, void> {
+    const { clock } = this.#parts.deps;
+    const isAble = (looker: Session): Promise<boolean> => (this.#isAble ??= sumsRows((text, values) => looker.query(text, values)).catch((error: unknown) => {
+      this.#isAble = null;
+      throw error;
+    }));
+    return this.#read<RowSums | null>(schema, signal, async function* summing({ reading, leafOids }, { reader, looker }) {
+      // What is hashed with the hub's key is nothing that the server could print.
+      if (reading.actions.includes('hash') || !(await isAble(looker))) yield null;
+      else {
+        yield* sumRows({
+          run: (text) => reader.query(text), look: (text, values) => looker.query(text, values), stateOf: (error) => sqlState(error instanceof TidemarkError ? error.cause : error),
+          leaves: leafOids, columns: columnsOf(reading.schema), request, clock,
+        });
+      }
+    });
+  }
+
+  rows(schema: TableSchema, signal: AbortSignal, only?: ChosenBuckets): AsyncGenerator<ChangeBatch, void, void> {
+    return this.#copy(schema, signal, ({ reading, leaves }) => {
+      const where = only === undefined ? '' : inBucketsSql(columnsOf(reading.schema), only);
+      return Promise.resolve(leaves.map((leaf) => copyLeaf(reading.schema, leaf, where)));
+    });
   }
 
   find(schema: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): AsyncGenerator<ChangeBatch, void, void> {
     if (schema.keyKind === 'none') throw new TidemarkError('INTERNAL', 'rows of a table without a key are looked for by their keys', { where: { table: tableName(schema) } });
-    return this.#read(schema, signal, async ({ reading, from }, reader) => {
+    return this.#copy(schema, signal, async ({ reading, from }, reader) => {
       const keyed = { schema: reading.schema, from, operators: await readKeyOperators(reader, schema) };
       const statements: string[] = [];
       for (let at = 0; at < keys.length; at += KEYS_PER_STATEMENT) statements.push(copyRows(keyed, keys.slice(at, at + KEYS_PER_STATEMENT)));
@@ -93,11 +117,20 @@ export class PostgresSnapshot implements SourceSnapshot {
     await Promise.all([this.#sessions[Symbol.asyncDispose](), holder[Symbol.asyncDispose]()]);
   }
 
-  async *#read(
+  #copy(schema: TableSchema, signal: AbortSignal, statementsOf: (table: LockedTable, reader: Session) => Promise<string[]>): AsyncGenerator<ChangeBatch, void, void> {
+    const { deps } = this.#parts;
+    return this.#read<ChangeBatch>(schema, signal, async function* copying(table, { reader }) {
+      const layout: RowLayout = { actions: table.reading.actions, key: schema.key, hash: (value) => deps.hash(value), width: null };
+      for (const statement of await statementsOf(table, reader)) yield* copyBatches({ client: reader.client, toError: postgresError }, statement, layout);
+    });
+  }
+
+  /** What is read of one table by sessions of its own; gives way to who waits for the table. */
+  async *#read<T>(
     schema: TableSchema,
     signal: AbortSignal,
-    statementsOf: (table: LockedTable, reader: Session) => Promise<string[]>,
-  ): AsyncGenerator<ChangeBatch, void, void> {
+    read: (table: LockedTable, sessions: SnapshotSessions) => AsyncGenerator<T, void, void>,
+  ): AsyncGenerator<T, void, void> {
     const { deps, life, id } = this.#parts;
     const reading = new AbortController();
     const stop = AbortSignal.any([signal, life.signal, reading.signal]);
@@ -110,13 +143,10 @@ export class PostgresSnapshot implements SourceSnapshot {
       using _cut = { [Symbol.dispose]: () => (isDone ? undefined : reading.abort(new TidemarkError('ABORTED', 'the reading was given up'))) };
       const sessions = { reader: lease.session, looker: looking.session };
       const table = await lockTable(deps, sessions, id, schema);
-      const layout: RowLayout = { actions: table.reading.actions, key: schema.key, hash: (value) => deps.hash(value), width: null };
       const watch = new LockWatch(deps.clock, () => isAwaited(sessions.looker, table.oids));
-      for (const statement of await statementsOf(table, sessions.reader)) {
-        for await (const batch of copyBatches({ client: sessions.reader.client, toError: postgresError }, statement, layout)) {
-          yield batch;
-          if (await watch.isAwaited()) throw changing(schema, 'somebody waits for an exclusive lock on the table, and everybody else behind it');
-        }
+      for await (const some of read(table, sessions)) {
+        yield some;
+        if (await watch.isAwaited()) throw changing(schema, 'somebody waits for an exclusive lock on the table, and everybody else behind it');
       }
       await checkUnchanged(deps, sessions.looker, table);
       await sessions.reader.query('COMMIT');
@@ -135,6 +165,10 @@ export class PostgresSnapshot implements SourceSnapshot {
     if (this.#isHeld) return;
     throw new TidemarkError('POSTGRES_UNREACHABLE', 'the session that holds the snapshot was lost', cause === undefined ? {} : { cause });
   }
+}
+
+function columnsOf(schema: TableSchema): string[] {
+  return schema.columns.map(({ name }) => quoted(name));
 }
 
 async function isAwaited(looker: Session, oids: readonly string[]): Promise<boolean> {

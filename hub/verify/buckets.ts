@@ -2,11 +2,12 @@ import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { Op } from '../../contracts/op.ts';
 import { RECORD_HEADER } from '../../contracts/record.ts';
-import type { RowHash } from './row-hash.ts';
+import type { BucketSum } from '../../contracts/verify.ts';
+import type { RowHasher } from './row-hash.ts';
 
 /** Buckets while nobody knows how many rows there are: 256 KiB of sums, which the processor keeps near. */
 export const MOST_BUCKETS = 1 << 14;
-/** Numbers of a bucket, side by side: how many rows, the sums of both halves of their hashes, one unused. */
+/** Numbers of a bucket, side by side: how many rows, both halves of the sum of their hashes, one unused. */
 const WIDTH = 4;
 const FEWEST_BUCKETS = 1 << 8;
 const ROWS_OF_BUCKET = 32;
@@ -43,8 +44,8 @@ function corrupt(at: number): TidemarkError {
 }
 
 /**
- * Sums over the rows of a table, by bucket of key: how many, and the sum of their hashes. They do not depend on the order
- * of the rows. A row can be taken back. Memory: 16 bytes a bucket.
+ * Sums over the rows of a table, by bucket: how many, and the sum of their hashes modulo 2^64. They do not depend on the
+ * order of the rows. A row can be taken back. Memory: 16 bytes a bucket.
  */
 export class Buckets {
   readonly size: number;
@@ -59,7 +60,7 @@ export class Buckets {
   }
 
   /** Adds the rows of a batch; -1 takes them back. @throws TidemarkError `RECORD_CORRUPT` */
-  add(batch: ChangeBatch, hash: RowHash, sign: 1 | -1 = 1): void {
+  add(batch: ChangeBatch, hash: RowHasher, sign: 1 | -1 = 1): void {
     const sums = this.#sums;
     const mask = this.size - 1;
     const { records } = batch;
@@ -70,13 +71,36 @@ export class Buckets {
       const keyStart = at + RECORD_HEADER;
       hash.row(view, keyStart, keyStart + view.getUint32(at + 16), end);
       const bucket = (hash.place & mask) * WIDTH;
+      const low = hash.low | 0;
+      const before = sums[bucket + 1] as number;
       sums[bucket] = (sums[bucket] as number) + sign;
-      sums[bucket + 1] = (sums[bucket + 1] as number) + sign * hash.a;
-      sums[bucket + 2] = (sums[bucket + 2] as number) + sign * hash.b;
+      if (sign === 1) {
+        const after = (before + low) | 0;
+        sums[bucket + 1] = after;
+        sums[bucket + 2] = (sums[bucket + 2] as number) + hash.high + (after >>> 0 < low >>> 0 ? 1 : 0);
+      } else {
+        sums[bucket + 1] = before - low;
+        sums[bucket + 2] = (sums[bucket + 2] as number) - hash.high - (before >>> 0 < low >>> 0 ? 1 : 0);
+      }
       at = end;
     }
     this.rows += sign * rows;
     this.#isEmpty = false;
+  }
+
+  /** Adds what a place has summed. */
+  addSums(rows: number, sums: Iterable<BucketSum>): void {
+    for (const { bucket, rows: count, low, high } of sums) this.#plus((bucket & (this.size - 1)) * WIDTH, count, low | 0, high | 0);
+    this.rows += rows;
+    this.#isEmpty = false;
+  }
+
+  #plus(at: number, rows: number, low: number, high: number): void {
+    const sums = this.#sums;
+    const after = ((sums[at + 1] as number) + low) | 0;
+    sums[at] = (sums[at] as number) + rows;
+    sums[at + 1] = after;
+    sums[at + 2] = (sums[at + 2] as number) + high + (after >>> 0 < low >>> 0 ? 1 : 0);
   }
 
   /** Nothing added, for another table. */
@@ -96,10 +120,9 @@ export class Buckets {
 
   #take(one: Buckets): void {
     const mask = this.size * WIDTH - 1;
-    const sums = this.#sums;
-    for (const [from, sum] of one.#sums.entries()) {
-      const at = from & mask;
-      sums[at] = (sums[at] as number) + sum;
+    const { length } = one.#sums;
+    for (let from = 0; from < length; from += WIDTH) {
+      this.#plus(from & mask, one.#sums[from] as number, one.#sums[from + 1] as number, one.#sums[from + 2] as number);
     }
     this.rows += one.rows;
   }
@@ -123,4 +146,11 @@ export interface BucketSet {
   readonly marked: Uint8Array;
   readonly count: number;
   readonly mask: number;
+}
+
+/** Their numbers. */
+export function bucketsOf({ marked }: BucketSet): number[] {
+  const numbers: number[] = [];
+  for (const [bucket, mark] of marked.entries()) if (mark === 1) numbers.push(bucket);
+  return numbers;
 }

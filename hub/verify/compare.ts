@@ -5,17 +5,23 @@ import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock, FileSystem } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
-import type { RowsSnapshot, SinkSnapshot, SourceSnapshot } from '../../contracts/verify.ts';
-import { Buckets, bucketsFor, type BucketSet } from './buckets.ts';
+import type { ChosenBuckets, SinkSnapshot, SourceSnapshot } from '../../contracts/verify.ts';
+import { Buckets, bucketsFor, bucketsOf, type BucketSet } from './buckets.ts';
 import { expectedOf } from './expected.ts';
 import { Gather, type WrongRow } from './gather.ts';
 import { logRows, type Shapes } from './log-rows.ts';
 import { Part, type LogSide } from './log-side.ts';
 import { Pace, type ReadRate } from './pace.ts';
-import type { RowHash } from './row-hash.ts';
+import type { RowHasher } from './row-hash.ts';
+import { sumAtPlace, wayOf, type Hashes, type Way } from './ways.ts';
 
 /** Which two places are compared; the first has what is expected of the second. */
 export type Sides = 'source-log' | 'log-sink';
+
+/** Where more buckets differ, a place is read from end to end: choosing would cost more than it spares. */
+const MOST_CHOSEN = 1024;
+
+type Place = 'source' | 'sink';
 
 /** What a round reads from and works with. */
 export interface RoundParts {
@@ -24,7 +30,7 @@ export interface RoundParts {
   readonly source: SourceSnapshot | null;
   /** Knows every shape of every table. */
   readonly catalog: Catalog;
-  readonly hash: RowHash;
+  readonly hashes: Hashes;
   readonly scratch: SumScratch;
   readonly clock: Clock;
   readonly files: FileSystem;
@@ -32,9 +38,9 @@ export interface RoundParts {
   readonly directory: string;
   readonly memoryBytes: number;
   readonly rate: ReadRate | null;
-  readonly onRead: (place: 'log' | 'source' | 'sink', rows: number) => void;
-  /** The log has so many rows. */
-  readonly onLogRead: (rows: number) => void;
+  readonly onRead: (place: 'log' | Place, rows: number) => void;
+  /** The log has so many rows; places that sum by themselves have come so far meanwhile, together. */
+  readonly onLogRead: (rows: number, there: number) => void;
   /** Sums differ: the table is read again. */
   readonly onDiffering: () => void;
   readonly signal: AbortSignal;
@@ -44,8 +50,10 @@ export interface RoundParts {
 export interface Compared {
   readonly expectedRows: number;
   readonly foundRows: number;
-  readonly buckets: number;
   readonly differing: BucketSet;
+  readonly buckets: number;
+  /** How the place was summed. */
+  readonly way: Way;
 }
 
 /** What came of a comparison: it, or why there was none. */
@@ -62,20 +70,54 @@ export class SumScratch {
   }
 }
 
+/** How each place is summed. */
+type Ways = Readonly<Record<Place, Way>>;
+
 /**
  * Reads the table once at each place. What one place cannot give says nothing of the other.
  * @throws TidemarkError what the log throws; of a place what another reading will not do away with
  */
 export async function compareTable(parts: RoundParts, tableId: number, shapes: Shapes): Promise<Readonly<Record<Sides, Outcome>>> {
-  const failures: { sink: TidemarkError | null } = { sink: null };
-  const sums = await sumLog(parts, tableId, shapes, failures);
+  const { sink, source, rate } = parts;
+  let ways: Ways = { sink: wayOf(shapes.sink === null ? null : sink, rate), source: wayOf(shapes.source === null ? null : source, rate) };
+  for (;;) {
+    const compared = await compareBy(parts, tableId, shapes, ways);
+    if (!('unable' in compared)) return compared;
+    ways = { ...ways, [compared.unable]: 'hub' };
+  }
+}
+
+/** The log is read while places sum by themselves; then those that do not are read. */
+async function compareBy(parts: RoundParts, tableId: number, shapes: Shapes, ways: Ways): Promise<Readonly<Record<Sides, Outcome>> | { readonly unable: Place }> {
   const stop = new AbortController();
   const reading = { ...parts, signal: AbortSignal.any([parts.signal, stop.signal]) };
-  const of = (place: 'sink' | 'source', own: Buckets): Promise<Outcome> => comparePlace(reading, place, shapes[place], sums.shared, own);
-  const runs = [failures.sink === null ? of('sink', sums.sink) : Promise.resolve({ failure: failures.sink }), of('source', sums.source)] as const;
-  // What fails for more than this table ends the other reading, too.
-  for (const run of runs) run.catch((failure: unknown) => stop.abort(failure));
-  await Promise.allSettled(runs);
+  let unable: Place | null = null;
+  let there = 0;
+  const summed = (place: Place): Promise<Buckets | TidemarkError | null> => {
+    const snapshot = parts[place];
+    const schema = shapes[place];
+    if (snapshot === null || schema === null || ways[place] === 'hub') return Promise.resolve(null);
+    const onRows = (rows: number): void => {
+      there += rows;
+      parts.onRead(place, rows);
+    };
+    return tableFailure(sumAtPlace(snapshot, schema, parts.hashes.request, onRows, reading.signal)).then((buckets) => {
+      if (buckets !== null) return buckets;
+      unable = place;
+      throw new TidemarkError('ABORTED', 'the table is read in another way');
+    });
+  };
+  const asked = { sink: summed('sink'), source: summed('source') };
+  const sums = sumLog(reading, tableId, shapes, ways).then((log) => {
+    parts.onLogRead(log.rows, there);
+    return log;
+  });
+  const of = async (place: Place): Promise<Outcome> => comparePlace(reading, place, shapes[place], await sums, ways[place], await asked[place]);
+  const runs = [of('sink'), of('source')] as const;
+  // What fails for more than this table ends the other readings, too.
+  for (const run of [asked.sink, asked.source, sums, ...runs]) run.catch((failure: unknown) => stop.abort(failure));
+  await Promise.allSettled([asked.sink, asked.source, sums, ...runs]);
+  if (unable !== null && !parts.signal.aborted) return { unable };
   if (stop.signal.aborted) throw reasonOf(stop.signal);
   const [sink, source] = await Promise.all(runs);
   return { 'log-sink': sink, 'source-log': source };
@@ -85,54 +127,78 @@ function reasonOf({ reason }: AbortSignal): Error {
   return reason instanceof Error ? reason : new Error(String(reason));
 }
 
-/** Sums over what the log has: rows that are expected of the sink just so are summed once for both. */
-async function sumLog(parts: RoundParts, tableId: number, shapes: Shapes, failures: { sink: TidemarkError | null }): Promise<SumScratch> {
-  const { side, sink, source, hash, scratch, catalog } = parts;
+/** What the log has, by what it is compared with. */
+interface LogSums {
+  readonly scratch: SumScratch;
+  readonly rows: number;
+  /** Why rows of the log cannot be had as the sink has them. */
+  readonly failure: TidemarkError | null;
+}
+
+/** Sums over what the log has: rows that are expected of the sink just so, and hashed just so, are summed once for both. */
+async function sumLog(parts: RoundParts, tableId: number, shapes: Shapes, ways: Ways): Promise<LogSums> {
+  const { side, sink, source, hashes, scratch, catalog, signal } = parts;
   scratch.clear();
   let rows = 0;
+  let failure: TidemarkError | null = null;
   for await (const { batch, part, sign } of logRows(side, tableId, shapes, catalog)) {
+    signal.throwIfAborted();
     rows += sign * batch.count;
     parts.onRead('log', batch.count);
     const inSource = part !== Part.sink && shapes.source !== null && source !== null;
-    if (part !== Part.source && shapes.sink !== null && sink !== null && failures.sink === null) {
-      const isShared = await tableFailure(sumExpected(parts, sink, shapes.sink, batch, { sign, mayShare: inSource && part === Part.both }));
+    if (part !== Part.source && shapes.sink !== null && sink !== null && failure === null) {
+      const mayShare = inSource && part === Part.both && ways.sink === ways.source;
+      const summed = ways.sink === 'place' ? sumSame(parts, batch, sign, mayShare) : sumExpected(parts, sink, shapes.sink, batch, { sign, mayShare });
+      const isShared = await tableFailure(Promise.resolve(summed));
       if (isShared === true) continue;
-      if (isShared !== false) failures.sink = isShared;
+      if (isShared !== false) failure = isShared;
     }
-    if (inSource) scratch.source.add(batch, hash, sign);
+    if (inSource) scratch.source.add(batch, hashes.of(ways.source), sign);
   }
-  parts.onLogRead(rows);
-  return scratch;
+  return { scratch, rows, failure };
 }
 
 /** True when the rows count for both moments just so, and are summed for both. */
-async function sumExpected({ hash, scratch, signal }: RoundParts, sink: SinkSnapshot, schema: TableSchema, batch: ChangeBatch, { sign, mayShare }: { readonly sign: 1 | -1; readonly mayShare: boolean }): Promise<boolean> {
+function sumSame({ hashes, scratch }: RoundParts, batch: ChangeBatch, sign: 1 | -1, mayShare: boolean): boolean {
+  (mayShare ? scratch.shared : scratch.sink).add(batch, hashes.of('place'), sign);
+  return mayShare;
+}
+
+/** As `sumSame`, of what the sink makes of the rows. */
+async function sumExpected({ hashes, scratch, signal }: RoundParts, sink: SinkSnapshot, schema: TableSchema, batch: ChangeBatch, { sign, mayShare }: { readonly sign: 1 | -1; readonly mayShare: boolean }): Promise<boolean> {
   for await (const { expected } of expectedOf(sink, schema, batch, { aligned: false, signal })) {
     if (expected === batch && mayShare) {
-      scratch.shared.add(batch, hash, sign);
+      scratch.shared.add(batch, hashes.of('hub'), sign);
       return true;
     }
-    scratch.sink.add(expected, hash, sign);
+    scratch.sink.add(expected, hashes.of('hub'), sign);
   }
   return false;
 }
 
-async function comparePlace(parts: RoundParts, place: 'sink' | 'source', schema: TableSchema | null, shared: Buckets, own: Buckets): Promise<Outcome> {
+/** @param summed what the place has summed by itself, or why it did not; null: it is read */
+async function comparePlace(parts: RoundParts, place: Place, schema: TableSchema | null, { scratch, failure }: LogSums, way: Way, summed: Buckets | TidemarkError | null): Promise<Outcome> {
   const snapshot = parts[place];
   if (snapshot === null || schema === null) return null;
-  const size = bucketsFor(shared.rows + own.rows);
+  if (place === 'sink' && failure !== null) return { failure };
+  if (summed instanceof TidemarkError) return { failure: summed };
+  const { shared } = scratch;
+  const own = scratch[place];
+  const size = summed?.size ?? bucketsFor(shared.rows + own.rows);
   const log = own.folded(size, shared);
-  const there = new Buckets(size);
-  const read = await tableFailure(readPlace(parts, place, snapshot, schema, (batch) => there.add(batch, parts.hash)));
-  if (read instanceof TidemarkError) return { failure: read };
+  const there = summed ?? new Buckets(size);
+  if (summed === null) {
+    const read = await tableFailure(readPlace(parts, place, snapshot.rows(schema, parts.signal), (batch) => there.add(batch, parts.hashes.of(way))));
+    if (read instanceof TidemarkError) return { failure: read };
+  }
   const rows = { expectedRows: place === 'sink' ? log.rows : there.rows, foundRows: place === 'sink' ? there.rows : log.rows };
-  return { compared: { ...rows, buckets: size, differing: log.differing(there) } };
+  return { compared: { ...rows, buckets: size, differing: log.differing(there), way } };
 }
 
-async function readPlace(parts: RoundParts, place: 'sink' | 'source', snapshot: RowsSnapshot, schema: TableSchema, each: (batch: ChangeBatch) => void | Promise<void>): Promise<void> {
+async function readPlace(parts: RoundParts, place: Place, rows: AsyncIterable<ChangeBatch>, each: (batch: ChangeBatch) => void | Promise<void>): Promise<void> {
   const { clock, rate, signal } = parts;
   const pace = new Pace(clock, rate);
-  for await (const batch of snapshot.rows(schema, signal)) {
+  for await (const batch of rows) {
     const taking = each(batch);
     if (taking !== undefined) await taking;
     parts.onRead(place, batch.count);
@@ -154,7 +220,7 @@ async function tableFailure<T>(work: Promise<T>): Promise<T | TidemarkError> {
  * The rows that differ: both sides are read again, and their rows in the differing buckets sorted, in bounded memory.
  * @throws TidemarkError as `compareTable`, and what writing of the sort throws
  */
-export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Shapes, sides: Sides, { differing }: Compared): AsyncGenerator<WrongRow, void, void> {
+export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Shapes, sides: Sides, { differing, way }: Compared): AsyncGenerator<WrongRow, void, void> {
   const place = sides === 'log-sink' ? 'sink' : 'source';
   const snapshot = parts[place];
   const schema = shapes[place];
@@ -163,14 +229,16 @@ export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Sha
   await using gather = await Gather.create({
     files: parts.files, directory: join(parts.directory, place), memoryBytes: parts.memoryBytes, buckets: differing, keyless: schema.keyKind === 'none',
   });
-  await gatherLog(parts, gather, tableId, shapes, sides);
+  const hash = parts.hashes.of(way);
+  await gatherLog(parts, gather, tableId, shapes, sides, hash);
   const there = sides === 'log-sink' ? 'right' : 'left';
-  await readPlace(parts, place, snapshot, schema, (batch) => gather.add(there, batch, parts.hash));
+  const only: ChosenBuckets | undefined = way === 'place' && differing.count <= MOST_CHOSEN ? { ...parts.hashes.request, chosen: bucketsOf(differing) } : undefined;
+  await readPlace(parts, place, snapshot.rows(schema, parts.signal, only), (batch) => gather.add(there, batch, hash));
   yield* gather.wrong();
 }
 
-async function gatherLog(parts: RoundParts, gather: Gather, tableId: number, shapes: Shapes, sides: Sides): Promise<void> {
-  const { side, sink, hash, catalog, signal } = parts;
+async function gatherLog(parts: RoundParts, gather: Gather, tableId: number, shapes: Shapes, sides: Sides, hash: RowHasher): Promise<void> {
+  const { side, sink, catalog, signal } = parts;
   const only = sides === 'log-sink' ? { sink: shapes.sink, source: null } : { sink: null, source: shapes.source };
   for await (const { batch, sign } of logRows(side, tableId, only, catalog)) {
     if (only.sink === null || sink === null) await gather.add('right', batch, hash, { sign });

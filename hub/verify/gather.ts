@@ -5,7 +5,7 @@ import type { FileSystem } from '../../contracts/runtime.ts';
 import { ExternalSorter } from '../log/embedded/runs/external-sort.ts';
 import type { EntryCursor } from '../log/embedded/runs/run-format.ts';
 import { forRows, type BucketSet } from './buckets.ts';
-import type { RowHash } from './row-hash.ts';
+import type { RowHasher } from './row-hash.ts';
 
 /** A row that is not on both sides as often, and with the same values. */
 export interface WrongRow {
@@ -63,7 +63,7 @@ export class Gather implements AsyncDisposable {
    * @param logs the same rows in the log, one for one, where the place has keys of its own; null: they are the log's
    * @throws TidemarkError `RECORD_CORRUPT`, `LOG_WRITE_FAILED`, `LOG_DISK_FULL`
    */
-  async add(side: Side, batch: ChangeBatch, hash: RowHash, options: { readonly sign?: 1 | -1; readonly logs?: ChangeBatch | null } = {}): Promise<void> {
+  async add(side: Side, batch: ChangeBatch, hash: RowHasher, options: { readonly sign?: 1 | -1; readonly logs?: ChangeBatch | null } = {}): Promise<void> {
     const { buckets: { marked, mask }, keyless } = this.#options;
     const { sign = 1, logs = null } = options;
     const sorter = this.#sorters[side];

@@ -13,6 +13,8 @@ export class Meter implements Disposable {
   #table = '';
   #phase: VerifyProgress['phase'] = 'opening';
   #rows = 0;
+  /** Of these, those that were read before the phase began. */
+  #already = 0;
   #ofRows: number | null = null;
   #since: number;
   #isTold = true;
@@ -34,10 +36,11 @@ export class Meter implements Disposable {
     this.phase('log');
   }
 
-  /** @param ofRows rows that will be read; null: not known */
-  phase(phase: VerifyProgress['phase'], ofRows: number | null = null): void {
+  /** @param ofRows rows that will be read; null: not known. @param rows of them that have been read already */
+  phase(phase: VerifyProgress['phase'], ofRows: number | null = null, rows = 0): void {
     this.#phase = phase;
-    this.#rows = 0;
+    this.#rows = rows;
+    this.#already = rows;
     this.#ofRows = ofRows;
     this.#since = this.#clock.monotonic();
     this.#say();
@@ -56,7 +59,8 @@ export class Meter implements Disposable {
     this.#isTold = true;
     const left = this.#ofRows === null ? null : Math.max(0, this.#ofRows - this.#rows);
     const seconds = (this.#clock.monotonic() - this.#since) / 1000;
-    const etaSeconds = left === null || this.#rows === 0 ? null : Math.round(seconds * (left / this.#rows));
+    const read = this.#rows - this.#already;
+    const etaSeconds = left === null || read === 0 ? null : Math.round(seconds * (left / read));
     this.#tell({ table: this.#table, index: this.#index, tables: this.#tables, phase: this.#phase, rows: this.#rows, ofRows: this.#ofRows, etaSeconds });
   }
 }

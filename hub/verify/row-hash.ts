@@ -1,21 +1,35 @@
+import type { HashSeed } from '../../contracts/row-text-hash.ts';
+
+/** One way of hashing rows. The results stand in its fields until the next row. */
+export interface RowHasher {
+  /** Of the row: 64 bits, as two halves with or without a sign. */
+  readonly low: number;
+  readonly high: number;
+  /** Where the row belongs: 32 bits. Rows that are the same have the same; rows of one key may have different ones. */
+  readonly place: number;
+  /**
+   * @param view over the bytes that hold key and image, the image right behind the key
+   * @throws TidemarkError `RECORD_CORRUPT`
+   */
+  row(view: DataView, keyStart: number, keyEnd: number, end: number): void;
+}
+
 /**
  * A hash of 64 bits over the canonical bytes of a row: each four bytes go into two of four lanes of 32 bits, which are
  * mixed at the end. Not a checksum of storage and no secret: it tells rows apart that differ by accident. A step is one
  * to one in its lane, so that rows of the same length that differ in one place differ in two lanes. Seeded anew for each
  * run, so that what collides in one (1 in 2^64) does not in the next.
  */
-export type HashSeed = readonly [number, number];
-
 const A = 0x9e3779b1;
 const B = 0x85ebca77;
 const C = 0xc2b2ae3d;
 const D = 0x27d4eb2f;
 
-/** Hashes row after row; no object for each. The results stand in its fields until the next one. */
-export class RowHash {
+/** Hashes row after row; no object for each. */
+export class RowHash implements RowHasher {
   /** Of key and image. */
-  a = 0;
-  b = 0;
+  low = 0;
+  high = 0;
   /** Of the key alone (of a row without one: of the image): where the row belongs, 32 bits. */
   place = 0;
   readonly #seedA: number;
@@ -26,7 +40,6 @@ export class RowHash {
     this.#seedB = b | 0;
   }
 
-  /** @param view over the bytes that hold key and image, the image right behind the key */
   row(view: DataView, keyStart: number, keyEnd: number, end: number): void {
     let place = this.#seedA;
     let at = keyStart;
@@ -62,9 +75,9 @@ export class RowHash {
     }
     a = mixed(a ^ Math.imul(c, B));
     b = mixed(b ^ Math.imul(d, A));
-    this.a = (a + b) | 0;
-    this.b = mixed(b ^ Math.imul(a, C));
-    this.place = keyStart === keyEnd ? this.b : mixed(place);
+    this.low = (a + b) | 0;
+    this.high = mixed(b ^ Math.imul(a, C));
+    this.place = keyStart === keyEnd ? this.high : mixed(place);
   }
 }
 

@@ -12,8 +12,8 @@ import type { Suspect } from './recheck.ts';
 import { rewrite } from './repair.ts';
 import type { TableReport, VerifyProgress, VerifyReport, VerifyRequest } from './report.ts';
 import { Round } from './round.ts';
-import { RowHash } from './row-hash.ts';
 import { TableCheck, told, type SidesFound, type TableFound } from './table-check.ts';
+import { Hashes } from './ways.ts';
 
 /** Tables that are compared at one moment: the history of all of them is read once. */
 const ROUND_TABLES = 64;
@@ -46,7 +46,7 @@ export class Verification {
   readonly #request: VerifyRequest;
   readonly #signal: AbortSignal;
   readonly #meter: Meter;
-  readonly #hash: RowHash;
+  readonly #hashes: Hashes;
   readonly #scratch = new SumScratch();
   readonly #states: readonly TableState[];
   #rounds = 0;
@@ -59,7 +59,7 @@ export class Verification {
     this.#states = tablesOf(parts, request.tables).map((schema) => ({ schema, found: null, recopied: false, repaired: new Set<Suspect>(), seconds: 0 }));
     this.#meter = new Meter(parts.runtime.clock, this.#states.length, tell);
     const seed = parts.runtime.random.bytes(8);
-    this.#hash = new RowHash([seed.readInt32LE(0), seed.readInt32LE(4)]);
+    this.#hashes = new Hashes([seed.readInt32LE(0), seed.readInt32LE(4)]);
   }
 
   /** @throws TidemarkError `VERIFY_SINK`, `VERIFY_SOURCE`, `ABORTED`; what the log, the source and the sink throw */
@@ -135,10 +135,10 @@ export class Verification {
     const { against, rate } = this.#request;
     const reading: RoundParts = {
       side: round.side, sink: round.sink.snapshot, source: round.source?.snapshot ?? null, catalog: round.catalog,
-      hash: this.#hash, scratch: this.#scratch, clock, files, rate, memoryBytes: GATHER_BYTES,
+      hashes: this.#hashes, scratch: this.#scratch, clock, files, rate, memoryBytes: GATHER_BYTES,
       directory: join(directory, 'differences'),
       onRead: (_place, rows) => this.#meter.read(rows),
-      onLogRead: (rows) => this.#meter.phase('rows', rows * (against === 'source' ? 2 : 1)),
+      onLogRead: (rows, there) => this.#meter.phase('rows', rows * (against === 'source' ? 2 : 1), there),
       onDiffering: () => this.#meter.phase('differences'),
       signal: this.#signal,
     };

@@ -43,9 +43,9 @@ export function readPlan(schema: TableSchema, table: ReplicaTable): ReadPlan {
   return { schema, table, columns, isSame: columns.every((column) => column.form === 'same') };
 }
 
-/** All rows, in text format. */
-export function copyAll(plan: ReadPlan): string {
-  return `COPY (SELECT ${selectList(plan, '')} FROM ${rowsOf(plan.table)}) TO STDOUT`;
+/** All rows, in text format. @param where a condition; '' for none */
+export function copyAll(plan: ReadPlan, where = ''): string {
+  return `COPY (SELECT ${selectList(plan, '')} FROM ${rowsOf(plan.table)}${where === '' ? '' : ` WHERE ${where}`}) TO STDOUT`;
 }
 
 /** @param alias of the table, with its dot; '' for none */

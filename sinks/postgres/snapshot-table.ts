@@ -30,6 +30,8 @@ export interface LockedTable {
   readonly plan: ReadPlan;
   /** OIDs of what is locked, its partitions too. */
   readonly oids: readonly number[];
+  /** OIDs of what holds its rows. */
+  readonly leaves: readonly number[];
 }
 
 /** @throws TidemarkError `VERIFY_TABLE` */
@@ -43,7 +45,8 @@ export async function lockTable(request: SnapshotTableRequest, schema: TableSche
   const table = await looker.look((client) => readReplicaTable(client, name));
   if (table === null) throw changing(schema, `${printedName(name)} has just gone`);
   const plan = readPlan(schema, table);
-  return { plan, oids: [table.oid, ...(await leavesOf(reader, schema, table.oid, table.kind === 'p'))] };
+  const leaves = await leavesOf(reader, schema, table.oid, table.kind === 'p');
+  return { plan, oids: [table.oid, ...leaves], leaves };
 }
 
 export function changing(schema: TableSchema, why: string, cause?: unknown): TidemarkError {

@@ -11,20 +11,23 @@ import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { copyBatches } from '../../contracts/types/postgres-copy-out.ts';
 import type { RowLayout } from '../../contracts/types/postgres-copy-text.ts';
 import { LOCK_AWAITED_SQL, LockWatch } from '../../contracts/types/postgres-lock.ts';
-import type { SinkSnapshot } from '../../contracts/verify.ts';
+import { inBucketsSql, type RunStatement, sumRows, sumsRows } from '../../contracts/types/postgres-row-sums.ts';
+import type { ChosenBuckets, RowSums, SinkSnapshot, SumsRequest } from '../../contracts/verify.ts';
 import { isFresh } from '../relational/checkpoint.ts';
 import { printedName, targetName } from '../relational/names.ts';
 import { readCheckpoint } from './checkpoint-table.ts';
-import { sinkError } from './errors.ts';
+import { sinkError, sqlState } from './errors.ts';
 import { readReplicaTable } from './replica-table.ts';
 import type { Session } from './session.ts';
 import type { SinkTarget } from './sink-target.ts';
 import { copyAll, type ReadPlan, readPlan, unfit } from './snapshot-plan.ts';
 import { printedRows, rowsByKey } from './snapshot-rows.ts';
-import { changing, lockTable } from './snapshot-table.ts';
+import { changing, lockTable, type LockedTable } from './snapshot-table.ts';
 
 /** Sessions that are kept for the tables to come. */
 const MOST_IDLE = 2;
+/** A session that applies finds rows by an index; one that verifies reads all of them. */
+const READING_SQL = 'SET LOCAL enable_seqscan = on; SET LOCAL max_parallel_workers_per_gather = 0';
 /** Keys that one statement looks for. */
 const KEYS_PER_STATEMENT = 1_000;
 
@@ -46,6 +49,8 @@ export class ReplicaSnapshot implements SinkSnapshot {
   readonly #life: AbortController;
   readonly #plans = new Map<string, Promise<ReadPlan>>();
   readonly #idle: Session[] = [];
+  /** The server hashes rows as the hub does; null: not asked yet. */
+  #isAble: Promise<boolean> | null = null;
 
   private constructor(parts: ReplicaSnapshotParts, sessions: { holder: Session; looker: Session }, life: AbortController, shown: Shown) {
     this.#parts = parts;
@@ -77,17 +82,33 @@ export class ReplicaSnapshot implements SinkSnapshot {
     }
   }
 
-  rows(schema: TableSchema, signal: AbortSignal): AsyncGenerator<ChangeBatch, void, void> {
-    return this.#read(schema, signal, async function* all(plan, { client }) {
-      // A session that applies finds rows by an index; this one reads all of them.
-      await client.query('SET LOCAL enable_seqscan = on; SET LOCAL max_parallel_workers_per_gather = 0');
+  sums(schema: TableSchema, request: SumsRequest, signal: AbortSignal): AsyncGenerator<RowSums | null, void, void> {
+    const { clock } = this.#parts;
+    const look: RunStatement = (text, values) => this.#looker.look((client) => textRows(client, text, values));
+    const isAble = (): Promise<boolean> => (this.#isAble ??= sumsRows(look).catch((error: unknown) => {
+      this.#isAble = null;
+      throw error;
+    }));
+    return this.#read<RowSums | null>(schema, signal, async function* summing({ plan, leaves }, { client }) {
+      if (!plan.isSame || !(await isAble())) yield null;
+      else {
+        await client.query(READING_SQL);
+        const run: RunStatement = (text, values) => textRows(client, text, values);
+        yield* sumRows({ run, look, stateOf: sqlState, leaves, columns: columnsOf(plan), request, clock });
+      }
+    });
+  }
+
+  rows(schema: TableSchema, signal: AbortSignal, only?: ChosenBuckets): AsyncGenerator<ChangeBatch, void, void> {
+    return this.#read<ChangeBatch>(schema, signal, async function* all({ plan }, { client }) {
+      await client.query(READING_SQL);
       const layout: RowLayout = { actions: plan.columns.map(({ action }) => action), key: schema.key, hash: () => Buffer.alloc(0), width: null };
-      yield* copyBatches({ client, toError: sinkError }, copyAll(plan), layout);
+      yield* copyBatches({ client, toError: sinkError }, copyAll(plan, only === undefined ? '' : inBucketsSql(columnsOf(plan), only)), layout);
     });
   }
 
   find(schema: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): AsyncGenerator<ChangeBatch, void, void> {
-    return this.#read(schema, signal, async function* some(plan, { client }) {
+    return this.#read<ChangeBatch>(schema, signal, async function* some({ plan }, { client }) {
       for (let at = 0; at < keys.length; at += KEYS_PER_STATEMENT) yield await rowsByKey(client, plan, keys.slice(at, at + KEYS_PER_STATEMENT));
     });
   }
@@ -110,11 +131,11 @@ export class ReplicaSnapshot implements SinkSnapshot {
     await Promise.all([this.#holder, this.#looker.session, ...this.#idle.splice(0)].map((session) => session[Symbol.asyncDispose]()));
   }
 
-  async *#read(
+  async *#read<T>(
     schema: TableSchema,
     signal: AbortSignal,
-    batches: (plan: ReadPlan, reader: Session) => AsyncGenerator<ChangeBatch, void, void>,
-  ): AsyncGenerator<ChangeBatch, void, void> {
+    read: (table: LockedTable, reader: Session) => AsyncGenerator<T, void, void>,
+  ): AsyncGenerator<T, void, void> {
     const stop = AbortSignal.any([signal, this.#life.signal]);
     const { target, open } = this.#parts;
     let reader: Session | null = null;
@@ -122,10 +143,10 @@ export class ReplicaSnapshot implements SinkSnapshot {
       if (this.#holder.lost !== null) throw this.#holder.lost;
       reader = this.#idle.pop() ?? (await open(stop));
       using _cut = cutOnAbort(reader, stop);
-      const { plan, oids } = await lockTable({ reader, looker: this.#looker, snapshotId: this.#id, sink: target.sink, names: target.names }, schema);
-      const watch = new LockWatch(this.#parts.clock, () => this.#isAwaited(oids));
-      for await (const batch of batches(plan, reader)) {
-        yield batch;
+      const table = await lockTable({ reader, looker: this.#looker, snapshotId: this.#id, sink: target.sink, names: target.names }, schema);
+      const watch = new LockWatch(this.#parts.clock, () => this.#isAwaited(table.oids));
+      for await (const some of read(table, reader)) {
+        yield some;
         if (await watch.isAwaited()) throw changing(schema, 'somebody waits for an exclusive lock on the table, and everybody else behind it');
       }
       await reader.client.query('COMMIT');
@@ -186,6 +207,14 @@ class Looker {
     this.#last = turn.catch(() => undefined);
     return turn;
   }
+}
+
+function columnsOf(plan: ReadPlan): string[] {
+  return plan.columns.map(({ sql }) => sql);
+}
+
+async function textRows(client: pg.ClientBase, text: string, values: readonly unknown[] = []): Promise<readonly Readonly<Record<string, string | null>>[]> {
+  return (await client.query<Record<string, string | null>>(text, [...values])).rows;
 }
 
 interface Shown {

@@ -98,7 +98,7 @@ describe('buckets', () => {
       for (let value = 0; value < 256; value++) {
         bytes[at] = value;
         hash.row(view, 0, 8, 61);
-        seen.add(`${hash.a} ${hash.b}`);
+        seen.add(`${hash.low} ${hash.high}`);
       }
       bytes[at] = 0;
     }
