@@ -11,6 +11,8 @@ import { creatableTypes } from './type-sql.ts';
 
 const MIN_VERSION = 130_000;
 const VERSION_OF_PARAMETER_GRANTS = 150_000;
+/** From here on `"char"` prints bytes from 0x80 on as `\ooo`, and reads that; before, it takes the backslash alone. */
+const VERSION_OF_CHAR_ESCAPES = 150_000;
 
 export interface CheckContext {
   readonly session: Session;
@@ -99,7 +101,7 @@ async function mayHoldTriggers({ client }: Session): Promise<boolean> {
 
 async function tableFindings({ session, sink }: CheckContext, server: Server, schema: TableSchema, name: TargetName, enforced: boolean): Promise<Finding[]> {
   const table = await readReplicaTable(session.client, name);
-  const types = await typeFindings(session, schema);
+  const types = [...(await typeFindings(session, schema)), ...charFindings(server, schema)];
   if (table === null) return [...types, ...(await placeFindings(session, server, schema, name))];
   if (table.kind !== 'r' && table.kind !== 'p') {
     return [error('replica-kind', `${printedName(name)} is not a table`, 'Drop it, or map the source table to another name with `as`.', schema)];
@@ -123,6 +125,15 @@ async function typeFindings({ client }: Session, schema: TableSchema): Promise<F
   return rows.map(({ type }) =>
     error('replica-type', `the replica has no type ${type}`, `Create it, most often by its extension (CREATE EXTENSION ${ident(type.replace(/\[\]$/, '').split('.').at(-1) ?? type)} in the schema that the source has it in).`, schema),
   );
+}
+
+/** Columns of which an older server stores some values as others without a word; such bytes of an older source it refuses. */
+function charFindings({ version }: Server, schema: TableSchema): Finding[] {
+  if (version >= VERSION_OF_CHAR_ESCAPES) return [];
+  const names = schema.columns.filter(({ nativeType }) => nativeType === '"char"' || nativeType === '"char"[]').map(({ name }) => name);
+  if (names.length === 0) return [];
+  const what = `${names.join(', ')}: PostgreSQL ${Math.floor(version / 10_000)} stores a "char" of 0x80 or above as a backslash when it comes from PostgreSQL 15 or newer`;
+  return [warning('replica-char', what, 'Use PostgreSQL 15 or newer for the replica, or keep such values in a column of another type (bytea, smallint) at the source.', schema)];
 }
 
 /** Where a table is to be made: the schema exists and lets us, or can be made. */
