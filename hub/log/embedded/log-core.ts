@@ -166,9 +166,10 @@ export class LogCore {
     return join(this.directory, catalogFile(number));
   }
 
-  /** A number for a folder of one reader's own. */
-  takeScratch(): number {
-    return ++this.#scratch;
+  /** The path of a folder of one's own, for sorting. Who reads beside a hub that may have started has names of its own. */
+  takeScratch(): string {
+    const name = this.readOnly ? this.runtime.random.bytes(8).toString('hex') : String(++this.#scratch);
+    return join(this.directory, `scratch-${name}`);
   }
 
   /** Until the answer is disposed no file of the log leaves the disk, also when it does not belong to the log any more. */

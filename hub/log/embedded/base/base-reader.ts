@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { BaseReader, BaseRow, BaseRows } from '../../../../contracts/base.ts';
 import type { Catalog } from '../../../../contracts/catalog.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
@@ -64,7 +63,7 @@ export class EmbeddedBaseReader implements BaseReader {
     try {
       const path = core.catalogPath(base.catalog);
       const catalog = decodeCatalog(await core.files.readFile(path), path, base.catalogCrc);
-      return new EmbeddedBaseReader(core, horizon, base, catalog, runs, join(core.directory, `scratch-${core.takeScratch()}`), pin);
+      return new EmbeddedBaseReader(core, horizon, base, catalog, runs, core.takeScratch(), pin);
     } catch (error) {
       await runs[Symbol.asyncDispose]();
       throw error;

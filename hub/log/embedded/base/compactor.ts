@@ -7,7 +7,6 @@
  * A run holds the net of one stretch of history. Runs are merged so that each is a few times larger than all that are
  * newer together: then there are few, and a row is written again a few times in its life only.
  */
-import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Catalog } from '../../../../contracts/catalog.ts';
 import type { CompactionOptions, CompactionProgress } from '../../../../contracts/log-engine.ts';
@@ -91,7 +90,7 @@ export class Compactor implements AsyncDisposable {
   async #compact(to: Offset, options: CompactionOptions, signal: AbortSignal): Promise<Offset> {
     const core = this.#core;
     signal.throwIfAborted();
-    const scratch = join(core.directory, `scratch-${core.takeScratch()}`);
+    const scratch = core.takeScratch();
     const work: Work = { options, signal, scratch, pace: new Pace(core.runtime.clock, options.share, signal), room: new RoomCheck(core) };
     try {
       await this.#files.sweep();

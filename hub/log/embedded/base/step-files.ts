@@ -85,11 +85,12 @@ export class StepFiles {
     if (this.#leftOver.length > 0) await this.discard(this.#leftOver.splice(0));
   }
 
-  /** Removes a folder of a step's own at once: nobody holds it, and the next step makes it again. */
+  /** Removes a folder in which a call has sorted, at once: nobody holds it, and the call's next step makes it again. */
   async removeScratch(path: string): Promise<void> {
     try {
       await this.#core.files.remove(path);
     } catch (error) {
+      this.#leftOver.push(path);
       this.#core.runtime.logger.log('debug', 'log.file-left', { source: this.#core.source, what: String(error) });
     }
   }

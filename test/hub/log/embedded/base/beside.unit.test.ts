@@ -92,6 +92,31 @@ describe('beside a fold whose manifest is just being replaced', () => {
   });
 });
 
+describe('who reads a folder in which a hub starts', () => {
+  it('takes nothing from the fold of the hub', async () => {
+    const files = new StoppingFiles(seededRandom(5));
+    await using engine = await EmbeddedLogEngine.create('/data', createTestRuntime({ files }), SMALL);
+    const log = await engine.open(SOURCE, { create: true });
+    await write(log, 1, 60);
+    await log.compact(Math.floor(log.state().highWatermark / 2), BUDGET, NEVER);
+    await using beside = await EmbeddedLogEngine.openReadOnly('/data', createTestRuntime({ files, seed: 6 }));
+    const base = await (await beside.open(SOURCE, { create: false })).openBase();
+    // The hub starts.
+    await engine[Symbol.asyncDispose]();
+    await using started = await EmbeddedLogEngine.create('/data', createTestRuntime({ files, seed: 7 }), SMALL);
+    const own = await started.open(SOURCE, { create: false });
+    files.stopsAt = (operation, path) => operation === 'replace' && path.endsWith('.catalog');
+    const folding = own.compact(own.state().highWatermark, BUDGET, NEVER);
+    await files.reached;
+    const before = await files.list('/data/log/shop/scratch-1');
+    await base?.[Symbol.asyncDispose]();
+    const after = await files.list('/data/log/shop/scratch-1').catch(() => null);
+    files.goOn();
+    expect(after).toEqual(before);
+    expect(await folding).toBe(own.state().horizon);
+  });
+});
+
 describe('a hold of the files', () => {
   it('that ends in the middle of a fold leaves the files with which the fold sorts', async () => {
     const files = new StoppingFiles(seededRandom(4));

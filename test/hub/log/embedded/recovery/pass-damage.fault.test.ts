@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { expectCode, NEVER, SOURCE } from '../../../../../contracts/kit/log-engine-kit-common.ts';
-import { transactionBatch } from '../../../../../contracts/kit/log-workload.ts';
+import { positionAt, transactionBatch } from '../../../../../contracts/kit/log-workload.ts';
 import type { Checkpoint } from '../../../../../contracts/checkpoint.ts';
 import type { SourceLog } from '../../../../../contracts/log-engine.ts';
 import { EmbeddedLogEngine } from '../../../../../hub/log/embedded/engine.ts';
 import { stoppedLog } from '../../../../../hub/log/embedded/held-log.ts';
 import { passDamage, type Passed } from '../../../../../hub/log/embedded/recovery/pass-damage.ts';
-import type { FaultyFiles } from '../../../../fixtures/faulty-files.ts';
-import { createTestRuntime } from '../../../../fixtures/runtime.ts';
+import { FaultyFiles } from '../../../../fixtures/faulty-files.ts';
+import { createTestRuntime, seededRandom } from '../../../../fixtures/runtime.ts';
 import { checked, DATA, FOLDER, fullLog } from '../check/flipped-bits.ts';
 import { SMALL } from '../full-log.ts';
 
@@ -62,6 +62,37 @@ describe('a log that is led past its damage', () => {
       await log.compact(log.state().highWatermark, { memoryBytes: 1 << 20, share: 1, seals: true }, NEVER);
       expect([name, log.state().horizon]).toEqual([name, horizon + 4]);
     }
+  });
+
+  it('whose writer was killed goes on from the newest position that stands behind the damage', async () => {
+    const files = new FaultyFiles(seededRandom(14));
+    const engine = await EmbeddedLogEngine.create(DATA, createTestRuntime({ files, seed: 14 }), { ...SMALL, segmentBytes: 64 << 10 });
+    const log = await engine.open(SOURCE, { create: true });
+    const writer = await log.openWriter(() => undefined);
+    for (let at = 1; at <= 40; at++) {
+      await writer.append(transactionBatch({ rows: 2, position: at, valueBytes: 30, schema: at === 1 }));
+      await writer.flush();
+    }
+    const { highWatermark } = log.state();
+    const left = files.crash('process');
+    const [segment = ''] = (await left.list(FOLDER)).filter((name) => name.endsWith('.segment'));
+    // The first batch, which has the only schema, and one in the middle.
+    left.damage(join(FOLDER, segment), 200);
+    left.damage(join(FOLDER, segment), 5000);
+    await expectCode(EmbeddedLogEngine.openReadOnly(DATA, createTestRuntime({ files: left })).then(async (reading) => {
+      await using _reading = reading;
+      await reading.open(SOURCE, { create: false });
+    }), 'LOG_CORRUPT');
+    const { horizon } = await pass(left);
+    expect(horizon).toBe(highWatermark + 1);
+    expect(await checked(left)).toEqual([]);
+    await using again = await EmbeddedLogEngine.create(DATA, createTestRuntime({ files: left, seed: 15 }), SMALL);
+    const passed = await again.open(SOURCE, { create: false });
+    expect(passed.state().position).toEqual(positionAt(40));
+    expect(passed.state().commitTime).toBe(1_700_000_000_000_040);
+    expect(passed.catalog().nextTableId()).toBeGreaterThan(1_000_000);
+    expect(passed.catalog().byName('public.table_1')).toBeUndefined();
+    await passed.compact(passed.state().highWatermark, { memoryBytes: 1 << 20, share: 1 }, NEVER);
   });
 
   it('that is whole stays as it is', async () => {
