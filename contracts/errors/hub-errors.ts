@@ -42,7 +42,7 @@ export const HUB_ERRORS = {
   },
   CONFIG_TABLE_PATTERN: {
     means: 'A table pattern cannot be read.',
-    remedy: 'Write `schema.table`, each part a glob or a name in double quotes, with `!` in front to leave tables out.',
+    remedy: 'Write `schema.table`: each part a name, in double quotes where it has other signs; where several tables may be meant a glob, or with `!` in front what is left out.',
     retry: 'operator',
   },
   CONFIG_REFERENCE: {
@@ -67,7 +67,7 @@ export const HUB_ERRORS = {
   },
   MOMENT_SYNTAX: {
     means: 'A place in the log was named in a way that is not known.',
-    remedy: 'Name an offset, a time (2026-11-01T12:00Z, or -2h), a position of the source (lsn:0/16B3748), begin, horizon or end.',
+    remedy: 'Name an offset, a time with its zone (2026-11-01T12:00Z, or -2h), a position of the source (lsn:0/16B3748), begin, horizon or end.',
     retry: 'never',
   },
   MOMENT_KEY: {

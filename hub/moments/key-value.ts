@@ -28,7 +28,9 @@ function parseCondition(text: string, schema: TableSchema): Condition {
   const column = equals < 0 ? -1 : schema.columns.findIndex(({ name }) => name === text.slice(0, equals));
   if (column >= 0) return { column, value: valueOf(text.slice(equals + 1), schema, column) };
   const [only] = schema.key;
-  if (only !== undefined && schema.key.length === 1) return { column: only, value: valueOf(text, schema, only) };
+  const isValue = only !== undefined && schema.key.length === 1;
+  // What looks like COLUMN=VALUE and is no value of the key is meant to name a column.
+  if (isValue && (equals < 0 || !isMalformed(text, schema.columns[only]))) return { column: only, value: valueOf(text, schema, only) };
   throw wrong(schema, equals < 0 ? `'${text}' names no column` : `it has no column ${text.slice(0, equals)}`);
 }
 
@@ -59,9 +61,13 @@ export function wholeKey(texts: readonly string[], schema: TableSchema): Buffer 
 function valueOf(text: string, schema: TableSchema, index: number): Buffer | null {
   const column = schema.columns[index];
   if (text === 'NULL' && !schema.key.includes(index)) return null;
-  if (column !== undefined && MALFORMED[baseType(column.type).kind]?.test(text) === true) throw wrong(schema, `'${text}' is no ${column.nativeType}, as which column ${column.name} is declared`);
+  if (column !== undefined && isMalformed(text, column)) throw wrong(schema, `'${text}' is no ${column.nativeType}, as which column ${column.name} is declared`);
   if (column === undefined || baseType(column.type).kind !== 'bytes') return Buffer.from(canonical(text, column), 'utf8');
   return Buffer.from(text.slice(2), 'hex');
+}
+
+function isMalformed(text: string, column: Column | undefined): boolean {
+  return column !== undefined && MALFORMED[baseType(column.type).kind]?.test(text) === true;
 }
 
 /** What no value of a type looks like. */

@@ -73,8 +73,8 @@ function unknown(log: SourceLog, name: string, at: Offset, catalogs: readonly Ca
   const isLater = near !== null && near === name;
   return new TidemarkError(
     'TABLE_UNKNOWN',
-    `the log of ${log.source} has no table ${name} at offset ${at}${near === null || isLater ? '' : `; the nearest name is ${near}`}`,
-    { where: { source: log.source, table: name, offset: at } },
+    `the log of ${log.source} has no table ${name} at offset ${at}${near === null ? '' : isLater ? ', but at another one' : `; the nearest name is ${near}`}`,
+    { where: { source: log.source, table: name, offset: at }, ...(isLater ? { remedy: 'Name a moment at which there was the table: `tidemark tables` shows the offsets.' } : {}) },
   );
 }
 

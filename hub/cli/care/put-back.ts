@@ -24,6 +24,7 @@ export interface PutBackOptions {
 /** Writes a data folder as a backup has it, puts damaged files of one back, or lists the backups. @param from absolute */
 export async function putBack(from: string, options: PutBackOptions, context: CliContext): Promise<void> {
   const runtime = createRuntime({ logLevel: 'error' });
+  if (options.damaged === true && options.backup !== undefined) throw new TidemarkError('USAGE', '--damaged takes each file from whichever backup has it: leave --backup out');
   await mustBeBackups(runtime.files, from);
   if (options.list === true) return list(from, options, context, runtime);
   if (options.to === undefined) throw new TidemarkError('USAGE', 'the data folder is missing: --to DATA');

@@ -24,6 +24,11 @@ export function grouped(count: number): string {
   return String(Math.round(count)).replaceAll(/\B(?=(\d{3})+$)/g, ',');
 }
 
+/** `1 row`, `1,234 rows`. */
+export function counted(count: number, one: string): string {
+  return `${grouped(count)} ${one}${count === 1 ? '' : 's'}`;
+}
+
 /** The beginning of a long text, and `…`. Signs that would move the cursor are shown as escapes. */
 export function shortened(text: string, longest: number): string {
   const visible = text.replaceAll(/\p{Cc}/gu, escaped);

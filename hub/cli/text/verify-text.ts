@@ -2,7 +2,7 @@
 import { formatDuration } from '../../../contracts/units.ts';
 import type { Comparison, Difference, TableReport, VerifyProgress, VerifyReport } from '../../verify/report.ts';
 import { bar } from './bar.ts';
-import { grouped, shortened } from './text-table.ts';
+import { counted, grouped, shortened } from './text-table.ts';
 
 const PHASES: Readonly<Record<VerifyProgress['phase'], string>> = {
   opening: 'takes a moment',
@@ -43,19 +43,23 @@ function comparisonLines(table: string, comparison: Comparison): string[] {
   if (skipped !== null) return [`${name}: not compared: ${skipped}`];
   const at = `at offset ${offset}${position === null ? '' : ` (${position})`}`;
   const known = [
-    ...(deadLetters === 0 ? [] : [`${grouped(deadLetters)} open dead letters`]),
-    ...(expired === 0 ? [] : [`${grouped(expired)} rows have expired`]),
-    ...(outside === 0 ? [] : [`${grouped(outside)} rows have left the log's window`]),
+    ...(deadLetters === 0 ? [] : [counted(deadLetters, 'open dead letter')]),
+    ...(expired === 0 ? [] : [`${counted(expired, 'row')} ${expired === 1 ? 'has' : 'have'} expired`]),
+    ...(outside === 0 ? [] : [`${counted(outside, 'row')} ${outside === 1 ? 'has' : 'have'} left the log's window`]),
   ].join(', ');
   const aside = known === '' ? '' : `; besides: ${known}`;
-  if (differences === 0) return [`${name}: equal, ${grouped(rows.expected)} rows in ${grouped(buckets)} buckets, ${at}${aside}`];
+  if (differences === 0) return [`${name}: equal, ${counted(rows.expected, 'row')} in ${counted(buckets, 'bucket')}, ${at}${aside}`];
   const mended = repaired === 0 ? '' : `, ${repaired === differences ? 'all' : grouped(repaired)} of them repaired`;
   const more = differences - first.length;
   return [
-    `${name}: ${grouped(differences)} rows differ${mended}, of ${grouped(rows.expected)} and ${grouped(rows.found)}, ${at}${aside}`,
+    `${name}: ${differing(differences)}${mended}, of ${grouped(rows.expected)} and ${grouped(rows.found)}, ${at}${aside}`,
     ...first.flatMap((difference) => differenceLines(difference, sides)),
     ...(more > 0 ? [`  and ${grouped(more)} more`] : []),
   ];
+}
+
+function differing(count: number): string {
+  return `${counted(count, 'row')} ${count === 1 ? 'differs' : 'differ'}`;
 }
 
 function differenceLines({ kind, key, columns, counts, seen, offset, repaired }: Difference, sides: Comparison['sides']): string[] {
@@ -81,7 +85,7 @@ function summary({ sink, source, against, tables, outcome, seconds }: VerifyRepo
   const rows = compared.filter(({ sides }) => sides === 'log-sink').reduce((sum, comparison) => sum + comparison.rows.expected, 0);
   const differences = compared.reduce((sum, comparison) => sum + comparison.differences - comparison.repaired, 0);
   const what = against === 'source' ? `source ${source} = log = sink ${sink}` : `log of ${source} = sink ${sink}`;
-  const verdict = outcome === 'equal' ? what : `${what} does not hold: ${grouped(differences)} rows differ`;
+  const verdict = outcome === 'equal' ? what : `${what} does not hold: ${differing(differences)}`;
   const rest = skipped === 0 ? '' : `; ${skipped} of ${tables.length} tables were not compared in full`;
-  return `${verdict}; ${grouped(rows)} rows of ${tables.length} tables in ${formatDuration(seconds * 1000)}${rest}`;
+  return `${verdict}; ${counted(rows, 'row')} of ${counted(tables.length, 'table')} in ${formatDuration(seconds * 1000)}${rest}`;
 }

@@ -129,5 +129,6 @@ describe('with a hub that does not run', () => {
     expect(await run('restore', 'backups', '--damaged', '--to', 'data')).toMatchObject({ code: 0, stdout: `log/shop/${segment}  put back\n` });
     expect(await run('log', 'verify')).toMatchObject({ code: 0 });
     expect((await run('restore', 'backups', '--damaged', '--to', 'data')).stdout).toContain('no file');
+    expect(await run('restore', 'backups', '--damaged', '--backup', 'x', '--to', 'data')).toMatchObject({ code: 2, stderr: expect.stringContaining('leave --backup out') as string });
   });
 });

@@ -96,6 +96,7 @@ describe('a difference', () => {
     expect(await diff('public.goods', 4, 9)).toEqual(['- 1,one,1.00,NULL', '- 2,two,2.00,NULL', '+ 1,one,1.00,NULL']);
     expect((await tableNamed(log, 'public.goods', 2, NEVER)).schema.name).toBe('items');
     await expectCode(tableNamed(log, 'public.items', 4, NEVER), 'TABLE_UNKNOWN');
+    await expect(tableNamed(log, 'public.items', 4, NEVER)).rejects.toMatchObject({ remedy: expect.stringContaining('Name a moment at which there was the table') as string });
     await expectCode(tableNamed(log, 'public.item', 9, NEVER), 'TABLE_UNKNOWN');
     await expectCode(tableNamed(log, 'public.*', 9, NEVER), 'CONFIG_TABLE_PATTERN');
   });
@@ -204,6 +205,7 @@ describe('a key as people write it', () => {
   it('is no whole one where columns are missing, and then picks out rows', () => {
     expect(() => wholeKey(['order=1'], lines)).toThrow('its key is order, ref');
     expect(() => parseConditions(['7'], lines)).toThrow('names no column');
+    expect(() => parseConditions(['bogus=7'], ITEMS_1), 'also where the key is one column').toThrow('it has no column bogus');
     expect(() => parseConditions(['raw=7'], lines)).toThrow("'7' is no bytea");
     const conditions = parseConditions(['raw=\\x0aFF', 'order=1'], lines);
     expect(conditions).toEqual([{ column: 2, value: Buffer.of(10, 255) }, { column: 0, value: Buffer.from('1') }]);
