@@ -5,8 +5,8 @@ const MINUTE = 60 * SECOND;
 
 /**
  * One project per suffix, in this order, one after the other. The suffix names what a test needs: nothing (unit), an
- * embedded Postgres (pg), a redis-server on the PATH (redis), a Docker engine and the test images (docker), the packed and
- * installed package (package). `fault` tests kill, cut and fill up for minutes. `long` ones take many minutes: `npm run test:long`
+ * embedded Postgres (pg), a redis-server on the PATH (redis), MySQL or MariaDB (mysql), a Docker engine and the test images
+ * (docker), the packed and installed package (package). `fault` tests kill, cut and fill up for minutes. `long` ones take many minutes: `npm run test:long`
  * alone runs them.
  */
 export default defineConfig({
@@ -16,10 +16,11 @@ export default defineConfig({
       project('unit', 0, { testTimeout: 20 * SECOND, hookTimeout: 20 * SECOND }),
       project('pg', 1, { testTimeout: MINUTE, hookTimeout: MINUTE }),
       project('redis', 2, { testTimeout: MINUTE, hookTimeout: MINUTE }),
-      project('docker', 3, { testTimeout: 5 * MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
-      project('package', 4, { testTimeout: MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
-      project('fault', 5, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
-      project('long', 6, { testTimeout: 90 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
+      project('mysql', 3, { testTimeout: MINUTE, hookTimeout: 2 * MINUTE }),
+      project('docker', 4, { testTimeout: 5 * MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
+      project('package', 5, { testTimeout: MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
+      project('fault', 6, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
+      project('long', 7, { testTimeout: 90 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
     ],
   },
 });

@@ -81,7 +81,7 @@ async function releaseName(): Promise<string> {
   return name.replaceAll('"', '');
 }
 
-async function mirror(): Promise<string> {
+export async function mirror(): Promise<string> {
   const named = await namedMirror();
   if (named !== null) return named;
   // Before the first update apt lists no targets.

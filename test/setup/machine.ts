@@ -17,6 +17,8 @@ const NEEDS: readonly Need[] = [
   { probe: ['openssl', 'version'], debianPackage: 'openssl', why: 'the tests of TLS' },
   { probe: ['dockerd', '--version'], debianPackage: 'docker.io', why: 'the tests in containers' },
   { probe: ['docker', '--version'], debianPackage: 'docker.io', why: 'the tests in containers' },
+  { probe: ['mvn', '--version'], debianPackage: 'maven', why: 'the MySQL and MariaDB servers of the tests' },
+  { probe: ['unzip', '-v'], debianPackage: 'unzip', why: 'the MySQL and MariaDB servers of the tests' },
   { probe: ['debootstrap', '--version'], debianPackage: 'debootstrap', why: 'the images of those containers' },
 ];
 

@@ -1,5 +1,6 @@
 import { provideImages } from './images.ts';
 import { provideEngine, providePackages } from './machine.ts';
+import { provideServers } from './servers/provide.ts';
 
 /** Makes sure that the machine has what `npm test` needs. Does nothing, in about a second, when it has. */
 const say = (line: string): void => void process.stderr.write(`prepare: ${line}\n`);
@@ -8,6 +9,7 @@ try {
   await providePackages(say);
   await provideEngine(say);
   await provideImages(say);
+  await provideServers(say);
 } catch (error) {
   say(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;
