@@ -74,6 +74,7 @@ export const EVENTS = {
   'rebuild.cancelled': 'A rebuild was cancelled, and what it had made is removed.',
   'redis.no-checkpoint': 'Redis holds no checkpoint of this sink.',
   'redis.rebuild-begun': 'A rebuild in place has begun.',
+  'redis.set-removed': 'A set of rows that is not served has been removed: a shadow, or what a swap has replaced. Keys that are left are not the sink\'s.',
   'redis.rebuild-swept': 'A rebuild in place has removed what it did not write.',
   'redis.reshaped': 'Rows were written anew after a change of shape.',
   'redis.table-removed': 'The rows of a table that is gone were removed.',

@@ -33,6 +33,13 @@ export interface SwapProgress {
  * again by the sink's name. Every call may be made again after a crash of either side at any moment, in any process.
  */
 export interface ShadowRebuild {
+  /** False: the whole sink is swapped, never single tables of it. Left out: true. */
+  readonly takesTables?: boolean;
+  /**
+   * Why these tables, the whole sink, cannot be rebuilt beside what it serves, for people; null: they can. With a reason
+   * the sink is rebuilt in place, where it has such a way. Left out: they always can. Changes nothing.
+   */
+  unfit?(tables: readonly TableSchema[], signal: AbortSignal): Promise<string | null>;
   /** What stands in the way of a rebuild of these tables, with what to do about it. Changes nothing. */
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
   /**

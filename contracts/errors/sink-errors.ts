@@ -31,8 +31,8 @@ export const SINK_ERRORS = {
     retry: 'operator',
   },
   REBUILD_IN_THE_WAY: {
-    means: 'The rebuilt tables have a shape that the tables at the sink cannot take on, since objects that depend on them are in the way, or rows that break a rule which was added at the sink.',
-    remedy: 'Drop what is named, and create it again after the rebuild. The sink is as it was.',
+    means: 'What was rebuilt cannot take the place of what is at the sink: objects that depend on its tables, rows that break a rule which was added there, or keys of somebody else in its database are in the way.',
+    remedy: 'Drop what is named, and create it again after the rebuild; move keys of others to another database. The sink is as it was.',
     retry: 'operator',
   },
   REDIS_FULL: {

@@ -191,10 +191,9 @@ export class SinkRebuild implements Supervised {
     const { pipeline } = this.#parts;
     const { sink, config, log } = pipeline;
     const where = { sink: config.name };
-    const way = sink.shadow !== undefined ? 'shadow' : 'in-place';
     if (sink.kind !== 'state') throw new TidemarkError('REBUILD_KIND', `the sink ${config.name} is of kind ${sink.kind}`, { where });
-    if (way === 'in-place' && sink.inPlace === null) throw new TidemarkError('REBUILD_KIND', `a sink of type ${config.type} has no way to be rebuilt`, { where });
-    const selects = this.#selects(order, way);
+    if (sink.shadow === undefined && sink.inPlace === null) throw new TidemarkError('REBUILD_KIND', `a sink of type ${config.type} has no way to be rebuilt`, { where });
+    const selects = this.#selects(order);
     const before = this.isUnderWay ? this.#file.request : null;
     if (before?.stage === 'swapping') throw this.#underWay('is being put in place');
     const lease = rebuildLeaseOf(config.name);
@@ -205,7 +204,7 @@ export class SinkRebuild implements Supervised {
       const isSame = before !== null && before.to === to && JSON.stringify(before.tables) === JSON.stringify(order.tables) && before.stage !== 'discarding';
       if (before !== null && isSame && !order.fromScratch) return this.#again(before);
       if (before !== null && !order.fromScratch) throw this.#underWay('is under way, and asks for something else');
-      const findings = await this.#findings(selects, to, signal);
+      const { way, findings } = await this.#plan(selects, to, signal);
       if (findings.some(({ severity }) => severity === 'error')) {
         if (before === null) await this.#releaseLease();
         return { id: null, to, findings };
@@ -216,6 +215,8 @@ export class SinkRebuild implements Supervised {
         this.#part?.start();
         throw this.#underWay('is being put in place');
       }
+      // What an earlier one has filled beside the sink is of no use in place.
+      if (before?.way === 'shadow' && way === 'in-place') await sink.shadow?.discard(signal);
       await this.#file.save(request).catch((failure: unknown) => {
         // What was under way goes on.
         if (before !== null) this.start();
@@ -256,8 +257,10 @@ export class SinkRebuild implements Supervised {
   /** Has it done. */
   async #set({ way, id }: RebuildRequest): Promise<void> {
     const { pipeline } = this.#parts;
-    if (way === 'shadow') this.#part?.start();
-    else {
+    if (way === 'shadow') {
+      pipeline.rebuildInPlace(null);
+      this.#part?.start();
+    } else {
       pipeline.rebuildInPlace(this.#inPlace(id));
       await pipeline.resume();
     }
@@ -270,13 +273,14 @@ export class SinkRebuild implements Supervised {
   }
 
   /** @throws TidemarkError `TABLE_UNKNOWN`, `REBUILD_TABLES`, `CONFIG_TABLE_PATTERN` */
-  #selects({ tables, to }: RebuildOrder, way: RebuildRequest['way']): TableSelector {
+  #selects({ tables, to }: RebuildOrder): TableSelector {
     const { pipeline } = this.#parts;
-    const { config, log } = pipeline;
+    const { config, log, sink } = pipeline;
     if (tables === null) return config.tables;
     const where = { sink: config.name };
     if (to !== null) throw new TidemarkError('REBUILD_TABLES', 'an offset of its own is for the whole sink', { where });
-    if (way === 'in-place') throw new TidemarkError('REBUILD_TABLES', `a sink of type ${config.type} is rebuilt in place, as a whole`, { where });
+    if (sink.shadow === undefined) throw new TidemarkError('REBUILD_TABLES', `a sink of type ${config.type} is rebuilt in place, as a whole`, { where });
+    if (sink.shadow.takesTables === false) throw new TidemarkError('REBUILD_TABLES', `what a sink of type ${config.type} has beside the one that is served takes its place as a whole`, { where });
     if (pipeline.hasFailed) throw new TidemarkError('REBUILD_TABLES', 'the sink has failed, and single tables join where it stands', { where });
     const { there } = tablesAt(log.catalog(), log.state().highWatermark, config.tables);
     for (const pattern of tables) {
@@ -287,13 +291,19 @@ export class SinkRebuild implements Supervised {
     return (table) => config.tables(table) && chosen(table);
   }
 
-  async #findings(selects: TableSelector, to: Offset | null, signal: AbortSignal): Promise<Finding[]> {
+  /** In which way it is done, and what is to be said of it. */
+  async #plan(selects: TableSelector, to: Offset | null, signal: AbortSignal): Promise<{ way: RebuildRequest['way']; findings: Finding[] }> {
     const { sink, log } = this.#parts.pipeline;
+    const { shadow } = sink;
     const at = to ?? log.state().highWatermark;
     const catalog = log.catalog();
     const { there } = tablesAt(catalog, at, selects);
-    const findings = sink.shadow === undefined ? [] : await sink.shadow.check(there, signal);
-    return [...findings, ...(to === null ? [] : inconsistentAt(catalog, to, selects))];
+    const inconsistent = to === null ? [] : inconsistentAt(catalog, to, selects);
+    if (shadow === undefined) return { way: 'in-place', findings: inconsistent };
+    const why = sink.inPlace === null ? null : ((await shadow.unfit?.(there, signal)) ?? null);
+    if (why === null) return { way: 'shadow', findings: [...(await shadow.check(there, signal)), ...inconsistent] };
+    const what = `the sink is written anew over what it serves, since it cannot be rebuilt beside it: ${why}`;
+    return { way: 'in-place', findings: [{ severity: 'warning', code: 'rebuild-in-place', what, remedy: '' }, ...inconsistent] };
   }
 
   async #cancel(why: string, signal: AbortSignal): Promise<string> {
@@ -343,7 +353,8 @@ export class SinkRebuild implements Supervised {
 
   async #giveUp(request: RebuildRequest, why: string): Promise<void> {
     if (request.stage === 'swapping') await keepLetters(this.#parts.runtime.files, this.#parts.directory, this.#parts.pipeline.letters);
-    if (request.way === 'in-place') {
+    // Without a part there is nobody who could remove what it has made.
+    if (request.way === 'in-place' || this.#part === null) {
       await this.#file.save({ ...request, stage: 'cancelled', endedAt: new Date(this.#parts.runtime.clock.now()).toISOString(), why });
       await this.#releaseLease();
     } else await this.#file.save({ ...request, stage: 'discarding', swap: null, why });

@@ -142,7 +142,7 @@ async function checkOwner(connection: Connection, key: string, error: Note): Pro
 }
 
 /** The fields of INFO. */
-function infoOf(text: string): ReadonlyMap<string, string> {
+export function infoOf(text: string): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
   for (const line of text.split('\r\n')) {
     const colon = line.indexOf(':');

@@ -5,6 +5,8 @@
  *     position      hex            owner                   16 random bytes, hex: one taking over of the sink
  *     cursor        hex: how far it is filled from the log's base; empty or absent: it is not being filled
  *     rebuild       `marking` (old keys are being listed) or `replaying`; absent: no rebuild is under way
+ *     role          of the sets of a rebuild: see `SetRole`; absent: the set is the one that is served
+ *     swapped       `epoch offset fence` of the shadow's checkpoint as of the swap that put the set in place
  *     marks         plain cluster: slots whose primaries keep a mark of their own, decimal, with commas
  *     shape         plain cluster: 8 random bytes, hex: new whenever rows change in a way that no batch does
  *
@@ -22,6 +24,12 @@ import type { Reply } from './resp/reply-reader.ts';
 
 export type RebuildState = 'marking' | 'replaying';
 
+/**
+ * What a set of rows is that is not served. `shadow`: it is being filled, to take the place of the one that is. `old`: the
+ * one that was served before a swap. `leaving`: a shadow that is being removed.
+ */
+export type SetRole = 'shadow' | 'old' | 'leaving';
+
 export interface StoredCheckpoint {
   readonly logId: string;
   readonly fence: number;
@@ -30,6 +38,9 @@ export interface StoredCheckpoint {
   /** Null: nothing was applied yet. */
   readonly applied: Progress | null;
   readonly rebuild: RebuildState | null;
+  /** Null: the set is the one that is served. */
+  readonly role: SetRole | null;
+  readonly swapped: string;
   readonly marks: readonly number[];
   readonly shape: string;
 }
@@ -50,6 +61,7 @@ export function parseCheckpoint(reply: Reply, address: string): StoredCheckpoint
     return value;
   };
   const rebuild = fields.get('rebuild');
+  const role = fields.get('role');
   return {
     logId: text('log'),
     fence: Number(text('fence')),
@@ -59,6 +71,8 @@ export function parseCheckpoint(reply: Reply, address: string): StoredCheckpoint
       ? { epoch: text('epoch'), offset: checkedOffset(Number(text('offset'))), position: Buffer.from(text('position'), 'hex'), cursor: cursorOf(fields.get('cursor') ?? '') }
       : null,
     rebuild: rebuild === 'marking' || rebuild === 'replaying' ? rebuild : null,
+    role: role === 'shadow' || role === 'old' || role === 'leaving' ? role : null,
+    swapped: fields.get('swapped') ?? '',
     shape: fields.get('shape') ?? '',
     marks: (fields.get('marks') ?? '').split(',').filter((slot) => slot !== '').map(Number),
   };

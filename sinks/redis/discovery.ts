@@ -31,9 +31,14 @@ export class Discovery {
   readonly #endpoint: Endpoint;
   readonly #clock: Clock;
   readonly #clientName: string;
+  /** The database of the connections. */
+  readonly database: number;
 
-  /** @throws TidemarkError `REDIS_SERVER` when an address cannot be read */
-  constructor(options: RedisOptions, sink: string, clock: Clock) {
+  /**
+   * @param database null: the one that `url` names
+   * @throws TidemarkError `REDIS_SERVER` when an address cannot be read, or `shadow_db` is the database that is served
+   */
+  constructor(options: RedisOptions, sink: string, clock: Clock, database: number | null = null) {
     this.#options = options;
     this.#endpoint = parseEndpoint(options.url, options.primary === null ? DEFAULT_PORT : DEFAULT_SENTINEL_PORT);
     this.#clock = clock;
@@ -41,6 +46,10 @@ export class Discovery {
     if (options.cluster !== null && this.#endpoint.database !== 0) {
       throw new TidemarkError('REDIS_SERVER', 'a cluster has only database 0', { remedy: 'Take the database out of `url`.' });
     }
+    if (options.cluster === null && options.shadowDb === this.#endpoint.database) {
+      throw new TidemarkError('REDIS_SERVER', `\`shadow_db\` is database ${options.shadowDb}, which is the one that is served`, { remedy: 'Give `shadow_db` the number of an empty database.' });
+    }
+    this.database = database ?? this.#endpoint.database;
   }
 
   /** The server, or the one that the sentinels name as primary. @throws TidemarkError */
@@ -167,7 +176,8 @@ export class Discovery {
   async #ready(socket: Socket, address: string): Promise<Connection> {
     const connection = new Connection(socket, { address, clock: this.#clock, timeoutMs: this.#options.timeoutMs });
     try {
-      const { username, password, database } = this.#endpoint;
+      const { database } = this;
+      const { username, password } = this.#endpoint;
       if (password !== null) {
         accepted(await connection.call('AUTH', ...(username === null ? [] : [username]), password), address);
       }

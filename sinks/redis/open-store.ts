@@ -1,6 +1,6 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock } from '../../contracts/runtime.ts';
-import { lesserProgress, type Progress, type RebuildState, type StoredCheckpoint } from './checkpoint.ts';
+import { lesserProgress, type Progress, type RebuildState, type SetRole, type StoredCheckpoint } from './checkpoint.ts';
 import { ownerOf, type Discovery } from './discovery.ts';
 import { FencedStore, partitionTag, PARTITIONS } from './fenced-store.ts';
 import type { RedisOptions } from './options.ts';
@@ -8,6 +8,12 @@ import { Partition, type TransactionLimits } from './partition.ts';
 import { PlainStore } from './plain-store.ts';
 import type { Connection } from './resp/connection.ts';
 import type { Store } from './store.ts';
+
+/** Another set of rows than the one that is served. */
+export interface OtherSet {
+  readonly database: number;
+  readonly role: SetRole;
+}
 
 /** What opening a sink needs. */
 export interface OpenParts {
@@ -17,6 +23,8 @@ export interface OpenParts {
   readonly logId: string;
   /** Unique for each taking over. */
   readonly owner: string;
+  /** Null: the set is the one that is served. */
+  readonly role: SetRole | null;
   /** Another text each time. */
   readonly token: () => string;
   readonly signal: AbortSignal;
@@ -124,8 +132,14 @@ async function opened(store: Store, stored: StoredCheckpoint, applied: Progress 
   };
 }
 
-async function takeOver(partition: Partition, { logId, owner }: OpenParts): Promise<StoredCheckpoint> {
-  return partition.takeOver(logId, owner, (stored) => {
+async function takeOver(partition: Partition, { logId, owner, role }: OpenParts): Promise<StoredCheckpoint> {
+  return partition.takeOver({ logId, owner, role }, (stored) => {
+    if (stored.role !== role) {
+      const what = stored.role === null ? 'what is served' : 'a set of a rebuild, not what is served';
+      throw new TidemarkError('SINK_FOREIGN', `the database at ${partition.connection.address} holds ${what}`, {
+        remedy: 'Look whether the database in `url` and `shadow_db` of the sink have been exchanged.',
+      });
+    }
     if (stored.logId === logId) return;
     throw new TidemarkError('SINK_FOREIGN', `the checkpoint at ${partition.connection.address} is of log ${stored.logId}, this is ${logId}`, {
       remedy: `Give the sink another \`prefix\` and other keys, or, if the other log is gone, run \`DEL ${partition.key}\` in Redis to have the sink rebuilt.`,
@@ -133,7 +147,7 @@ async function takeOver(partition: Partition, { logId, owner }: OpenParts): Prom
   });
 }
 
-function partitionOn(connection: Connection, { options }: OpenParts, tag: string): Partition {
+export function partitionOn(connection: Connection, { options }: Pick<OpenParts, 'options'>, tag: string): Partition {
   const { checkpoint, stale, versions } = ownKeys(options.prefix, tag);
   return new Partition({ connection, key: checkpoint, staleKey: stale, versionsKey: versions, tag, limits: limitsOf(options) });
 }

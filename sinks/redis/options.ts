@@ -45,6 +45,13 @@ export const REDIS_OPTIONS = Type.Object(
     prefix: Type.Optional(
       Type.String({ minLength: 1, maxLength: 200, description: 'What the sink\'s own keys (checkpoint and such) begin with; default: tidemark:{NAME OF THE SINK}:' }),
     ),
+    shadow_db: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 99_999,
+        description: 'Another database of the same server, for this sink alone: a rebuild fills it beside what is served, and SWAPDB puts it in place. Left out: a rebuild goes over what is served',
+      }),
+    ),
     transaction_commands: Type.Optional(
       Type.Integer({
         minimum: 100,
@@ -122,6 +129,8 @@ export interface RedisOptions {
   readonly cluster: 'plain' | 'tagged' | null;
   readonly tls: NonNullable<FileOptions['tls']>;
   readonly prefix: string;
+  /** The database in which a rebuild is prepared. */
+  readonly shadowDb: number | null;
   readonly transactionCommands: number;
   readonly transactionBytes: number;
   readonly timeoutMs: number;
@@ -149,6 +158,7 @@ export function readOptions(sink: string, options: Options): RedisOptions {
     cluster: own.cluster ?? null,
     tls: own.tls ?? {},
     prefix: own.prefix ?? `tidemark:{${sink}}:`,
+    shadowDb: own.shadow_db ?? null,
     transactionCommands: own.transaction_commands ?? MAX_TRANSACTION,
     transactionBytes: unit(own.transaction_size, parseSize, 8 << 20),
     timeoutMs: unit(own.timeout, parseDuration, 30_000),

@@ -1,7 +1,7 @@
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import { BEFORE_ALL, type Offset } from '../../contracts/offset.ts';
 import {
-  COMPARED, parseCheckpoint, progressFields, verdictOn, type CheckpointFields, type Compared, type Progress, type StoredCheckpoint,
+  COMPARED, parseCheckpoint, progressFields, verdictOn, type CheckpointFields, type Compared, type Progress, type SetRole, type StoredCheckpoint,
 } from './checkpoint.ts';
 import type { KeyScratch } from './key-scratch.ts';
 import { CommandBuffer, encodeArgument, type CommandChunk } from './resp/command-buffer.ts';
@@ -34,6 +34,15 @@ interface OpenTransaction {
   readonly replies: Promise<readonly Failure[]>[];
   commands: number;
   bytes: number;
+}
+
+/** Who takes a set over. */
+export interface Claim {
+  readonly logId: string;
+  /** Unique for each taking over. */
+  readonly owner: string;
+  /** What the set is from then on; null: the one that is served. */
+  readonly role: SetRole | null;
 }
 
 interface Confirmation {
@@ -148,7 +157,7 @@ export class Partition implements RowTarget {
    * @param refuse throws when the checkpoint is one that this hub must not touch
    * @throws TidemarkError `SINK_UNREACHABLE`, `SINK_CHECKPOINT_MOVED` when others take it over all the time
    */
-  async takeOver(logId: string, owner: string, refuse: (stored: StoredCheckpoint) => void): Promise<StoredCheckpoint> {
+  async takeOver({ logId, owner, role }: Claim, refuse: (stored: StoredCheckpoint) => void): Promise<StoredCheckpoint> {
     const { connection, key } = this;
     for (let attempt = 0; attempt < 10; attempt++) {
       accepted(await connection.call('WATCH', key), connection.address);
@@ -158,7 +167,7 @@ export class Partition implements RowTarget {
       const reach = stored?.reach ?? BEFORE_ALL;
       connection.send(MULTI);
       const queued = connection.run(1);
-      this.out.command('HSET', key, 'log', logId, 'owner', owner, 'fence', String(fence), 'reach', String(reach));
+      this.out.command('HSET', key, 'log', logId, 'owner', owner, 'fence', String(fence), 'reach', String(reach), ...(role === null ? [] : ['role', role]));
       this.out.command('EXEC');
       connection.send(this.out.take());
       const [refusals, set, result] = await Promise.all([queued, connection.run(1), connection.exec()]);
@@ -168,7 +177,8 @@ export class Partition implements RowTarget {
       this.#wantedReach = reach;
       this.#freshFrom = reach;
       await this.#watch();
-      return { logId, owner, fence, reach, applied: stored?.applied ?? null, rebuild: stored?.rebuild ?? null, marks: stored?.marks ?? [], shape: stored?.shape ?? '' };
+      const before = { applied: stored?.applied ?? null, rebuild: stored?.rebuild ?? null, marks: stored?.marks ?? [] };
+      return { ...before, logId, owner, fence, reach, role, swapped: stored?.swapped ?? '', shape: stored?.shape ?? '' };
     }
     throw new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint at ${connection.address} keeps changing hands`);
   }
@@ -309,6 +319,19 @@ export class Partition implements RowTarget {
     this.#wantedReach = BEFORE_ALL;
     await this.commit(fields);
     await this.settle();
+  }
+
+  /** Removes the checkpoint with these keys, as the last thing that is done here. @throws TidemarkError */
+  async erase(...keys: readonly string[]): Promise<void> {
+    await this.settle();
+    this.#begin();
+    this.out.command('UNLINK', this.key, ...keys);
+    this.out.command('EXEC');
+    this.connection.send(this.out.take());
+    const [multi, unlink, result] = await Promise.all([this.#open?.replies[0] ?? [], this.connection.run(1), this.connection.exec()]);
+    this.#open = null;
+    this.#checkExecuted([...multi, ...unlink], result);
+    if (result.kind === 'conflict') throw new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint at ${this.connection.address} was touched`);
   }
 
   /** Rejects everything that waits here. */

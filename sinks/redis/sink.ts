@@ -5,6 +5,7 @@ import type { Finding } from '../../contracts/finding.ts';
 import { BEFORE_ALL } from '../../contracts/offset.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
+import type { ShadowRebuild } from '../../contracts/rebuild.ts';
 import type { Applying, BatchLimits, InPlaceRebuild, Sink, SinkBatch, SinkStart } from '../../contracts/sink.ts';
 import { Applier } from './applier.ts';
 import { ApplyQueue } from './apply-queue.ts';
@@ -12,10 +13,11 @@ import { checkRedis } from './check.ts';
 import type { RebuildState } from './checkpoint.ts';
 import { Discovery } from './discovery.ts';
 import { AT_START } from './fenced-store.ts';
-import { openStore, ownKeys, type OpenedStore } from './open-store.ts';
+import { openStore, ownKeys, type OpenedStore, type OtherSet } from './open-store.ts';
 import { MAX_TRANSACTION, readOptions, type RedisOptions } from './options.ts';
 import { beginRebuild, sweep } from './rebuild.ts';
 import { arrayOf, bytesOf } from './server-error.ts';
+import { RedisShadow } from './shadow/redis-shadow.ts';
 import { RedisSnapshot } from './snapshot.ts';
 import type { Store } from './store.ts';
 import { parseStoredTable, TableSet, whyOutdated, type StoredTable } from './table-set.ts';
@@ -43,13 +45,25 @@ export class RedisSink implements Sink {
     pending: (signal) => this.#pending(signal),
     sweep: (signal) => this.#sweep(signal),
   };
+  readonly shadow?: ShadowRebuild;
   readonly #config: SinkConfig;
   readonly #runtime: Runtime;
+  /** Null: the sink is the one that is served. */
+  readonly #set: OtherSet | null;
   #session: Session | null = null;
+  /** Of the last opening that found no checkpoint to go on from. */
+  #ownerOfNothing: string | null = null;
 
-  constructor(config: SinkConfig, runtime: Runtime) {
+  constructor(config: SinkConfig, runtime: Runtime, set: OtherSet | null = null) {
     this.#config = config;
     this.#runtime = runtime;
+    this.#set = set;
+    if (set !== null || config.options['shadow_db'] === undefined) return;
+    this.shadow = new RedisShadow({
+      config, runtime,
+      sinkOf: (own, other) => new RedisSink(own, runtime, other),
+      ownerOfNothing: () => this.#ownerOfNothing,
+    });
   }
 
   async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
@@ -60,16 +74,20 @@ export class RedisSink implements Sink {
     await this.#close(new TidemarkError('ABORTED', 'the sink is opened again'));
     try {
       const options = await this.#options();
+      const owner = this.#runtime.random.bytes(16).toString('hex');
       const opened = await openStore({
         options,
+        owner,
         discovery: this.#discovery(options),
         clock: this.#runtime.clock,
         logId: start.logId,
-        owner: this.#runtime.random.bytes(16).toString('hex'),
+        role: this.#set?.role ?? null,
         token: () => this.#runtime.random.bytes(8).toString('hex'),
         signal,
       });
-      return await this.#begun(opened, options, start);
+      const checkpoint = await this.#begun(opened, options, start);
+      this.#ownerOfNothing = checkpoint === null ? owner : null;
+      return checkpoint;
     } catch (error) {
       throw this.#failure(error, signal);
     }
@@ -183,7 +201,7 @@ export class RedisSink implements Sink {
   }
 
   #discovery(options: RedisOptions): Discovery {
-    return new Discovery(options, this.#config.name, this.#runtime.clock);
+    return new Discovery(options, this.#config.name, this.#runtime.clock, this.#set?.database ?? null);
   }
 
   #failure(error: unknown, signal: AbortSignal): TidemarkError {
