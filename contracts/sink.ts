@@ -42,6 +42,8 @@ export interface SinkBatch {
   /**
    * The checkpoint's cursor once the batch is applied, kept and changed with it as `to` is: also by a batch whose `to` is
    * its `after`. Rows of such batches may come again when the sink was cut off while it applied them.
+   * Not null: a part of a load. From the table's schema step on, which such a batch brings, until it is `loaded`, each of its
+   * rows comes once, in `inserts`: none is looked up. What the sink had of it is gone before the first.
    */
   readonly cursor: LoadCursor | null;
   /** Commit time at `to`, microseconds since 1970. */
@@ -58,8 +60,11 @@ export type SinkStep =
   | { readonly kind: 'rows'; readonly tables: readonly FoldedTable[] }
   /** A mirrored table appears or changes its shape. `before` is null for a new generation. */
   | { readonly kind: 'schema'; readonly before: TableSchema | null; readonly after: TableSchema }
-  /** The table's copy begins (rows may be stale until `copied`), is complete, or is over. */
-  | { readonly kind: 'table-state'; readonly table: TableSchema; readonly state: 'copying' | 'copied' | 'stopped' | 'removed' };
+  /**
+   * The table's copy begins (rows may be stale until `copied`), is complete, or is over. `loaded`: the sink has all that the
+   * log's base has of the table; what comes later may change these rows.
+   */
+  | { readonly kind: 'table-state'; readonly table: TableSchema; readonly state: 'copying' | 'loaded' | 'copied' | 'stopped' | 'removed' };
 
 /** A reference to a record: the batch it is in and its byte position there. */
 export interface RecordRef {

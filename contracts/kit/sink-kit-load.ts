@@ -41,6 +41,7 @@ export async function cursorKept(stand: Stand): Promise<void> {
   for (let id = 41; id <= 60; id++) things.insert(id, 'second');
   const others = stand.standardTable('others');
   for (let id = 1; id <= 5; id++) others.insert(id, 'other');
+  stand.model.tableState(others.table, 'loaded');
   await stand.applyBatch(standing(stand, cursorAt(2)));
   await expectCursor(stand, cursorAt(2));
   await stand.compare('opened again in the middle');
@@ -48,6 +49,7 @@ export async function cursorKept(stand: Stand): Promise<void> {
   for (let id = 61; id <= 70; id++) things.insert(id, 'third');
   await refused(stand, faulty, standing(stand, cursorAt(3)), 'SINK_UNREACHABLE');
   await expectCursor(stand, cursorAt(3));
+  stand.model.tableState(things.table, 'loaded');
   await stand.applyBatch({ ...stand.model.batch(), after: 0, to: stand.model.offset, cursor: null });
   await expectCursor(stand, null);
   things.update(1, 'changed');
@@ -80,6 +82,11 @@ export async function loadSeveral(stand: Stand): Promise<void> {
   strictEqual(settled.join(), '0,1,2,3,4,5');
   await stand.compare('six batches');
   await expectCursor(stand, cursorAt(5));
+  stand.model.tableState(things.table, 'loaded');
+  await stand.applyBatch(standing(stand, cursorAt(6)));
+  things.update(101, 'changed');
+  await stand.applyBatch({ ...stand.model.batch(), after: 0, to: stand.model.offset, cursor: null });
+  await stand.compare('a change after the load');
 }
 
 export async function loadCutOff(stand: Stand): Promise<void> {
@@ -101,6 +108,9 @@ export async function loadCutOff(stand: Stand): Promise<void> {
   if (isDone) strictEqual(rows, 400);
   else if (takesParts(stand.sink)) strictEqual(rows, 10);
   if (!isDone) await stand.applyBatch(batch);
+  stand.model.tableState(things.table, 'loaded');
+  await stand.applyBatch(standing(stand, cursorAt(3)));
+  things.remove(11);
   await stand.applyBatch({ ...stand.model.batch(), after: 0, to: stand.model.offset, cursor: null });
   await stand.compare('in the end');
 }

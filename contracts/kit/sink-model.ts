@@ -198,7 +198,7 @@ export class SinkModel {
   }
 
   /** The state of the table's copy changes, as a step of its own. */
-  tableState(table: ModelTable, state: 'copying' | 'copied' | 'stopped' | 'removed'): void {
+  tableState(table: ModelTable, state: 'copying' | 'loaded' | 'copied' | 'stopped' | 'removed'): void {
     this.#closeRows();
     this.#advance();
     table.copying = state === 'copying' ? true : state === 'copied' ? false : table.copying;

@@ -7,7 +7,7 @@ import { explainRefusal, type StoredCheckpoint } from '../relational/checkpoint.
 import { printedName, targetName } from '../relational/names.ts';
 import { CheckpointRefused, type Optimism, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
 import { type CheckpointMove, readCheckpoint } from './checkpoint-table.ts';
-import { applySchemaStep, type DdlContext, tightenTable } from './ddl.ts';
+import { applySchemaStep, type DdlContext, keyLoadedTable, tightenTable } from './ddl.ts';
 import { sinkError } from './errors.ts';
 import { Flusher } from './flusher.ts';
 import type { SynchronousCommit } from './options.ts';
@@ -202,10 +202,11 @@ export class Applier implements AsyncDisposable {
     const { session, side, watchdog, target } = this.#parts;
     for (const step of batch.steps) if (step.kind === 'schema') await target.types.prepare(side.client, step.after);
     await watchdog.during(session, () => this.#run(prepareRows(session, [], [], { begin: place.begins, move: place.move, commit: false }, this.#optimism)));
+    const loadsOn = loadingOn(batch);
     let context: DdlContext | null = null;
     for (const step of batch.steps) {
       const before: DdlContext | null = context;
-      context = await watchdog.during(session, () => this.#runStep(step, before));
+      context = await watchdog.during(session, () => this.#runStep(step, before, loadsOn));
     }
     if (place.commits) await watchdog.during(session, () => session.client.query('COMMIT'));
     else if (context !== null) await session.client.query('SET LOCAL lock_timeout = 0');
@@ -215,7 +216,7 @@ export class Applier implements AsyncDisposable {
    * One step. Answers the context of its statements as the next step may use it, as long as steps follow one another
    * that wait for locks for a bounded time only; null: rows, for which there is no bound.
    */
-  async #runStep(step: SinkStep, before: DdlContext | null): Promise<DdlContext | null> {
+  async #runStep(step: SinkStep, before: DdlContext | null, loadsOn: ReadonlySet<number>): Promise<DdlContext | null> {
     const { session, target, lockTimeoutMs } = this.#parts;
     if (step.kind === 'rows') {
       if (before !== null) await session.client.query('SET LOCAL lock_timeout = 0');
@@ -224,12 +225,14 @@ export class Applier implements AsyncDisposable {
       return null;
     }
     // A table that is removed or stopped keeps its rows, and stays ours in case it comes back.
-    if (step.kind === 'table-state' && step.state !== 'copied') return before;
+    if (step.kind === 'table-state' && step.state !== 'copied' && step.state !== 'loaded') return before;
     const context = before ?? { client: session.client, ...target, schemas: new Set<string>() };
     if (before === null) await session.client.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
     if (step.kind === 'schema') {
-      await applySchemaStep(context, step.before, step.after);
+      await applySchemaStep(context, step.before, step.after, loadsOn.has(step.after.tableId) ? 'loaded' : 'at-once');
       this.#plans.delete(step.after.tableId);
+    } else if (step.state === 'loaded') {
+      if (await keyLoadedTable(context, step.table)) this.#plans.delete(step.table.tableId);
     } else if (await tightenTable(context, step.table, this.#planned(step.table)?.table ?? null)) {
       this.#plans.delete(step.table.tableId);
     }
@@ -301,6 +304,13 @@ export class Applier implements AsyncDisposable {
         return new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint is at ${stored?.offset ?? 'no offset'}`, { where: { sink } });
     }
   }
+}
+
+/** Tables that begin in a batch of a load which does not bring all of their rows. */
+function loadingOn({ cursor, steps }: SinkBatch): ReadonlySet<number> {
+  const begun = cursor === null ? [] : steps.flatMap((step) => (step.kind === 'schema' ? [step.after.tableId] : []));
+  const loaded = new Set(steps.flatMap((step) => (step.kind === 'table-state' && step.state === 'loaded' ? [step.table.tableId] : [])));
+  return new Set(begun.filter((tableId) => !loaded.has(tableId)));
 }
 
 /** The session may not keep foreign keys and triggers from acting, and the table has some. */

@@ -147,5 +147,6 @@ function emptyTable(pipeline: Pipeline, { plan, emptying }: TableWork): void {
 }
 
 function traitsOf(change: FoldedTable, plan: TablePlan): ModeTraits {
-  return { keyed: plan.keyed, copying: change.copying, canUpsert: plan.upsert !== null };
+  const onlyNew = change.upserts.length === 0 && change.deletes.length === 0;
+  return { keyed: plan.keyed, copying: change.copying, canUpsert: plan.upsert !== null, onlyNew };
 }

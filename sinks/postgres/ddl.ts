@@ -7,7 +7,7 @@ import { sinkError, sqlState } from './errors.ts';
 import { moveTable } from './rename.ts';
 import { readReplicaTable, type ReplicaTable } from './replica-table.ts';
 import { qualified, rowsOf } from './sql.ts';
-import { alterSteps, type AlterStep, createTableSql, notNullStep } from './table-sql.ts';
+import { alterSteps, type AlterStep, createTableSql, identityConstraint, keySql, notNullStep } from './table-sql.ts';
 import { createSchema } from './replica-types.ts';
 import type { TypeRules } from './sink-target.ts';
 
@@ -27,19 +27,45 @@ interface Registered {
 }
 
 /**
+ * When a table that is made gets its key. `loaded`: once its rows are there, by {@link keyLoadedTable}; until then the
+ * sink's own record of its shape has no key either, so that whatever comes in between is known to lack it.
+ */
+export type KeyTime = 'at-once' | 'loaded';
+
+/**
  * Makes the replica's table follow a schema step, in the transaction that is open on the client.
  * @throws TidemarkError `REPLICA_TABLE_TAKEN`, `REPLICA_TYPE`, `REPLICA_DENIED`, `REPLICA_BUSY` (lock timeout)
  */
-export async function applySchemaStep(context: DdlContext, before: TableSchema | null, after: TableSchema): Promise<void> {
+export async function applySchemaStep(context: DdlContext, before: TableSchema | null, after: TableSchema, keyTime: KeyTime): Promise<void> {
   const where = { table: tableName(after) };
   const name = targetName(context.names, after);
   try {
     const shape = await context.types.provide(context.client, after);
-    if (before === null) await beginGeneration(context, name, shape);
-    else await changeShape(context, targetName(context.names, before), name, before, shape);
-    await register(context, name, shape);
+    if (before === null) await register(context, name, await beginGeneration(context, name, shape, keyTime));
+    else {
+      await changeShape(context, targetName(context.names, before), name, before, shape);
+      await register(context, name, shape);
+    }
   } catch (error) {
     throw sinkError(error, where);
+  }
+}
+
+/**
+ * The key of a table whose rows were to come first. Readers of the table wait meanwhile. False: it had its key all along.
+ * @throws TidemarkError `REPLICA_BUSY` when readers leave no room
+ */
+export async function keyLoadedTable(context: DdlContext, schema: TableSchema): Promise<boolean> {
+  const name = targetName(context.names, schema);
+  try {
+    const ours = schema.keyKind === 'none' ? null : await registered(context.client, name);
+    if (ours === null || ours.sink !== context.sink || ours.shape.keyKind !== 'none') return false;
+    const shape = { ...ours.shape, keyKind: schema.keyKind, key: schema.key };
+    await giveKey(context.client, name, shape, await readReplicaTable(context.client, name));
+    await register(context, name, shape);
+    return true;
+  } catch (error) {
+    throw sinkError(error, { table: tableName(schema) });
   }
 }
 
@@ -63,14 +89,16 @@ function looseColumns(schema: TableSchema, table: ReplicaTable): string[] {
     .map((column) => column.name);
 }
 
-async function beginGeneration(context: DdlContext, name: TargetName, after: TableSchema): Promise<void> {
+/** Answers the shape that the table has got. One that stands there keeps its key: somebody may rely on it. */
+async function beginGeneration(context: DdlContext, name: TargetName, after: TableSchema, keyTime: KeyTime): Promise<TableSchema> {
   const { client } = context;
   const table = await readReplicaTable(client, name);
   if (table === null) {
     if (!context.schemas.has(name.schema)) await createSchema(client, name.schema);
     context.schemas.add(name.schema);
-    for (const sql of createTableSql(name, after)) await client.query(sql);
-    return;
+    const shape = keyTime === 'loaded' ? withoutKey(after) : after;
+    for (const sql of createTableSql(name, shape)) await client.query(sql);
+    return shape;
   }
   const ours = await registered(client, name);
   if (ours !== null && ours.sink !== context.sink) {
@@ -83,7 +111,22 @@ async function beginGeneration(context: DdlContext, name: TargetName, after: Tab
   }
   await client.query(table.referenced ? `DELETE FROM ${rowsOf(table)}` : `TRUNCATE ${rowsOf(table)}`);
   const found: TableSchema = ours?.shape ?? { ...after, columns: after.columns.filter((column) => table.columns.some((one) => one.name === column.name)) };
-  for (const step of alterSteps(name, diffSchema(found, after, 'name'), table)) await alterTable(client, step);
+  const lacksKey = found.keyKind === 'none';
+  const shape = lacksKey ? withoutKey(after) : after;
+  for (const step of alterSteps(name, diffSchema(found, shape, 'name'), table)) await alterTable(client, step);
+  if (!lacksKey || keyTime === 'loaded') return shape;
+  await giveKey(client, name, after, table);
+  return after;
+}
+
+/** @param table as it is but for its columns: somebody may have missed the key, and made it */
+async function giveKey(client: pg.ClientBase, name: TargetName, shape: TableSchema, table: ReplicaTable | null): Promise<void> {
+  const isThere = table?.indexes.some((index) => (shape.keyKind === 'primary' ? index.primary : index.name === identityConstraint(name))) === true;
+  for (const sql of isThere ? [] : keySql(name, shape)) await client.query(sql);
+}
+
+function withoutKey(schema: TableSchema): TableSchema {
+  return { ...schema, keyKind: 'none', key: [] };
 }
 
 async function changeShape(context: DdlContext, from: TargetName, to: TargetName, before: TableSchema, after: TableSchema): Promise<void> {

@@ -8,11 +8,25 @@ import { ident, literal, qualified } from './sql.ts';
 
 export function createTableSql(name: TargetName, schema: TableSchema): string[] {
   const columns = schema.columns.map(columnSql);
-  const statements: string[] = [];
-  if (schema.keyKind === 'primary') columns.push(`PRIMARY KEY (${keyNames(schema).map(ident).join(', ')})`);
-  statements.push(`CREATE TABLE ${qualified(name)} (${columns.join(', ')})`);
-  if (schema.keyKind === 'identity') statements.push(...identityKeySql(name, schema));
-  return statements;
+  const isPrimary = schema.keyKind === 'primary';
+  if (isPrimary) columns.push(primaryKeySql(schema));
+  return [`CREATE TABLE ${qualified(name)} (${columns.join(', ')})`, ...(isPrimary ? [] : keySql(name, schema))];
+}
+
+/** Gives a table that was made without a key the one that the schema has: as it would have got it when it was made. */
+export function keySql(name: TargetName, schema: TableSchema): string[] {
+  switch (schema.keyKind) {
+    case 'none':
+      return [];
+    case 'primary':
+      return [`ALTER TABLE ${qualified(name)} ADD ${primaryKeySql(schema)}`];
+    case 'identity':
+      return identityKeySql(name, schema);
+  }
+}
+
+function primaryKeySql(schema: TableSchema): string {
+  return `PRIMARY KEY (${keyNames(schema).map(ident).join(', ')})`;
 }
 
 /** A key that is not the primary key: a unique constraint, which also identifies rows if the replica is a source itself. */

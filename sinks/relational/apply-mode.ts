@@ -16,13 +16,15 @@ export interface ModeTraits {
   readonly copying: boolean;
   /** The table has an index by which an upsert finds its row. */
   readonly canUpsert: boolean;
+  /** Every row of the batch is known to be new: no key is looked up. */
+  readonly onlyNew: boolean;
 }
 
 /** @param optimism batches for which the table is not to be tried optimistically (0: try) */
 export function firstMode(traits: ModeTraits, optimism: number): ApplyMode {
   if (!traits.keyed) return 'upsert';
   if (traits.copying && optimism === 0) return 'optimistic';
-  return traits.canUpsert ? 'upsert' : 'replace';
+  return traits.canUpsert || traits.onlyNew ? 'upsert' : 'replace';
 }
 
 /** The mode after a violation in `mode`; null: there is none, the data cannot be applied. */

@@ -124,6 +124,7 @@ class Gathered {
     const table = this.#table;
     if (table === null) return;
     this.#closeRows();
+    this.#steps.push({ kind: 'table-state', table: table.schema, state: 'loaded' });
     if (table.isConsistent) this.#steps.push({ kind: 'table-state', table: table.schema, state: 'copied' });
     this.#place = { ...BASE_START, table: table.index + 1 };
     this.#table = null;

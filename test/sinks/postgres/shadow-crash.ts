@@ -8,14 +8,12 @@ import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { sinkConfig } from './replica-place.ts';
 import { type Before, mixedTables } from './shadow-scenario.ts';
 import { leftovers, ShadowStand } from './shadow-stand.ts';
+import { type Fault, StatementFaults } from './statement-faults.ts';
 
 let server: PostgresServer;
 let stand: ShadowStand;
 let old: Before[];
 let request: Swap;
-
-/** What happens to the process, or to the server, at one of the statements. */
-export type Fault = 'killed before' | 'killed after' | 'server crash';
 
 /** @param steps for each fault: it happens at the first statement, and at every so manieth after it */
 export function crashCases(steps: readonly (readonly [Fault, number])[]): void {
@@ -35,50 +33,6 @@ async function prepare(): Promise<void> {
   await stand.sink[Symbol.asyncDispose]();
   // Nobody may be connected to a database that is copied.
   await stand.place.reader.end();
-}
-
-/** Counts the statements of a sink's sessions, and lets the fault happen at the n-th. */
-class Faults {
-  readonly #at: number;
-  readonly #fault: Fault;
-  #count = 0;
-  restarted: Promise<void> = Promise.resolve();
-  happened = false;
-
-  constructor(at: number, fault: Fault) {
-    this.#at = at;
-    this.#fault = fault;
-    const original = Reflect.get(pg.Client.prototype, 'query') as (this: pg.Client, ...args: unknown[]) => unknown;
-    const strike = (client: pg.Client): void => this.#strike(client);
-    const isNext = (client: pg.Client): boolean => this.#isNext(client);
-    const isAfter = fault !== 'killed before';
-    vi.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...args: unknown[]) {
-      const next = isNext(this);
-      if (next && !isAfter) strike(this);
-      const answer = Reflect.apply(original, this, args);
-      if (next && isAfter) strike(this);
-      return answer as never;
-    });
-  }
-
-  #isNext(client: pg.Client): boolean {
-    if (this.happened || !isOurs(client)) return false;
-    this.#count++;
-    return this.#count === this.#at;
-  }
-
-  #strike(client: pg.Client): void {
-    this.happened = true;
-    if (this.#fault === 'server crash') this.restarted = server.restart('immediate');
-    // What was written has been handed to the socket; nobody reads the answer any more.
-    else if (this.#fault === 'killed after') client.connection.stream.end(() => client.connection.stream.destroy());
-    else client.connection.stream.destroy();
-  }
-}
-
-function isOurs(client: pg.Client): boolean {
-  const { connectionParameters } = client as unknown as { connectionParameters: { application_name?: string } };
-  return connectionParameters.application_name?.startsWith('tidemark') ?? false;
 }
 
 /** A copy of the prepared database, and hubs that write to it. */
@@ -153,7 +107,7 @@ function textOf(cell: string | Buffer | null | undefined, kind: string | undefin
 }
 
 /** Sessions of the one that was killed are gone. */
-async function settled(copy: Copy, faults: Faults): Promise<Copy> {
+async function settled(copy: Copy, faults: StatementFaults): Promise<Copy> {
   await faults.restarted;
   for (;;) {
     const rows = await server.query("SELECT FROM pg_stat_activity WHERE application_name LIKE 'tidemark%'");
@@ -171,7 +125,7 @@ async function settled(copy: Copy, faults: Faults): Promise<Copy> {
 async function atEach(template: string, fault: Fault, step: number, work: (sink: PostgresSink) => Promise<void>, after: (copy: Copy, n: number) => Promise<void>): Promise<number> {
   for (let n = 1; ; n += step) {
     await using copy = await Copy.of(template);
-    const faults = new Faults(n, fault);
+    const faults = new StatementFaults(n, fault, () => server.restart('immediate'));
     const outcome = await work(copy.sink()).then(() => null, (error: unknown) => error);
     vi.restoreAllMocks();
     await settled(copy, faults);

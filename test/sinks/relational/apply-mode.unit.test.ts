@@ -9,13 +9,15 @@ function ladder(traits: ModeTraits, optimism = 0): ApplyMode[] {
 }
 
 test.each<[ModeTraits, number, ApplyMode[]]>([
-  [{ keyed: true, copying: false, canUpsert: true }, 0, ['upsert', 'replace']],
-  [{ keyed: true, copying: false, canUpsert: false }, 0, ['replace']],
-  [{ keyed: true, copying: true, canUpsert: true }, 0, ['optimistic', 'upsert', 'replace', 'clear']],
-  [{ keyed: true, copying: true, canUpsert: true }, 3, ['upsert', 'replace', 'clear']],
-  [{ keyed: true, copying: true, canUpsert: false }, 0, ['optimistic', 'replace', 'clear']],
-  [{ keyed: false, copying: false, canUpsert: false }, 0, ['upsert']],
-  [{ keyed: false, copying: true, canUpsert: false }, 0, ['upsert', 'clear']],
+  [{ keyed: true, copying: false, canUpsert: true, onlyNew: false }, 0, ['upsert', 'replace']],
+  [{ keyed: true, copying: false, canUpsert: false, onlyNew: false }, 0, ['replace']],
+  [{ keyed: true, copying: false, canUpsert: false, onlyNew: true }, 0, ['upsert', 'replace']],
+  [{ keyed: true, copying: true, canUpsert: false, onlyNew: true }, 3, ['upsert', 'replace', 'clear']],
+  [{ keyed: true, copying: true, canUpsert: true, onlyNew: false }, 0, ['optimistic', 'upsert', 'replace', 'clear']],
+  [{ keyed: true, copying: true, canUpsert: true, onlyNew: false }, 3, ['upsert', 'replace', 'clear']],
+  [{ keyed: true, copying: true, canUpsert: false, onlyNew: false }, 0, ['optimistic', 'replace', 'clear']],
+  [{ keyed: false, copying: false, canUpsert: false, onlyNew: false }, 0, ['upsert']],
+  [{ keyed: false, copying: true, canUpsert: false, onlyNew: false }, 0, ['upsert', 'clear']],
 ])('%o, pause %d: %o', (traits, pause, expected) => {
   expect(ladder(traits, pause)).toEqual(expected);
 });
