@@ -205,6 +205,11 @@ export interface SourceLog {
    * @throws TidemarkError `LOG_CORRUPT`, `LOG_READ_FAILED`, `ABORTED`
    */
   lastCommit(accepts: (point: CommitPoint) => boolean, signal: AbortSignal): Promise<CommitPoint | null>;
+  /**
+   * Keeps the horizon where it is until the answer is disposed, for who is going to read several things of one log: for five
+   * minutes at most, and not where it is forced.
+   */
+  pin(): Promise<Disposable>;
   /** The base as it is now; null while the horizon is 0. @throws TidemarkError `LOG_CORRUPT`, `LOG_FORMAT`, `LOG_READ_FAILED` */
   openBase(): Promise<BaseReader | null>;
   /** Where the horizon may move to, oldest first. */

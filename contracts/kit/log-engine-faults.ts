@@ -130,6 +130,7 @@ class FaultyLog implements SourceLog {
   epochAt: SourceLog['epochAt'] = (offset) => this.#log.epochAt(offset);
   catalogAt: SourceLog['catalogAt'] = (offset, signal) => this.#log.catalogAt(offset, signal);
   lastCommit: SourceLog['lastCommit'] = (accepts, signal) => this.#log.lastCommit(accepts, signal);
+  pin: SourceLog['pin'] = () => this.#log.pin();
   openBase: SourceLog['openBase'] = () => this.#log.openBase();
   marks: SourceLog['marks'] = () => this.#log.marks();
   compact: SourceLog['compact'] = (to, options, signal) => this.#log.compact(to, options, signal);

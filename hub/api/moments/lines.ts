@@ -45,6 +45,8 @@ export interface MomentParts {
  *   `OFFSET_RANGE`, `POSITION_SYNTAX`, `LOG_CORRUPT`, `LOG_READ_FAILED`, `LOG_DISK_FULL`, `ABORTED`
  */
 export async function* tableLines(parts: MomentParts, query: TableQuery): AsyncGenerator<string, void, void> {
+  // Moments are found first and read later, as slowly as the client takes them.
+  using _pin = await parts.log.pin();
   const { log, signal } = parts;
   const at = await momentOf(parts, query.asOf ?? 'end');
   const table = await tableNamed(log, query.table, at, signal);
@@ -132,6 +134,7 @@ class RowLines {
  * @throws TidemarkError as {@link tableLines}
  */
 export async function* historyLines(parts: MomentParts, query: HistoryQuery): AsyncGenerator<string, void, void> {
+  using _pin = await parts.log.pin();
   const { log, signal, printPosition } = parts;
   const to = await momentOf(parts, query.to ?? 'end');
   const table = await tableNamed(log, query.table, to, signal);
@@ -173,6 +176,7 @@ function versionLine({ offset, op, flags, schemaVersion, entry, before, after }:
  * @throws TidemarkError as {@link tableLines}
  */
 export async function* diffLines(parts: MomentParts, query: DiffQuery): AsyncGenerator<string, void, void> {
+  using _pin = await parts.log.pin();
   const { log, files, scratch, signal } = parts;
   const from = await momentOf(parts, query.from);
   const to = await momentOf(parts, query.to ?? 'end');

@@ -10,6 +10,7 @@ import type { Offset } from '../../../contracts/offset.ts';
 import { EmbeddedBaseReader } from './base/base-reader.ts';
 import { catalogAt } from './base/catalog-at.ts';
 import { Compactor } from './base/compactor.ts';
+import { pinHorizon } from './base/pins.ts';
 import { epochOf, epochsWith, planRead } from './epochs.ts';
 import { findNewest } from './reading/find-newest.ts';
 import { lastCommit } from './reading/last-commit.ts';
@@ -72,6 +73,11 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
 
   lastCommit(accepts: (point: CommitPoint) => boolean, signal: AbortSignal): Promise<CommitPoint | null> {
     return lastCommit(this.core, accepts, signal);
+  }
+
+  pin(): Promise<Disposable> {
+    this.core.assertOpen();
+    return pinHorizon(this.core);
   }
 
   openBase(): Promise<BaseReader | null> {
