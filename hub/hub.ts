@@ -122,7 +122,9 @@ export class Hub implements HubService, AsyncDisposable {
       if (!signal.aborted) throw failure;
       const { offset, state } = pipeline.status();
       const wanted = 'offset' in target ? `offset ${target.offset}` : target.position;
-      throw new TidemarkError('WAIT_TIMEOUT', `the sink is ${state} at offset ${offset} and has not been seen at ${wanted}`, { where: { sink, offset } });
+      // A paused sink is not opened to be asked, so it may well have what is waited for.
+      const remedy = state === 'paused' ? { remedy: `Let it go on first, \`tidemark sink resume ${sink}\`: a paused sink is not asked.` } : {};
+      throw new TidemarkError('WAIT_TIMEOUT', `the sink is ${state} at offset ${offset} and has not been seen at ${wanted}`, { where: { sink, offset }, ...remedy });
     }
   }
 

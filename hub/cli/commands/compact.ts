@@ -49,7 +49,7 @@ async function follow(pieces: AsyncIterable<string>, source: string, options: Co
 export function doneLines(source: string, { from, horizon, to, hold }: Done): string[] {
   const moved = horizon > from ? `the horizon of ${source} has moved from ${from} to ${horizon}` : `the horizon of ${source} stays at ${horizon}`;
   if (horizon >= to) return [moved];
-  if (hold === null) return [moved, `it comes no nearer to ${to}: the transactions up to there go on behind it, or there are none between`];
+  if (hold === null) return [moved, `it comes no nearer to ${to}: whole segments are folded, and the next one ends behind it`];
   const who = { reader: 'a reader of the log', lease: `the lease ${hold.name}`, copy: `the copy of ${hold.name}` }[hold.by];
   return [moved, `it does not pass offset ${hold.offset} on the way to ${to}: ${who} needs what follows`];
 }
