@@ -221,6 +221,7 @@ async function tableFailure<T>(work: Promise<T>): Promise<T | TidemarkError> {
  * @throws TidemarkError as `compareTable`, and what writing of the sort throws
  */
 export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Shapes, sides: Sides, { differing, way }: Compared): AsyncGenerator<WrongRow, void, void> {
+  const { sink } = parts;
   const place = sides === 'log-sink' ? 'sink' : 'source';
   const snapshot = parts[place];
   const schema = shapes[place];
@@ -228,6 +229,7 @@ export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Sha
   parts.onDiffering();
   await using gather = await Gather.create({
     files: parts.files, directory: join(parts.directory, place), memoryBytes: parts.memoryBytes, buckets: differing, keyless: schema.keyKind === 'none',
+    ownKeys: sides === 'log-sink' && sink?.logKey !== undefined,
   });
   const hash = parts.hashes.of(way);
   await gatherLog(parts, gather, tableId, shapes, sides, hash);

@@ -28,6 +28,8 @@ export interface GatherOptions {
   readonly memoryBytes: number;
   readonly buckets: BucketSet;
   readonly keyless: boolean;
+  /** The place has keys of its own: whose row one is, only the log's rows that are added with `logs` tell. */
+  readonly ownKeys: boolean;
 }
 
 type Side = 'left' | 'right';
@@ -43,8 +45,6 @@ export class Gather implements AsyncDisposable {
   readonly #options: GatherOptions;
   readonly #sorters: Readonly<Record<Side, ExternalSorter>>;
   rows = 0;
-  /** The place has keys of its own. */
-  #isMapped = false;
 
   private constructor(options: GatherOptions) {
     const { files, directory, memoryBytes } = options;
@@ -76,7 +76,6 @@ export class Gather implements AsyncDisposable {
     });
     if (found.length === 0) return;
     const keys = logs === null ? null : keysOf(logs);
-    if (logs !== null) this.#isMapped = true;
     const { records } = batch;
     for (let at = 0; at < found.length; at += 4) {
       const keyStart = found[at] ?? 0;
@@ -115,7 +114,7 @@ export class Gather implements AsyncDisposable {
       return { key: NOTHING, left: leftCount === 0 ? null : key, right: rightCount === 0 ? null : key, leftCount, rightCount, logKey: NOTHING };
     }
     if (left !== null && right !== null && leftCount === rightCount && left.isUniform && right.isUniform && left.image.equals(right.image)) return null;
-    const logKey = this.#isMapped ? (left?.logKey ?? right?.logKey ?? null) : key;
+    const logKey = this.#options.ownKeys ? (left?.logKey ?? right?.logKey ?? null) : key;
     return { key, left: left?.image ?? null, right: right?.image ?? null, leftCount, rightCount, logKey };
   }
 

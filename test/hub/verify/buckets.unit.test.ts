@@ -107,13 +107,24 @@ describe('buckets', () => {
 });
 
 describe('rows of differing buckets', () => {
+  it('of a place with keys of its own are nobody\'s where the log has none there', async () => {
+    const files = new FaultyFiles(seededRandom(1));
+    await files.makeDirectory('/gather');
+    const buckets = { marked: new Uint8Array(1).fill(1), count: 1, mask: 0 };
+    await using gather = await Gather.create({ files, directory: '/gather/one', memoryBytes: 2000, buckets, keyless: false, ownKeys: true });
+    await gather.add('right', batchOf([{ key: 'public.things:7', value: 'stray' }], false), new RowHash([3, 4]));
+    const found: (Buffer | null)[] = [];
+    for await (const { logKey } of gather.wrong()) found.push(logKey);
+    expect(found).toEqual([null]);
+  });
+
   it('are told apart exactly, by key or by how often they stand there, in little memory', { timeout: 60_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(ROWS, ROWS, fc.boolean(), async (left, right, keyless) => {
         const files = new FaultyFiles(seededRandom(1));
         await files.makeDirectory('/gather');
         const buckets = { marked: new Uint8Array(1).fill(1), count: 1, mask: 0 };
-        await using gather = await Gather.create({ files, directory: '/gather/one', memoryBytes: 2000, buckets, keyless });
+        await using gather = await Gather.create({ files, directory: '/gather/one', memoryBytes: 2000, buckets, keyless, ownKeys: false });
         const hash = new RowHash([3, 4]);
         await gather.add('left', batchOf(left, keyless), hash);
         await gather.add('right', batchOf(right, keyless), hash);
