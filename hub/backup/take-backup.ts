@@ -196,10 +196,25 @@ function logOf({ source, manifest }: HeldLog): BackupList['logs'][number] {
   return { source, logId: manifest.logId, horizon: manifest.horizon, highWatermark: lastOffset(manifest) };
 }
 
-/** `20261121T192112Z`; a second one in the same second ends in `-2`. */
+/**
+ * `20261121T192112Z`; a second one in the same second ends in `-2`. The newest is the last by name, also where the clock has
+ * gone back: it then gets the second behind the newest.
+ */
 function nameAt(now: number, { backups, damaged }: KnownBackups): string {
-  const name = new Date(now).toISOString().replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
   const taken = new Set([...backups.map((backup) => backup.name), ...damaged]);
+  const newest = Math.max(...[...taken].map(timeOf));
+  const name = nameOf(now < newest ? newest + 1000 : now);
   if (!taken.has(name)) return name;
   for (let count = 2; ; count++) if (!taken.has(`${name}-${count}`)) return `${name}-${count}`;
+}
+
+function nameOf(time: number): string {
+  return new Date(time).toISOString().replace(/\.\d+Z$/, 'Z').replaceAll(/[-:]/g, '');
+}
+
+/** The second that a backup is named after, milliseconds since 1970; -Infinity: it has another name. */
+function timeOf(name: string): number {
+  const [, year, month, day, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/.exec(name) ?? [];
+  const time = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  return Number.isNaN(time) ? Number.NEGATIVE_INFINITY : time;
 }

@@ -106,6 +106,19 @@ describe('a backup', () => {
     expect(await textOf(nodeFiles, at('one'))).not.toBe(await textOf(nodeFiles, at('two')));
   });
 
+  it('that is taken after the clock went back is the newest all the same', async () => {
+    const files = new FaultyFiles(seededRandom(15));
+    await writeFullLog(files, '/data', { seed: 15, lives: 1 });
+    const first = await backUp(files, await stoppedFolder(files, '/data'), '/backups');
+    await grow(files, '/data', 500);
+    seconds -= 3600;
+    const second = await backUp(files, await stoppedFolder(files, '/data'), '/backups');
+    seconds += 3600;
+    expect(second.name > first.name).toBe(true);
+    await restored(files, '/backups', '/back');
+    expect(await textOf(files, '/back')).toBe(await textOf(files, '/data'));
+  });
+
   it('of hubs that went on from one backup and keep other tables has what each of them has kept', async () => {
     const files = new FaultyFiles(seededRandom(9));
     await writeFullLog(files, '/data', { seed: 9, lives: 1 });
