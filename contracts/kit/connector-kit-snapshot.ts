@@ -10,6 +10,7 @@ import { ConnectorUnderTest, NEVER } from './connector-kit-common.ts';
 import { insert, update } from './connector-kit-stream.ts';
 import type { KitChange, KitSource } from './connector-kit.ts';
 import { recordsOf, ReferenceLog, type ReferenceTransaction } from './reference-log.ts';
+import { sumsAreOfRows } from './row-sums.ts';
 
 type MakeSource = () => Promise<KitSource>;
 
@@ -35,6 +36,7 @@ function contents(makeSource: MakeSource): void {
     await test.source.transact([insert('a', 2_000), update('a', 5), { op: 'delete', table: 'a', id: 6 }]);
     await test.caughtUp();
     expect(await rowsOf(snapshot, schemaOf(test))).toEqual(before);
+    await sumsAreOfRows(snapshot, schemaOf(test), NEVER);
     expect(snapshot.passedBy(positionOf(test))).toBe(true);
     const seen = test.log.transactions.map((transaction) => snapshot.sees(entryOf(transaction)));
     expect(seen.at(-1)).toBe(false);

@@ -7,6 +7,7 @@ import { RecordView } from '../record.ts';
 import { buildImage } from '../row-image.ts';
 import type { Sink } from '../sink.ts';
 import type { SinkSnapshot } from '../verify.ts';
+import { sumsAreOfRows } from './row-sums.ts';
 import { KIT_COLUMNS, randomRow } from './sink-kit-rows.ts';
 import { isError, randomNumbers, type Stand } from './sink-kit-stand.ts';
 import { type ModelTable, SinkModel } from './sink-model.ts';
@@ -153,6 +154,7 @@ async function sameRows(stand: Stand, snapshot: SinkSnapshot, table: ModelTable,
   // Where nothing is exact a row may come twice.
   const found = snapshot.isExact ? rows : new Map([...rows.keys()].map((row) => [row, 1]));
   deepStrictEqual(found, await expectedRows(stand, snapshot, table), `${when}: ${table.schema.name}`);
+  await sumsAreOfRows(snapshot, table.schema, stand.signal);
 }
 
 function rowsOf(stand: Stand, snapshot: SinkSnapshot, table: ModelTable): Promise<Found> {

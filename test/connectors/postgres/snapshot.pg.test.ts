@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ChangeBatch } from '../../../contracts/change-batch.ts';
 import { NEVER } from '../../../contracts/kit/connector-kit-common.ts';
 import { recordsOf, type ReferenceTransaction } from '../../../contracts/kit/reference-log.ts';
+import { sumsAreOfRows } from '../../../contracts/kit/row-sums.ts';
 import { readImage } from '../../../contracts/row-image.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import type { TransactionEntry } from '../../../contracts/transaction.ts';
@@ -43,13 +44,14 @@ async function images(batches: AsyncIterable<ChangeBatch>): Promise<Map<string, 
 }
 
 /** The snapshot has just what the log has. */
-async function expectSame(it: Captured, table: string): Promise<void> {
+async function expectSame(it: Captured, table: string, isSummed = true): Promise<void> {
   await it.test.caughtUp();
   await using snapshot = await snapshotOf(it);
   const schema = it.schema(table);
   const rows = await images(snapshot.rows(schema, NEVER));
   expect(rows).toEqual(it.test.log.fold(schema.tableId));
   expect(rows.size).toBeGreaterThan(0);
+  expect(await sumsAreOfRows(snapshot, schema, NEVER)).toBe(isSummed);
 }
 
 function entry({ kind, xid, commitTime, origin, position }: ReferenceTransaction): TransactionEntry {
@@ -67,7 +69,8 @@ describe('rows have the bytes of the log', () => {
       { columns: new Map([['public.people', { exclude: ['note'], hash: ['secret', 'photo'] }]]), hashKey: 'a key' },
     );
     await it.run(`INSERT INTO people (id, name, secret, photo, note) SELECT g, E'tab\\t\\\\' || g, 's' || g, decode(to_hex(g + 4096), 'hex'), 'n' FROM generate_series(1, 500) AS g`);
-    await expectSame(it, 'people');
+    // What is hashed with the hub's key the server cannot print.
+    await expectSame(it, 'people', false);
     expect(it.schema('people').columns.map(({ name }) => name)).toEqual(['id', 'name', 'secret', 'photo', 'upper_name']);
   });
 

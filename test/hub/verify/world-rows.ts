@@ -1,9 +1,13 @@
 /** Rows, changes and records of the world that verifications are tested in (world.ts). */
 import { BatchBuilder, type ChangeBatch } from '../../../contracts/change-batch.ts';
 import { buildKey } from '../../../contracts/key.ts';
+import { sumsOfRows } from '../../../contracts/kit/row-sums.ts';
 import { Op } from '../../../contracts/op.ts';
+import { RecordView } from '../../../contracts/record.ts';
 import { buildImage, readImage } from '../../../contracts/row-image.ts';
+import { RowTextHash } from '../../../contracts/row-text-hash.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
+import type { BucketSum, ChosenBuckets, RowSums, SumsRequest } from '../../../contracts/verify.ts';
 
 const NONE = Buffer.alloc(0);
 const NO_ROW = '-';
@@ -144,6 +148,37 @@ export async function* batchOf(rows: Rows, schema: TableSchema, takes: (key: str
     for (let count = schema.tableId === KEYLESS ? Number(value) : 1; count > 0; count--) builder.record(Op.read, 0, 0, 0, key, NONE, image);
   }
   if (builder.count > 0) yield builder.take();
+}
+
+/** Rows of some buckets, as a place that sums gives them. */
+export async function* chosenOf(batches: AsyncIterable<ChangeBatch>, { seed, buckets, chosen }: ChosenBuckets): AsyncGenerator<ChangeBatch, void, void> {
+  const wanted = new Set(chosen);
+  const hash = new RowTextHash(seed);
+  for await (const { records } of batches) {
+    const builder = new BatchBuilder(1024);
+    builder.begin('hub', 0, 0);
+    const bytes = new DataView(records.buffer, records.byteOffset, records.length);
+    const view = new RecordView();
+    for (view.reset(records); view.next(); ) {
+      hash.row(bytes, view.keyStart, view.afterStart, view.afterEnd);
+      if (wanted.has(hash.low & (buckets - 1))) builder.record(Op.read, 0, 0, 0, view.key(), NONE, view.after());
+    }
+    if (builder.count > 0) yield builder.take();
+  }
+}
+
+/** How a place sums: not at all, at once, one row after the other, or not after all. */
+export type Summing = 'never' | 'whole' | 'bitwise' | 'broken-off';
+
+/** Sums over rows, as a place answers them. */
+export async function* summed(batches: AsyncIterable<ChangeBatch>, request: SumsRequest, way: Summing): AsyncGenerator<RowSums | null, void, void> {
+  if (way === 'never') yield null;
+  if (way === 'never') return;
+  const sums: BucketSum[] = [];
+  for await (const batch of batches) sums.push(...sumsOfRows([batch], request));
+  if (way === 'whole') yield { rows: sums.length, sums };
+  else for (const one of way === 'bitwise' ? sums : sums.slice(0, 1)) yield { rows: 1, sums: [one] };
+  if (way === 'broken-off') yield null;
 }
 
 export function textOfKey(key: Buffer): string {

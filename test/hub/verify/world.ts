@@ -12,15 +12,16 @@ import type { Position } from '../../../contracts/position.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import { encodeSchema, type TableSchema } from '../../../contracts/schema.ts';
 import type { SinkBatch } from '../../../contracts/sink.ts';
-import type { SinkSnapshot, SourceSnapshot } from '../../../contracts/verify.ts';
+import type { SinkSnapshot, SourceSnapshot, SumsRequest } from '../../../contracts/verify.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import type { VerifyParts } from '../../../hub/verify/places.ts';
 import { FaultyFiles } from '../../fixtures/faulty-files.ts';
 import { createTestRuntime, seededRandom } from '../../fixtures/runtime.ts';
 import { noLock } from '../log/embedded/no-lock.ts';
-import { batchOf, differencesOf, KEYLESS, parsed, recordOf, Rows, schemaOf, TABLES, textOfImage, textOfKey, touchesSame, type Change, type Row, type Transaction } from './world-rows.ts';
+import { batchOf, chosenOf, differencesOf, KEYLESS, parsed, recordOf, Rows, schemaOf, summed, TABLES, textOfImage, textOfKey, touchesSame, type Change, type Row, type Summing, type Transaction } from './world-rows.ts';
 
 const NONE = Buffer.alloc(0);
+const WAYS: readonly Summing[] = ['whole', 'bitwise', 'whole', 'never', 'broken-off'];
 const NEVER = new AbortController().signal;
 
 export interface WorldOptions {
@@ -60,6 +61,8 @@ export class World implements AsyncDisposable {
   #xid = 100;
   #time = 1_700_000_000_000_000;
   #names = 0;
+  /** How often a place was asked to sum. */
+  #asked = 0;
 
   private constructor(options: WorldOptions, files: FaultyFiles, engine: EmbeddedLogEngine, log: SourceLog, writer: LogWriter, runtime: ReturnType<typeof createTestRuntime>) {
     this.unit = options.unit;
@@ -249,13 +252,19 @@ export class World implements AsyncDisposable {
       checkpoint: { logId, epoch: log.epochAt(offset), offset, position: positionAt(offset), fence: 1, cursor: null },
       expected: (_schema, rows) => Promise.resolve(rows),
       mayLack: () => false,
-      rows: (schema) => this.#read(now, schema),
+      ...(this.isExact ? { sums: (schema: TableSchema, request: SumsRequest) => summed(this.#read(now, schema), request, this.#summing()) } : {}),
+      rows: (schema, _signal, only) => (only === undefined ? this.#read(now, schema) : chosenOf(this.#read(now, schema), only)),
       find: async function* (schema, keys) {
         const wanted = new Set(keys.map((key) => Buffer.from(key).toString('hex')));
         yield* batchOf(now(), schema, (key) => wanted.has(key));
       },
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
+  }
+
+  /** One way after the other. */
+  #summing(): Summing {
+    return WAYS[this.#asked++ % WAYS.length] ?? 'never';
   }
 
   /** In two parts, between which others go on where the sink has no snapshots. */
@@ -276,7 +285,8 @@ export class World implements AsyncDisposable {
       isExact: true,
       sees: ({ kind, xid }) => kind === 'hub' || (xid <= upTo && !hidden.has(xid)),
       passedBy: (position: Position) => Buffer.from(position).readBigUInt64BE() >= BigInt(upTo),
-      rows: (schema) => batchOf(frozen, schema, () => true),
+      sums: (schema, request) => summed(batchOf(frozen, schema, () => true), request, this.#summing()),
+      rows: (schema, _signal, only) => (only === undefined ? batchOf(frozen, schema, () => true) : chosenOf(batchOf(frozen, schema, () => true), only)),
       find: async function* (schema, keys) {
         const wanted = new Set(keys.map((key) => Buffer.from(key).toString('hex')));
         yield* batchOf(frozen, schema, (key) => wanted.has(key));

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildKey } from '../../../contracts/key.ts';
+import { sumsAreOfRows } from '../../../contracts/kit/row-sums.ts';
 import type { ModelColumn, ModelTable } from '../../../contracts/kit/sink-model.ts';
 import type { LogicalType } from '../../../contracts/types/logical-type.ts';
 import type { ReplicaSnapshot } from '../../../sinks/postgres/snapshot.ts';
@@ -28,11 +29,12 @@ async function compare(stand: ReplicaStand, table: ModelTable, snapshot: Replica
   return { found, expected };
 }
 
-async function expectSame(stand: ReplicaStand, table: ModelTable): Promise<void> {
+async function expectSame(stand: ReplicaStand, table: ModelTable, isSummed = true): Promise<void> {
   await using snapshot = await snapshotOf(stand);
   const { found, expected } = await compare(stand, table, snapshot);
   expect(found).toEqual(expected);
   expect(found.size).toBe(table.expected().length);
+  expect(await sumsAreOfRows(snapshot, table.schema, stand.signal)).toBe(isSummed);
   const keys = keysOf(await snapshot.expected(table.schema, logRows(table), stand.signal));
   if (table.schema.keyKind !== 'none') expect(await cellsOf(snapshot.find(table.schema, keys, stand.signal))).toEqual(expected);
 }
@@ -75,7 +77,7 @@ describe('what users do to the tables of a replica', () => {
     await using stand = await ReplicaStand.open(server, [
       `CREATE TABLE public.things (id integer PRIMARY KEY, name text, amount numeric GENERATED ALWAYS AS (id * 2) STORED)`,
     ]);
-    await expectSame(stand, await things(stand));
+    await expectSame(stand, await things(stand), false);
   });
 
   test('types of their own: what the replica makes of the value of the log is expected', async () => {
@@ -96,7 +98,7 @@ describe('what users do to the tables of a replica', () => {
       ['2', null, null, null, null, null],
       ['3', '"x"', 'infinity', '', Buffer.alloc(0), 'NaN'],
     ]);
-    await expectSame(stand, table);
+    await expectSame(stand, table, false);
     await stand.sql(`UPDATE public.typed SET doc = '{"a": 3}' WHERE id = 1`);
     await using snapshot = await snapshotOf(stand);
     const { found, expected } = await compare(stand, table, snapshot);
