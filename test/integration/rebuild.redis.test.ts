@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RebuildView } from '../../hub/service.ts';
 import { startPostgres, type PostgresServer } from '../fixtures/embedded-postgres.ts';
@@ -8,7 +9,7 @@ import { startTestHub, testConfig, testSink, testSource, type TestHub } from '..
 
 const LIMIT_MS = 40_000;
 
-describe('a rebuild of a cache', () => {
+describe.each([['in place', {}], ['beside what is served', { shadow_db: 1 }]] as const)('a rebuild of a cache, %s', (way, own) => {
   let server: PostgresServer;
   let redis: RedisServer;
   let directory: TemporaryDirectory;
@@ -30,6 +31,7 @@ describe('a rebuild of a cache', () => {
 
   async function start(): Promise<void> {
     const cache = testSink('cache', 'redis', redis.url, {
+      options: { url: redis.url, ...own },
       tables: (table) => table.name === 'customers', tablePatterns: ['public.customers'],
       optionsOf: () => ({ key: 'customer:{id}' }), tableOptions: new Map([['public.customers', { key: 'customer:{id}' }]]),
     });
@@ -57,14 +59,24 @@ describe('a rebuild of a cache', () => {
     }
   }
 
-  it('writes it anew over what is served: what was lost comes back, what nobody knows of goes', async () => {
+  async function expectNothingLeft(): Promise<void> {
+    const other = new Redis({ host: redis.host, port: redis.port, db: 1 });
+    try {
+      expect(await other.dbsize()).toBe(0);
+    } finally {
+      other.disconnect();
+    }
+  }
+
+  it('writes it anew: what was lost comes back, what nobody knows of goes', async () => {
     await using client = redis.client();
     await client.del('customer:1', 'customer:2');
     await client.hset('customer:3', 'name', 'wrong');
     await client.hset('customer:99999', 'name', 'nobody');
     const { id, findings } = await test.hub.rebuildSink('cache', { tables: null, to: null, fromScratch: false }, AbortSignal.timeout(LIMIT_MS));
-    expect(findings).toEqual([]);
-    expect(await rebuilt(id)).toMatchObject({ state: 'done', phase: 'replaying' });
+    expect(findings.filter(({ severity }) => severity !== 'ok')).toEqual([]);
+    expect(await rebuilt(id)).toMatchObject({ state: 'done', phase: way === 'in place' ? 'replaying' : 'swapping' });
+    await expectNothingLeft();
     await expectCache(await source());
     await server.query("INSERT INTO customers (email, name) VALUES ('new@example.com', 'New')", [], 'source');
     await test.hub.untilCaughtUp(AbortSignal.timeout(LIMIT_MS));
@@ -87,5 +99,55 @@ describe('a rebuild of a cache', () => {
     await test.hub.untilCaughtUp(AbortSignal.timeout(LIMIT_MS));
     await expectCache(await source());
     await expect(test.hub.rebuildSink('cache', { tables: ['public.customers'], to: null, fromScratch: false }, AbortSignal.timeout(LIMIT_MS))).rejects.toMatchObject({ code: 'REBUILD_TABLES' });
+  });
+
+  it.runIf(way !== 'in place')('gets there while the source is written to, and readers go on reading whole rows that never go back', async () => {
+    const stop = new AbortController();
+    const writing = (async () => {
+      for (let n = 0; !stop.signal.aborted; n++) await server.query(`UPDATE customers SET balance = balance + 1 WHERE id % 7 = ${n % 7} OR id = 1`, [], 'source');
+    })();
+    let reads = 0;
+    const reading = (async () => {
+      await using client = redis.client();
+      for (let last = 0; !stop.signal.aborted; reads++) {
+        const [balance, name] = await client.hmget('customer:1', 'balance', 'name');
+        if (balance === null || name === null) throw new Error('the row was gone');
+        if (Number(balance) < last) throw new Error(`it went back from ${last} to ${balance}`);
+        last = Number(balance);
+      }
+    })();
+    reading.catch(() => undefined);
+    for (let round = 0; round < 3; round++) {
+      const { id } = await test.hub.rebuildSink('cache', { tables: null, to: null, fromScratch: false }, AbortSignal.timeout(LIMIT_MS));
+      expect(await rebuilt(id)).toMatchObject({ state: 'done' });
+      await expectNothingLeft();
+    }
+    stop.abort();
+    await Promise.all([writing, reading]);
+    expect(reads).toBeGreaterThan(50);
+    await test.hub.untilCaughtUp(AbortSignal.timeout(LIMIT_MS));
+    await expectCache(await source());
+  });
+
+  it.runIf(way !== 'in place')('is made in place where the database has keys of others, and says so', async () => {
+    await using client = redis.client();
+    await client.set('session:1', 'theirs');
+    await client.del('customer:1');
+    const { id, findings } = await test.hub.rebuildSink('cache', { tables: null, to: null, fromScratch: false }, AbortSignal.timeout(LIMIT_MS));
+    expect(findings).toMatchObject([{ severity: 'warning', code: 'rebuild-in-place' }]);
+    expect(findings[0]?.what).toContain('session:');
+    expect(await rebuilt(id)).toMatchObject({ state: 'done', phase: 'replaying' });
+    await expectCache(await source());
+    expect(await client.get('session:1')).toBe('theirs');
+    await client.del('session:1');
+  });
+
+  it.runIf(way !== 'in place')('leaves nothing behind when it is cancelled, or fails on what came in its way and is cancelled then', async () => {
+    await using client = redis.client();
+    await client.hset('customer:1', 'name', 'spoilt');
+    await test.hub.rebuildSink('cache', { tables: null, to: null, fromScratch: false }, AbortSignal.timeout(LIMIT_MS));
+    await test.hub.cancelRebuild('cache', AbortSignal.timeout(LIMIT_MS)).catch((error: unknown) => expect(error).toMatchObject({ code: 'REBUILD_NONE' }));
+    await expectNothingLeft();
+    await test.hub.untilCaughtUp(AbortSignal.timeout(LIMIT_MS));
   });
 });
