@@ -41,7 +41,8 @@ export async function putBack(from: string, options: PutBackOptions, context: Cl
   for (const { source, horizon, highWatermark } of logs) await say(context, `${source}  offsets ${horizon} to ${highWatermark}`);
   await say(context, `backup ${name} of ${takenAt} is restored to ${to}`);
   await say(context, 'A hub that starts there goes on where each source still has what follows; it says so where one has not, and');
-  await say(context, '`tidemark source resync SOURCE` then copies the tables again. Sinks that are ahead of it are filled anew.');
+  await say(context, '`tidemark source resync SOURCE` then copies the tables again. A replica that is ahead of it stops with SINK_DIVERGED until');
+  await say(context, '`tidemark rebuild SINK` (with `when_behind: rebuild` by itself, as caches do).');
 }
 
 async function list(from: string, options: PutBackOptions, context: CliContext, runtime: Runtime): Promise<void> {

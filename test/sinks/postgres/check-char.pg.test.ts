@@ -31,6 +31,6 @@ describe.each<readonly [PostgresMajor, boolean]>([[14, false], [15, true]])('on 
     await using sink = new PostgresSink(sinkConfig(place.url('postgres')), createTestRuntime());
     const findings = await sink.check([flags, plain], new AbortController().signal);
     const warning = { severity: 'warning', code: 'replica-char', table: 'public.flags' };
-    expect(findings).toEqual([...(keeps ? [] : [expect.objectContaining(warning)]), expect.objectContaining({ code: 'replica' })]);
+    expect(findings.filter(({ code }) => code !== 'replica')).toEqual(keeps ? [] : [expect.objectContaining(warning)]);
   });
 });
