@@ -66,6 +66,26 @@ describe('a log that is damaged, and of which there is no backup', () => {
     expect(await stand.command('log', 'verify')).toMatchObject({ code: 0 });
   });
 
+  it('fills a sink that is rebuilt at once as the tables are copied', async () => {
+    await using stand = await begin();
+    await stand.hub.stop();
+    await stand.slotFree();
+    const folder = join(stand.directory, 'data/log/shop');
+    await damage(join(folder, (await readdir(folder)).find((name) => name.endsWith('.segment')) ?? ''));
+    expect(await stand.command('source', 'recopy', 'shop', '--past-damage')).toMatchObject({ code: 0, stderr: '' });
+    await stand.atSource('DELETE FROM items WHERE id % 3 = 0');
+    // Nothing can be copied yet.
+    await using holder = await server.connect(stand.sourceDatabase);
+    await holder.query('BEGIN; LOCK TABLE items, notes IN ACCESS EXCLUSIVE MODE');
+    await stand.startHub();
+    await stand.hub.until('the sink is behind', ({ sinks }) => sinks.some(({ name, error }) => name === 'replica' && error?.code === 'SINK_BEHIND'), 30_000);
+    expect(await stand.command('rebuild', 'replica')).toMatchObject({ code: 0 });
+    await holder.query('COMMIT');
+    await stand.change();
+    await stand.expectEqual();
+    expect(await stand.command('verify', 'replica')).toMatchObject({ code: 0 });
+  });
+
   it('whose manifest is lost: with its folder moved away all begins again from the same slot, and the sink, its checkpoint removed, is filled', async () => {
     await using stand = await begin();
     await stand.change();
