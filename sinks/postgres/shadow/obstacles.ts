@@ -28,10 +28,12 @@ export async function readObstacles(client: pg.ClientBase, pairs: readonly Table
   return found;
 }
 
-/** For each live table, by its oid: another text once somebody has changed it, or made something that depends on it. */
+/** For each live table, by its oid: another text once somebody has changed it or a column of it, or made something that depends on it. */
 export async function readFingerprints(client: pg.ClientBase, pairs: readonly TablePair[]): Promise<Map<number, string>> {
   const { rows } = await client.query<{ oid: string; print: string }>(
-    `SELECT c.oid::int8::text AS oid, pg_catalog.concat_ws(':', c.xmin::text, pg_catalog.count(d.*), pg_catalog.sum(d.objid::int8)) AS print
+    `SELECT c.oid::int8::text AS oid, pg_catalog.concat_ws(':', c.xmin::text, pg_catalog.count(d.*), pg_catalog.sum(d.objid::int8),
+              (SELECT pg_catalog.sum(a.xmin::text::int8) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid),
+              (SELECT pg_catalog.sum(x.xmin::text::int8) FROM pg_catalog.pg_description x WHERE x.classoid = 'pg_catalog.pg_class'::regclass AND x.objoid = c.oid)) AS print
        FROM pg_catalog.pg_class c
        LEFT JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
       WHERE c.oid = ANY ($1::oid[]) GROUP BY c.oid, c.xmin::text`,

@@ -18,7 +18,7 @@ import { ShadowSession } from './shadow-session.ts';
 import { ShadowSink } from './shadow-sink.ts';
 import { shadowTypes } from './shadow-types.ts';
 import { swapShadow } from './swap.ts';
-import { readPairs } from './table-pairs.ts';
+import { readPairs, type TablePair } from './table-pairs.ts';
 
 /** What a table and the shadow's take in the transaction of a swap, with their indexes and values out of line. */
 const LOCKS_PER_TABLE = 11;
@@ -122,7 +122,11 @@ export class PostgresShadow implements ShadowRebuild {
     const { client } = shadow.session;
     if (!(await hasCheckpoints(client))) return [];
     const live = await readCheckpoint(client, this.#names.sink, false);
-    const pairs = await readPairs(client, { shadow: this.#names, names: nameRules(this.#parts.config), tables, sameLog: live !== null });
+    const pairsOf = (sameLog: boolean): Promise<TablePair[]> => readPairs(client, { shadow: this.#names, names: nameRules(this.#parts.config), tables, sameLog });
+    const byId = await pairsOf(live !== null);
+    // In another log the ids are those of other tables of the source.
+    const isOther = byId.some(({ isSame, mirrored, schema }) => isSame && mirrored !== null && mirrored.sourceTableId !== schema.sourceTableId);
+    const pairs = isOther ? await pairsOf(false) : byId;
     const found = await findInTheWay(shadow, pairs.filter((pair) => pair.live === null || pair.mirrored !== null));
     return found.map(({ pair, what, remedy }) => ({ severity: 'error', code: 'rebuild-in-the-way', what, remedy, table: tableName(pair.schema) }));
   }
