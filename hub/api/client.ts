@@ -217,7 +217,8 @@ export class ApiClient {
     if (cause instanceof TidemarkError) return cause;
     if (signal.aborted) return new TidemarkError('ABORTED', 'the request was given up', { cause });
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unreadable';
-    return new TidemarkError('API_UNREACHABLE', `no hub answers at ${this.#name} (${code})`, { cause });
+    const remedy = code === 'EACCES' ? { remedy: 'Run the command as the user that the hub runs as: its socket is for that user alone.' } : {};
+    return new TidemarkError('API_UNREACHABLE', `no hub answers at ${this.#name} (${code})`, { cause, ...remedy });
   }
 }
 
