@@ -100,7 +100,8 @@ function addQueries(app: FastifyInstance, parts: ApiParts, closing: AbortSignal)
   });
   app.get('/v1/hold', async (request, reply) => {
     const signal = endOf(request, reply, closing);
-    return streamLines(reply, holdLines(() => parts.log.hold(), parts.clock, signal), signal, parts.logger);
+    const isFull = async (): Promise<boolean> => (await service.status()).disk.level === 'full';
+    return streamLines(reply, holdLines(() => parts.log.hold(), isFull, parts.clock, signal), signal, parts.logger);
   });
   app.get<{ Params: Static<typeof SINK_PATH>; Querystring: Static<typeof WAIT_QUERY> }>(
     '/v1/sinks/:sink/wait',

@@ -6,7 +6,7 @@ import type { Static } from 'typebox';
 import { Check } from 'typebox/value';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock } from '../../contracts/runtime.ts';
-import type { FolderHold, HeldFolder } from '../log/embedded/held-log.ts';
+import type { FolderHold, HeldFolder, RunningHold } from '../log/embedded/held-log.ts';
 import { decodeManifest, encodeManifest } from '../log/embedded/manifest.ts';
 import type { ApiClient } from './client.ts';
 import { HELD_LINE } from './schemas.ts';
@@ -14,8 +14,11 @@ import { HELD_LINE } from './schemas.ts';
 /** So often whoever holds is told that it still does. */
 const SIGN_MS = 2_000;
 
-/** What the hub sends. @throws TidemarkError `LOG_UNKNOWN`, `ABORTED` when the hub ends */
-export async function* holdLines(hold: () => Promise<FolderHold>, clock: Clock, signal: AbortSignal): AsyncGenerator<string> {
+/**
+ * What the hub sends. @param isFull capture has stopped, since the disk has no room
+ * @throws TidemarkError `LOG_UNKNOWN`, `ABORTED` when the hub ends, `LOG_DISK_FULL` when files are held of which the room is needed
+ */
+export async function* holdLines(hold: () => Promise<RunningHold>, isFull: () => Promise<boolean>, clock: Clock, signal: AbortSignal): AsyncGenerator<string> {
   await using held = await hold();
   const { data, logs } = held.folder;
   const line: Static<typeof HELD_LINE> = {
@@ -25,6 +28,10 @@ export async function* holdLines(hold: () => Promise<FolderHold>, clock: Clock, 
   yield `${JSON.stringify(line)}\n`;
   for (;;) {
     await clock.sleep(SIGN_MS, signal);
+    // Capture comes before a backup.
+    if (held.keepsRemoved() && (await isFull())) {
+      throw new TidemarkError('LOG_DISK_FULL', 'the room of files that were held is needed', { remedy: 'Free space on that disk, and begin again.' });
+    }
     yield '\n';
   }
 }
@@ -54,7 +61,7 @@ export async function holdAt(client: ApiClient, signal: AbortSignal): Promise<Re
 }
 
 async function untilLost(lines: AsyncGenerator<string>, lost: AbortController): Promise<void> {
-  const why = 'the hub has ended, and does not hold the files any more';
+  const why = 'the hub does not hold the files any more: it has ended, or its disk is full';
   try {
     for await (const _sign of lines);
     lost.abort(new TidemarkError('ABORTED', why));

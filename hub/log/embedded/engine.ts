@@ -5,7 +5,7 @@ import { BEFORE_ALL } from '../../../contracts/offset.ts';
 import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
 import { diskError, readError } from './disk-error.ts';
 import { folderName, LOG_FOLDER } from './log-folder.ts';
-import { manifestUpTo, logFolders, stoppedLog, type FolderHold, type HeldLog } from './held-log.ts';
+import { manifestUpTo, logFolders, stoppedLog, type HeldLog, type RunningHold } from './held-log.ts';
 import { levelLock, type DirectoryLock } from './lock.ts';
 import { DEFAULT_OPTIONS, LogCore, type EmbeddedLogOptions } from './log-core.ts';
 import { encodeManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
@@ -91,10 +91,11 @@ export class EmbeddedLogEngine implements LogEngine {
    * Holds the files of all logs as they are at this moment. A log that cannot be opened is held as it stands, since nobody
    * writes it; one whose manifest cannot be read is left out.
    */
-  async hold(): Promise<FolderHold> {
+  async hold(): Promise<RunningHold> {
     const { files } = this.#runtime;
     await using held = new AsyncDisposableStack();
     const logs: HeldLog[] = [];
+    const cores: LogCore[] = [];
     for (const { source, folder } of await logFolders(files, this.#directory)) {
       const log = await this.#openOrNull(source);
       if (log === null) {
@@ -103,10 +104,15 @@ export class EmbeddedLogEngine implements LogEngine {
         continue;
       }
       held.use(log.core.holdFiles());
+      cores.push(log.core);
       logs.push({ source, folder, manifest: manifestUpTo(log.core.manifest, log.core.view.end) });
     }
     const holds = held.move();
-    return { folder: { data: this.#directory, logs }, [Symbol.asyncDispose]: () => holds.disposeAsync() };
+    return {
+      folder: { data: this.#directory, logs },
+      keepsRemoved: () => cores.some(({ keepsRemoved }) => keepsRemoved),
+      [Symbol.asyncDispose]: () => holds.disposeAsync(),
+    };
   }
 
   async #openOrNull(source: string): Promise<EmbeddedSourceLog | null> {

@@ -31,6 +31,12 @@ export interface FolderHold extends AsyncDisposable {
   readonly folder: HeldFolder;
 }
 
+/** Of a hub that runs. */
+export interface RunningHold extends FolderHold {
+  /** True when files stay on the disk for the sake of holds alone. */
+  keepsRemoved(): boolean;
+}
+
 /** A manifest of the log as it is at `end`, of which nothing is written any more. */
 export function manifestUpTo(manifest: Manifest, end: Boundary): Manifest {
   const segments = manifest.segments.flatMap((segment): Manifest['segments'][number][] => {

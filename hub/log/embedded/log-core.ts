@@ -187,6 +187,11 @@ export class LogCore {
     };
   }
 
+  /** True when files that have left the log are still there, since somebody holds them. */
+  get keepsRemoved(): boolean {
+    return this.#discarded.length > 0;
+  }
+
   /**
    * Removes a file that the manifest does not name any more: at once, or when nobody holds the log's files. One that a
    * crash leaves is removed when the log is opened.

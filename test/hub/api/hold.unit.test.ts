@@ -10,7 +10,7 @@ import { ScratchFolders } from '../../../hub/moments/scratch.ts';
 import { createMetrics } from '../../../hub/runtime/metrics.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
-import { ScriptedService } from './scripted-service.ts';
+import { ScriptedService, STATUS } from './scripted-service.ts';
 import { fillShop, openEngine, printPosition, RECORDS } from './shop-log.ts';
 
 let folder: TemporaryDirectory;
@@ -18,15 +18,17 @@ let engine: EmbeddedLogEngine;
 let api: Api;
 let client: ApiClient;
 let core: LogCore;
+let service: ScriptedService;
 
 beforeEach(async () => {
   folder = await temporaryDirectory('hold');
   const runtime = createTestRuntime();
   engine = await openEngine(folder.path, runtime);
   await fillShop(engine);
+  service = new ScriptedService();
   core = (await engine.open('shop', { create: false })).core;
   api = await startApi({
-    service: new ScriptedService(), log: engine, metrics: createMetrics(), data: folder.path, http: null, printPosition, codecs: [],
+    service, log: engine, metrics: createMetrics(), data: folder.path, http: null, printPosition, codecs: [],
     scratch: new ScratchFolders(runtime.files, folder.path, 'test'), clock: runtime.clock, files: runtime.files, logger: runtime.logger,
     reload: () => Promise.resolve([]),
   });
@@ -67,6 +69,19 @@ describe('holding the files of a running hub', () => {
     await expect.poll(() => hold.lost.aborted, { timeout: 10_000 }).toBe(true);
     expect(hold.lost.reason).toMatchObject({ code: 'ABORTED', message: expect.stringContaining('does not hold the files') as string });
     await hold[Symbol.asyncDispose]();
+  });
+
+  it('is given up when the disk is full and needs the room of what has left the log', async () => {
+    const hold = await holdAt(client, NEVER);
+    service.view = { ...STATUS, disk: { ...STATUS.disk, level: 'full' } };
+    const untouched = await holdAt(client, NEVER);
+    expect(hold.lost.aborted).toBe(false);
+    expect(await isRemoved()).toBe(false);
+    await expect.poll(() => hold.lost.aborted && untouched.lost.aborted, { timeout: 10_000 }).toBe(true);
+    expect(hold.lost.reason).toMatchObject({ code: 'ABORTED', message: expect.stringContaining('its disk is full') as string });
+    await expect.poll(() => core.files.exists(core.segmentPath(1_000_000)), { timeout: 10_000 }).toBe(false);
+    await hold[Symbol.asyncDispose]();
+    await untouched[Symbol.asyncDispose]();
   });
 
   it('is refused where nobody listens', async () => {
