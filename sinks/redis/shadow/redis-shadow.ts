@@ -97,8 +97,10 @@ export class RedisShadow implements ShadowRebuild {
     });
   }
 
-  discard(signal: AbortSignal): Promise<void> {
-    return this.#session(signal, async (session) => {
+  async discard(signal: AbortSignal): Promise<void> {
+    // A server that has become a cluster has lost its other databases.
+    if ((await this.#options()).cluster !== null) return;
+    await this.#session(signal, async (session) => {
       const state = await session.databases.look();
       if (state.kind === 'set') await this.#remove(session, state.checkpoint, signal);
     });

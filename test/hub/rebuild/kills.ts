@@ -17,7 +17,7 @@ export interface KillsOutcome {
 /** Throws unless the sink equals the source at its checkpoint at every moment, and nothing is left behind at the end. */
 export async function killedRebuilds(seed: number, actions: number): Promise<KillsOutcome> {
   const random = seededRandom(seed);
-  await using world = await RebuildWorld.create({ maxKeys: 1 + below(random, 8), segmentBytes: 400 + below(random, 1200) });
+  await using world = await RebuildWorld.create({ wholeTransactions: random.unit() < 0.7, maxKeys: 1 + below(random, 8), segmentBytes: 400 + below(random, 1200) });
   const faults = new Faults(random);
   const rests = new Rests();
   let writes = Promise.resolve();

@@ -25,6 +25,8 @@ export class MemoryPlace {
   /** Keys that were there before a rebuild in place and were not written by it; null: none is under way. */
   stale: Set<string> | null = null;
   swaps = 0;
+  /** Why it is rebuilt in place, though it has a shadow. */
+  unfit: string | null = null;
 
   constructor(limits: BatchLimits) {
     this.limits = limits;
@@ -38,8 +40,9 @@ export class MemoryPlace {
   }
 
   /** What one life of the hub sees of it. */
-  sink(life: Life, way: 'shadow' | 'in-place'): Sink {
+  sink(life: Life, way: 'shadow' | 'in-place' | 'either'): Sink {
     const live = new MortalSink(this.live, life, () => this.onChange());
+    if (way === 'either') return live.withShadow(new MemoryShadow(this, live, life)).withInPlace(new MemoryInPlace(this, life));
     return way === 'shadow' ? live.withShadow(new MemoryShadow(this, live, life)) : live.withInPlace(new MemoryInPlace(this, life));
   }
 
@@ -132,6 +135,10 @@ class MemoryShadow implements ShadowRebuild {
     this.#life = life;
   }
 
+  unfit(): Promise<string | null> {
+    return Promise.resolve(this.#place.unfit);
+  }
+
   check(): Promise<Finding[]> {
     return this.#life.step('check', () => [...this.#place.findings]);
   }
@@ -189,6 +196,7 @@ class MemoryShadow implements ShadowRebuild {
     for (const [key, row] of shadow.rows) live.rows.set(key, row);
     live.checkpoint = { ...to, fence: Math.max(live.checkpoint?.fence ?? 0, to.fence) + 1 };
     this.#place.shadow = null;
+    this.#place.stale = null;
     this.#place.swaps++;
     this.#place.onChange();
   }

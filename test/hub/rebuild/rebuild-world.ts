@@ -19,7 +19,7 @@ import { Life, mortalFiles, mortalLog, type StepFault, type StepName } from './l
 import { MemoryPlace } from './memory-place.ts';
 
 export interface WorldOptions {
-  readonly way?: 'shadow' | 'in-place';
+  readonly way?: 'shadow' | 'in-place' | 'either';
   readonly wholeTransactions?: boolean;
   readonly maxKeys?: number;
   readonly segmentBytes?: number;
@@ -48,7 +48,7 @@ export class RebuildWorld implements AsyncDisposable {
   /** What was wrong with the live rows at some moment. */
   readonly wrong: string[] = [];
   patterns: readonly string[] = ['public.*'];
-  readonly #way: 'shadow' | 'in-place';
+  readonly #way: 'shadow' | 'in-place' | 'either';
   readonly #directory: TemporaryDirectory;
   readonly #engine: EmbeddedLogEngine;
   readonly #writer: LogWriter;

@@ -23,7 +23,9 @@ export function crashCases(steps: readonly (readonly [Fault, number])[]): void {
   });
   afterAll(() => server?.[Symbol.asyncDispose]());
   afterEach(() => vi.restoreAllMocks());
-  describe.each(steps)('%s', (fault, step) => cases(fault, step));
+  describe.each(steps)('%s', (fault, step) => {
+    cases(fault, step);
+  });
 }
 
 /** Counts what is sent to the server, and lets the fault happen at the n-th. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type RedisServer, startRedis, startRedisCluster } from '../../fixtures/redis.ts';
 import { startTcpProxy } from '../../fixtures/tcp-proxy.ts';
