@@ -2,6 +2,7 @@ import { BACKUP_ERRORS } from './backup-errors.ts';
 import { CONTRACT_ERRORS } from './contract-errors.ts';
 import { HUB_ERRORS } from './hub-errors.ts';
 import { LOG_ERRORS } from './log-errors.ts';
+import { MYSQL_ERRORS } from './mysql-errors.ts';
 import { POSTGRES_ERRORS } from './postgres-errors.ts';
 import { SINK_ERRORS } from './sink-errors.ts';
 
@@ -13,6 +14,7 @@ export const CATALOGUE = {
   ...CONTRACT_ERRORS,
   ...LOG_ERRORS,
   ...POSTGRES_ERRORS,
+  ...MYSQL_ERRORS,
   ...SINK_ERRORS,
   ...HUB_ERRORS,
   ...BACKUP_ERRORS,

@@ -1,0 +1,93 @@
+/** Errors of the MySQL and MariaDB connector. */
+export const MYSQL_ERRORS = {
+  MYSQL_URL: {
+    means: 'The address of a MySQL or MariaDB server cannot be read.',
+    remedy: 'Write it as `mysql://user:password@host:3306/database?ssl-mode=verify_identity`.',
+    retry: 'operator',
+  },
+  MYSQL_UNREACHABLE: {
+    means: 'The connection to the MySQL source could not be made, or was lost.',
+    remedy: 'Nothing is lost: the stream goes on from the last durable position as soon as the server answers.',
+    retry: 'auto',
+  },
+  MYSQL_TLS: {
+    means: 'The server does not offer TLS although `ssl-mode` asks for it, or its certificate is not accepted.',
+    remedy: 'Check `ssl-mode`, `ssl-ca` and the host name in the address against the certificate of the server.',
+    retry: 'operator',
+  },
+  MYSQL_ACCESS: {
+    means: 'The server refuses the user, its password or a privilege that is needed.',
+    remedy: 'Check user and password; `tidemark check` prints the GRANT statements that are missing.',
+    retry: 'operator',
+  },
+  MYSQL_QUERY: {
+    means: 'The server answered a statement of the connector with an error.',
+    remedy: 'The message is the server\'s. `tidemark check` looks for the usual causes.',
+    retry: 'operator',
+  },
+  MYSQL_VERSION: {
+    means: 'The server is older than MySQL 8.0 or MariaDB 10.6, or is neither.',
+    remedy: 'Use MySQL 8.0 or newer, or MariaDB 10.6 or newer, as the source.',
+    retry: 'operator',
+  },
+  MYSQL_PROTOCOL: {
+    means: 'Bytes that the server sent do not follow the protocol: a length, a kind or an order is wrong.',
+    remedy: 'The connection is made anew from the last durable position. If it comes again, report it with the position.',
+    retry: 'auto',
+  },
+  MYSQL_BINLOG: {
+    means: 'Bytes of a binary log event do not follow its format: a length or a kind is wrong.',
+    remedy: 'The event is read again from the last durable position. If it comes again at the same position, the binary log is damaged or newer than Tidemark knows: report it with the position.',
+    retry: 'auto',
+  },
+  MYSQL_CHECKSUM: {
+    means: 'The checksum of a binary log event is not that of its bytes: it was damaged at the server or on its way.',
+    remedy: 'The event is read again. If it comes again at the same position, the binary log is damaged: check it with `mysqlbinlog --verify-binlog-checksum`, then `tidemark source resync NAME`.',
+    retry: 'auto',
+  },
+  MYSQL_EVENT_UNKNOWN: {
+    means: 'The binary log has an event of a kind that is not known here and must not be passed over.',
+    remedy: 'Update Tidemark, or turn the feature of the server off that writes it; then `tidemark source resync NAME` passes it over.',
+    retry: 'operator',
+  },
+  MYSQL_INCIDENT: {
+    means: 'The server wrote an incident into its binary log: changes may be missing from it there.',
+    remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again.',
+    retry: 'operator',
+  },
+  MYSQL_BINLOG_ENCRYPTED: {
+    means: 'The server sends an encrypted binary log, which cannot be read.',
+    remedy: 'Read from a server that decrypts what it sends (every server does for a replica); report it with the server\'s version.',
+    retry: 'operator',
+  },
+  MYSQL_BINLOG_PURGED: {
+    means: 'The server has purged binary logs that the log still needs, or does not know the position.',
+    remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again. A longer `binlog_expire_logs_seconds` avoids it.',
+    retry: 'operator',
+  },
+  MYSQL_BINLOG_OFF: {
+    means: 'The server does not write a binary log.',
+    remedy: 'Start it with `log_bin` and `binlog_format=ROW`.',
+    retry: 'operator',
+  },
+  MYSQL_DUMP_REFUSED: {
+    means: 'The server refuses to send its binary log from the position that was asked for.',
+    remedy: 'Read the message, which is the server\'s; `tidemark check` looks for the usual causes.',
+    retry: 'operator',
+  },
+  MYSQL_SERVER_ID: {
+    means: 'Another replica of the server uses the same server id: the server cuts off one of the two again and again.',
+    remedy: 'Choose another `server_id`, or leave it out: one that is free is picked then.',
+    retry: 'operator',
+  },
+  MYSQL_VALUE: {
+    means: 'A value in the binary log is not one of its column\'s type.',
+    remedy: 'The table stops; report it with the position. `tidemark source recopy` copies the table again.',
+    retry: 'operator',
+  },
+  MYSQL_ROW_TOO_LARGE: {
+    means: 'A row is larger than the limit of a record.',
+    remedy: 'Raise `max_row_size` or leave the column out, then re-copy the table.',
+    retry: 'operator',
+  },
+} as const;
