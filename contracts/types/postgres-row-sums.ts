@@ -123,16 +123,23 @@ async function* sumLeaf({ run, columns, request, clock, firstPages = FIRST_PAGES
     // What is behind the last page has come after the snapshot.
     const end = to >= pages ? '' : ` AND ctid < '(${to},0)'::pg_catalog.tid`;
     const began = clock.monotonic();
-    // OFFSET 0 keeps the hash from being worked out twice.
-    const rows = await run(
-      `SELECT (h & ${request.buckets - 1})::pg_catalog.text AS bucket, pg_catalog.count(*)::pg_catalog.text AS rows, pg_catalog.sum(h)::pg_catalog.text AS sum
-         FROM (SELECT ${hash} AS h FROM ONLY ${name} WHERE ctid >= '(${from},0)'::pg_catalog.tid${end} OFFSET 0) AS hashed GROUP BY h & ${request.buckets - 1}`,
-    );
+    const range = `FROM ONLY ${name} WHERE ctid >= '(${from},0)'::pg_catalog.tid${end}`;
+    const rows = await run(request.buckets === 1 ? wholeSql(hash, range) : groupedSql(hash, range, request.buckets));
     const took = clock.monotonic() - began;
     yield sumsOf(rows);
     from = to;
     size = Math.max(1, Math.round(size * Math.min(GROWTH, STATEMENT_MS / Math.max(took, 1))));
   }
+}
+
+function wholeSql(hash: string, range: string): string {
+  return `SELECT '0' AS bucket, pg_catalog.count(*)::pg_catalog.text AS rows, pg_catalog.sum(${hash})::pg_catalog.text AS sum ${range}`;
+}
+
+/** OFFSET 0 keeps the hash from being worked out twice. */
+function groupedSql(hash: string, range: string, buckets: number): string {
+  return `SELECT (h & ${buckets - 1})::pg_catalog.text AS bucket, pg_catalog.count(*)::pg_catalog.text AS rows, pg_catalog.sum(h)::pg_catalog.text AS sum
+            FROM (SELECT ${hash} AS h ${range} OFFSET 0) AS hashed GROUP BY h & ${buckets - 1}`;
 }
 
 function sumsOf(found: Awaited<ReturnType<RunStatement>>): RowSums {

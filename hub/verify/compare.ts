@@ -13,7 +13,7 @@ import { logRows, type Shapes } from './log-rows.ts';
 import { Part, type LogSide } from './log-side.ts';
 import { Pace, type ReadRate } from './pace.ts';
 import type { RowHasher } from './row-hash.ts';
-import { sumAtPlace, wayOf, type Hashes, type Way } from './ways.ts';
+import { PLACE_BUCKETS, sumAtPlace, wayOf, type Hashes, type Way } from './ways.ts';
 
 /** Which two places are compared; the first has what is expected of the second. */
 export type Sides = 'source-log' | 'log-sink';
@@ -74,21 +74,36 @@ export class SumScratch {
 type Ways = Readonly<Record<Place, Way>>;
 
 /**
- * Reads the table once at each place. What one place cannot give says nothing of the other.
+ * Reads the table once at each place, and once more for more buckets where one that sums by itself differs. What one place
+ * cannot give says nothing of the other.
  * @throws TidemarkError what the log throws; of a place what another reading will not do away with
  */
 export async function compareTable(parts: RoundParts, tableId: number, shapes: Shapes): Promise<Readonly<Record<Sides, Outcome>>> {
+  const whole = await compareInto(1, parts, tableId, shapes);
+  const again: Shapes = { sink: differsAsWhole(whole['log-sink']) ? shapes.sink : null, source: differsAsWhole(whole['source-log']) ? shapes.source : null };
+  if (again.sink === null && again.source === null) return whole;
+  parts.onDiffering();
+  const finer = await compareInto(PLACE_BUCKETS, { ...parts, onLogRead: () => undefined }, tableId, again);
+  return { 'log-sink': finer['log-sink'] ?? whole['log-sink'], 'source-log': finer['source-log'] ?? whole['source-log'] };
+}
+
+function differsAsWhole(outcome: Outcome): boolean {
+  return outcome !== null && 'compared' in outcome && outcome.compared.way === 'place' && outcome.compared.differing.count > 0;
+}
+
+/** @param buckets of places that sum by themselves */
+async function compareInto(buckets: number, parts: RoundParts, tableId: number, shapes: Shapes): Promise<Readonly<Record<Sides, Outcome>>> {
   const { sink, source, rate } = parts;
   let ways: Ways = { sink: wayOf(shapes.sink === null ? null : sink, rate), source: wayOf(shapes.source === null ? null : source, rate) };
   for (;;) {
-    const compared = await compareBy(parts, tableId, shapes, ways);
+    const compared = await compareBy(parts, tableId, shapes, ways, buckets);
     if (!('unable' in compared)) return compared;
     ways = { ...ways, [compared.unable]: 'hub' };
   }
 }
 
 /** The log is read while places sum by themselves; then those that do not are read. */
-async function compareBy(parts: RoundParts, tableId: number, shapes: Shapes, ways: Ways): Promise<Readonly<Record<Sides, Outcome>> | { readonly unable: Place }> {
+async function compareBy(parts: RoundParts, tableId: number, shapes: Shapes, ways: Ways, buckets: number): Promise<Readonly<Record<Sides, Outcome>> | { readonly unable: Place }> {
   const stop = new AbortController();
   const reading = { ...parts, signal: AbortSignal.any([parts.signal, stop.signal]) };
   let unable: Place | null = null;
@@ -101,8 +116,8 @@ async function compareBy(parts: RoundParts, tableId: number, shapes: Shapes, way
       there += rows;
       parts.onRead(place, rows);
     };
-    return tableFailure(sumAtPlace(snapshot, schema, parts.hashes.request, onRows, reading.signal)).then((buckets) => {
-      if (buckets !== null) return buckets;
+    return tableFailure(sumAtPlace(snapshot, schema, parts.hashes.request(buckets), onRows, reading.signal)).then((sums) => {
+      if (sums !== null) return sums;
       unable = place;
       throw new TidemarkError('ABORTED', 'the table is read in another way');
     });
@@ -220,7 +235,7 @@ async function tableFailure<T>(work: Promise<T>): Promise<T | TidemarkError> {
  * The rows that differ: both sides are read again, and their rows in the differing buckets sorted, in bounded memory.
  * @throws TidemarkError as `compareTable`, and what writing of the sort throws
  */
-export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Shapes, sides: Sides, { differing, way }: Compared): AsyncGenerator<WrongRow, void, void> {
+export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Shapes, sides: Sides, { differing, way, buckets }: Compared): AsyncGenerator<WrongRow, void, void> {
   const { sink } = parts;
   const place = sides === 'log-sink' ? 'sink' : 'source';
   const snapshot = parts[place];
@@ -234,7 +249,7 @@ export async function* wrongRows(parts: RoundParts, tableId: number, shapes: Sha
   const hash = parts.hashes.of(way);
   await gatherLog(parts, gather, tableId, shapes, sides, hash);
   const there = sides === 'log-sink' ? 'right' : 'left';
-  const only: ChosenBuckets | undefined = way === 'place' && differing.count <= MOST_CHOSEN ? { ...parts.hashes.request, chosen: bucketsOf(differing) } : undefined;
+  const only: ChosenBuckets | undefined = way === 'place' && differing.count <= MOST_CHOSEN ? { ...parts.hashes.request(buckets), chosen: bucketsOf(differing) } : undefined;
   await readPlace(parts, place, snapshot.rows(schema, parts.signal, only), (batch) => gather.add(there, batch, hash));
   yield* gather.wrong();
 }

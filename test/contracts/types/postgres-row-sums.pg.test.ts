@@ -174,6 +174,7 @@ describe('sums over a table', () => {
     const failing = (code: string) => (parts: RowSumsParts): RowSumsParts => ({
       ...parts, run: (text) => (text.includes('GROUP BY') ? Promise.reject(Object.assign(new Error('it failed'), { code })) : parts.run(text)),
     });
+    expect(await found('hidden', (parts) => ({ ...parts, request: { ...parts.request, buckets: 1 } }))).toEqual([{ rows: 0, sums: [{ bucket: 0, rows: 0, low: 0, high: 0 }] }]);
     expect(await found('hidden', failing('54000'))).toEqual([null]);
     await expect(found('hidden', failing('57P01'))).rejects.toThrow('it failed');
   });
