@@ -72,6 +72,11 @@ export class DeadLetters {
     if (closed) await this.#save();
   }
 
+  /** Resolves when nothing is being written any more, saved or failed. */
+  settled(): Promise<void> {
+    return this.#saved;
+  }
+
   /** One replacement at a time; each writes what is open when it begins. */
   #save(): Promise<void> {
     const save = this.#saved.then(() => this.#files.replace(this.#path, encode(this.list())));

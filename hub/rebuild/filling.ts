@@ -29,6 +29,7 @@ export interface FillingParts {
 /** A shadow while it is applied to, by the same delivery as the sink itself. Disposing closes the shadow; it stays where it is. */
 export class Filling implements AsyncDisposable {
   readonly #sink: Sink;
+  readonly #letters: DeadLetters;
   readonly #deliver: Deliver;
 
   constructor(parts: FillingParts) {
@@ -37,6 +38,7 @@ export class Filling implements AsyncDisposable {
     const { metrics } = runtime;
     const count = (batch: SinkBatch): void => metrics.add('tidemark_rebuild_records_total', batch.records, { sink: config.name });
     this.#sink = sink;
+    this.#letters = letters;
     this.#deliver = new Deliver({
       config, sink, log, letters, runtime, printPosition, bytes,
       tables: null,
@@ -67,6 +69,8 @@ export class Filling implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#deliver.close();
     await this.#sink[Symbol.asyncDispose]();
+    // They are read from their file, or removed with it, by whoever goes on.
+    await this.#letters.settled();
   }
 }
 

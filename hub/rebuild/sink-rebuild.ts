@@ -18,7 +18,7 @@ import { fingerprint } from './fingerprint.ts';
 import { InPlaceWork } from './in-place.ts';
 import { RebuildProgress } from './progress.ts';
 import { isUnderWay, RebuildFile, type RebuildRequest } from './request.ts';
-import { keepLetters } from './shadow-letters.ts';
+import { keepLetters, shadowLettersPath } from './shadow-letters.ts';
 import { rebuildLeaseOf, ShadowWork } from './shadow-work.ts';
 import { transactionEnd } from './transaction-end.ts';
 
@@ -91,7 +91,10 @@ export class SinkRebuild implements Supervised {
   async prepare(): Promise<void> {
     const { pipeline } = this.#parts;
     const { request } = this.#file;
-    if (request === null || !isUnderWay(request)) return this.#releaseLease();
+    if (request === null || !isUnderWay(request)) {
+      if (request !== null) await this.#parts.runtime.files.remove(shadowLettersPath(this.#parts.directory));
+      return this.#releaseLease();
+    }
     if (request.config !== fingerprint(pipeline.config)) return this.#giveUp(request, CONFIG_CHANGED);
     const { logId, highWatermark } = pipeline.log.state();
     // Its offsets mean other moments there, or none.

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { killedRebuilds } from './kills.ts';
+import { killedRebuilds, type Way } from './kills.ts';
 
+const WAYS = fc.constantFrom<Way>('shadow', 'shadow', 'in-place');
 const BUDGET_MS = 8000;
 
 describe('rebuilds while the hub is killed, fails, is asked for other things', () => {
@@ -10,10 +11,10 @@ describe('rebuilds while the hub is killed, fails, is asked for other things', (
     let kills = 0;
     let swaps = 0;
     const limit = performance.now() + BUDGET_MS;
-    const property = fc.asyncProperty(fc.integer({ min: 0, max: 1 << 30 }), fc.integer({ min: 5, max: 40 }), async (seed, actions) => {
+    const property = fc.asyncProperty(fc.integer({ min: 0, max: 1 << 30 }), fc.integer({ min: 5, max: 40 }), WAYS, async (seed, actions, way) => {
       // What is under way ends, so that it leaves nothing on the disk.
       if (performance.now() > limit) return;
-      const outcome = await killedRebuilds(seed, actions);
+      const outcome = await killedRebuilds(seed, actions, way);
       runs++;
       kills += outcome.kills;
       swaps += outcome.swaps;

@@ -1,32 +1,47 @@
 /** Any sequence of kills, failures, cancels and resumes of rebuilds, as a seed gives it. */
 import { readdir } from 'node:fs/promises';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { readKey } from '../../../contracts/key.ts';
 import type { Random } from '../../../contracts/runtime.ts';
 import { seededRandom } from '../../fixtures/runtime.ts';
-import type { StepFault } from './life.ts';
+import type { StepFault, StepName } from './life.ts';
 import { RebuildWorld, sameRows } from './rebuild-world.ts';
 
 /** What somebody may be refused for good reason. */
-const REFUSALS: ReadonlySet<string> = new Set(['REBUILD_UNDER_WAY', 'REBUILD_NONE', 'REBUILD_TABLES', 'ABORTED', 'SINK_UNREACHABLE', 'LOG_DISK_FULL', 'LOG_BELOW_HORIZON']);
+const REFUSALS: ReadonlySet<string> = new Set(['REBUILD_UNDER_WAY', 'REBUILD_NONE', 'REBUILD_TABLES', 'ABORTED', 'SINK_UNREACHABLE', 'LOG_DISK_FULL', 'LOG_BELOW_HORIZON', 'OFFSET_RANGE']);
+/** Steps after which nothing is as before: few, and those at which most can be lost. */
+const TURNING: ReadonlySet<StepName> = new Set(['swap', 'begin', 'sweep']);
+/** So many steps from there on it is noted what has been done. */
+const NEAR = 7;
+/** What a rebuild that nobody disturbs from outside does not stop on. */
+const NEVER: ReadonlySet<string> = new Set(['INTERNAL', 'REBUILD_MOVED', 'SINK_BEHIND', 'SINK_DIVERGED']);
 
 export interface KillsOutcome {
   readonly kills: number;
   readonly swaps: number;
 }
 
-/** Throws unless the sink equals the source at its checkpoint at every moment, and nothing is left behind at the end. */
-export async function killedRebuilds(seed: number, actions: number): Promise<KillsOutcome> {
+export type Way = 'shadow' | 'in-place';
+
+/**
+ * Throws unless the sink equals the source at its checkpoint at every moment, rests where and as long as it was told to,
+ * has a letter for each row that it leaves out, and nothing is left behind at the end.
+ */
+export async function killedRebuilds(seed: number, actions: number, way: Way = 'shadow'): Promise<KillsOutcome> {
   const random = seededRandom(seed);
-  await using world = await RebuildWorld.create({ wholeTransactions: random.unit() < 0.7, maxKeys: 1 + below(random, 8), segmentBytes: 400 + below(random, 1200) });
+  const wholeTransactions = random.unit() < 0.7;
+  await using world = await RebuildWorld.create({ way, wholeTransactions, maxKeys: 1 + below(random, 8), segmentBytes: 400 + below(random, 1200) });
+  if (random.unit() < 0.3) refuse(world, random);
   const faults = new Faults(random);
   const rests = new Rests();
+  const pauses = new Pauses();
   let writes = Promise.resolve();
   for (let n = 0; n < 5; n++) await commit(world, random);
   await world.start();
   world.fault = (step) => {
     // Writes go on beside everything.
     if (step === 'apply' && random.unit() < 0.1) writes = Promise.all([writes, commit(world, random)]).then(() => undefined);
-    return faults.next();
+    return faults.next(step);
   };
   for (let n = 0; n < actions; n++) {
     if (world.isDead) {
@@ -35,35 +50,47 @@ export async function killedRebuilds(seed: number, actions: number): Promise<Kil
       continue;
     }
     rests.look(world);
+    pauses.look(world);
     faults.budget = below(random, 4);
-    await quiet(() => act(world, random, rests));
+    await quiet(() => act({ world, random, way, rests, pauses }));
     for (let turns = below(random, 60); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
   }
   world.fault = () => 'none';
   await writes;
   if (!world.isDead) rests.look(world);
   try {
-    await settle(world, random);
+    await settle(world, random, way);
   } catch (failure) {
     // A step that was under way may have been one to be killed after.
     if (!world.isDead) throw failure;
-    await settle(world, random);
+    await settle(world, random, way);
   }
   return { kills: faults.kills, swaps: world.place.swaps };
+}
+
+/** Some rows that neither the sink nor its shadow takes. */
+function refuse({ place }: RebuildWorld, random: Random): void {
+  for (let n = 1 + below(random, 3); n > 0; n--) {
+    const key = `public.t${1 + below(random, 2)}/${below(random, 12)}`;
+    place.live.refused.add(key);
+    place.refused.add(key);
+  }
 }
 
 /** At most so many faults at a time, so that what is tried again succeeds. */
 class Faults {
   budget = 0;
   kills = 0;
+  #near = 0;
   readonly #random: Random;
 
   constructor(random: Random) {
     this.#random = random;
   }
 
-  next(): StepFault {
-    if (this.budget <= 0 || this.#random.unit() < 0.8) return 'none';
+  next(step: StepName): StepFault {
+    this.#near = TURNING.has(step) ? NEAR : this.#near - 1;
+    if (this.budget <= 0 || this.#random.unit() < (this.#near > 0 ? 0.5 : 0.8)) return 'none';
     this.budget--;
     const kinds = ['fail-before', 'fail-after', 'kill-before', 'kill-after'] as const;
     return kinds[below(this.#random, kinds.length)] ?? 'none';
@@ -82,43 +109,102 @@ class Rests {
 
   look(world: RebuildWorld): void {
     const rebuild = world.rebuild.status();
-    if (rebuild?.state === 'failed' && ['INTERNAL', 'REBUILD_MOVED'].includes(rebuild.error?.code ?? '')) world.wrong.push(`it has failed: ${rebuild.error?.message}`);
+    if (rebuild?.state === 'failed' && NEVER.has(rebuild.error?.code ?? '')) world.wrong.push(`it has failed: ${rebuild.error?.message}`);
     if (rebuild?.state !== 'done' || rebuild.to === null || this.#resumed.has(rebuild.id)) return;
     const at = world.place.live.checkpoint?.offset;
-    if (at !== rebuild.to) world.wrong.push(`it is at ${at} and was put to ${rebuild.to}`);
+    if (at !== rebuild.to || rebuild.offset !== rebuild.to) world.wrong.push(`it is at ${at}, said to be at ${rebuild.offset}, and was put to ${rebuild.to}`);
   }
 }
 
-async function act(world: RebuildWorld, random: Random, rests: Rests): Promise<void> {
-  const ends = world.ends();
-  switch (below(random, 10)) {
+/** Whoever has paused the sink and was told that it is finds it paused, over kills, until it is to go on. */
+class Pauses {
+  /** Null: a command has failed, or something else may have changed it. */
+  #isPaused: boolean | null = null;
+
+  async pause(world: RebuildWorld): Promise<void> {
+    this.#isPaused = null;
+    await world.pipeline.pause();
+    this.#isPaused = true;
+  }
+
+  async resume(world: RebuildWorld): Promise<void> {
+    this.#isPaused = null;
+    await world.pipeline.resume();
+    this.#isPaused = false;
+  }
+
+  /** A rebuild in place lets the sink go on. */
+  begins(way: Way): void {
+    if (way === 'in-place') this.#isPaused = null;
+  }
+
+  look({ pipeline, wrong }: RebuildWorld): void {
+    const { pausedBy } = pipeline;
+    if (this.#isPaused === true && pausedBy === null) wrong.push('a pause is lost');
+    if (this.#isPaused === false && pausedBy?.by === 'operator') wrong.push('a pause is back');
+  }
+}
+
+interface Acting {
+  readonly world: RebuildWorld;
+  readonly random: Random;
+  readonly way: Way;
+  readonly rests: Rests;
+  readonly pauses: Pauses;
+}
+
+async function act({ world, random, way, rests, pauses }: Acting): Promise<void> {
+  const kind = below(random, 10);
+  if (kind >= 3 && kind <= 5) pauses.begins(way);
+  switch (kind) {
     case 0:
     case 1:
     case 2:
       for (let n = 1 + below(random, 4); n > 0; n--) await commit(world, random);
       return;
     case 3:
-      await world.begin({ fromScratch: random.unit() < 0.3 });
+      await world.begin({ fromScratch: random.unit() < 0.5 });
       return;
     case 4:
-      await world.begin({ tables: [`public.t${1 + below(random, 2)}`], fromScratch: random.unit() < 0.3 });
+      await world.begin({ tables: [`public.t${1 + below(random, 2)}`], fromScratch: random.unit() < 0.5 });
       return;
     case 5:
-      await world.begin({ to: ends[below(random, ends.length)] ?? 0, fromScratch: random.unit() < 0.3 });
+      await beginTo(world, somewhere(world, random), random.unit() < 0.5);
       return;
     case 6:
       await world.rebuild.cancel('', AbortSignal.timeout(2000));
       return;
     case 7:
-      if (random.unit() < 0.5) return world.pipeline.pause();
+      if (random.unit() < 0.5) return pauses.pause(world);
       rests.resumes(world);
-      return world.pipeline.resume();
+      return pauses.resume(world);
     case 8:
-      await world.compact(AbortSignal.timeout(5000));
+      await world.compact(AbortSignal.timeout(5000), random.unit() < 0.15);
       return;
     default:
-      world.kill();
+      if (random.unit() < 0.7 || (way === 'in-place' && world.rebuild.isUnderWay)) return world.kill();
+      // The place of the sink is put back to where it was, as a database from its backup.
+      rests.resumes(world);
+      await world.stop();
+      if (!world.putBack()) world.remember();
+      return;
   }
+}
+
+async function beginTo(world: RebuildWorld, wanted: number, fromScratch: boolean): Promise<void> {
+  // What is being committed is not there yet.
+  const at = Math.min(wanted, world.log.state().highWatermark);
+  const { to } = await world.begin({ to: at, fromScratch });
+  const ends = world.ends().filter((end) => end <= at);
+  if (to !== ends.at(-1) && to !== world.log.state().horizon) world.wrong.push(`${at} is taken for ${to} instead of ${ends.at(-1)}`);
+}
+
+/** From the horizon to the end, mostly where a transaction ends. */
+function somewhere(world: RebuildWorld, random: Random): number {
+  const { horizon, highWatermark } = world.log.state();
+  if (random.unit() < 0.3) return horizon + below(random, highWatermark - horizon + 1);
+  const ends = world.ends();
+  return ends[below(random, ends.length)] ?? 0;
 }
 
 async function commit(world: RebuildWorld, random: Random): Promise<void> {
@@ -129,8 +215,10 @@ async function commit(world: RebuildWorld, random: Random): Promise<void> {
 }
 
 /** What is under way ends, by itself or cancelled; then the sink is where the source is. */
-async function settle(world: RebuildWorld, random: Random): Promise<void> {
+async function settle(world: RebuildWorld, random: Random, way: Way): Promise<void> {
   if (world.isDead) await world.start();
+  // What is written in place waits for a sink that is paused.
+  if (way === 'in-place') await world.pipeline.resume();
   if (world.rebuild.isUnderWay && random.unit() < 0.5) await quiet(() => world.rebuild.cancel('', AbortSignal.timeout(5000)));
   const isOver = (): boolean => !world.rebuild.isUnderWay || world.rebuild.status()?.state === 'failed';
   await world.until('the rebuild has ended', isOver);
@@ -147,17 +235,33 @@ async function settle(world: RebuildWorld, random: Random): Promise<void> {
     await world.until('the last rebuild has ended', () => !world.rebuild.isUnderWay);
   }
   await world.pipeline.reached(end, AbortSignal.timeout(5000));
+  if (way === 'shadow') await undisturbed(world);
   const isKnown = world.runtime.lines.some(({ event }) => event === 'sink.lease-not-released');
   for (const lease of isKnown ? [] : world.log.leases()) if (lease.startsWith('rebuild:')) world.wrong.push(`the lease ${lease} is left`);
   // One that could not be released is when the hub starts again.
   world.kill();
   await world.start();
   await world.pipeline.reached(end, AbortSignal.timeout(5000));
-  if (!sameRows(world.place.live.rows, world.source.rows)) world.wrong.push('the last state differs');
+  if (!sameRows(world.place.live.rows, world.taken(world.source.rows))) world.wrong.push('the last state differs');
+  const letters = lettersOf(world);
+  for (const key of world.place.live.refused) if (world.source.rows.has(key) && !letters.has(key)) world.wrong.push(`${key} was left out, and no letter says so`);
+  if (world.place.stale !== null) world.wrong.push('what was begun in place is not swept');
   if (world.place.shadow !== null) world.wrong.push('a shadow is left');
   for (const lease of world.log.leases()) if (lease.startsWith('rebuild:')) world.wrong.push(`the lease ${lease} is left`);
   for (const name of await readdir(world.directory)) if (name.startsWith('rebuild-')) world.wrong.push(`${name} is left`);
   if (world.wrong.length > 0) throw new Error(world.wrong.join('\n'));
+}
+
+/** A last one that nothing happens to: it leaves no lease. */
+async function undisturbed(world: RebuildWorld): Promise<void> {
+  const { id } = await world.begin();
+  await world.until('an undisturbed rebuild has ended', () => !world.rebuild.isUnderWay);
+  if (world.rebuild.status()?.id !== id || world.rebuild.status()?.state !== 'done') world.wrong.push(`an undisturbed rebuild is ${JSON.stringify(world.rebuild.status())}`);
+  for (const lease of world.log.leases()) if (lease.startsWith('rebuild:')) world.wrong.push(`the lease ${lease} is left by an undisturbed rebuild`);
+}
+
+function lettersOf({ letters }: RebuildWorld): Set<string> {
+  return new Set(letters.list().map(({ table, key }) => `${table}/${readKey(key).map(String).join()}`));
 }
 
 async function quiet(ask: () => Promise<unknown>): Promise<void> {

@@ -22,6 +22,8 @@ export class MemoryPlace {
   onChange: () => void = () => undefined;
   /** Keys whose rows the shadow refuses; those that the sink itself refuses are its own. */
   readonly refused = new Set<string>();
+  /** Called when the shadow has taken the sink's place. */
+  onSwap: () => void = () => undefined;
   /** Keys that were there before a rebuild in place and were not written by it; null: none is under way. */
   stale: Set<string> | null = null;
   swaps = 0;
@@ -187,7 +189,8 @@ class MemoryShadow implements ShadowRebuild {
 
   #swap({ from, to, tables, whole, notYet = [] }: Swap): void {
     const { live, shadow } = this.#place;
-    if (shadow === null && isAt(live.checkpoint, to)) return;
+    // Of single tables nothing tells that they were swapped.
+    if (shadow === null && whole && isAt(live.checkpoint, to)) return;
     if (shadow === null || !isAt(shadow.checkpoint, to)) throw new TidemarkError('REBUILD_MOVED', 'the shadow is elsewhere');
     if (!isAt(live.checkpoint, from)) throw new TidemarkError('REBUILD_MOVED', 'the sink is elsewhere');
     if (!whole && from?.offset !== to.offset) throw new TidemarkError('INTERNAL', 'single tables are swapped at another offset');
@@ -198,6 +201,7 @@ class MemoryShadow implements ShadowRebuild {
     this.#place.shadow = null;
     this.#place.stale = null;
     this.#place.swaps++;
+    this.#place.onSwap();
     this.#place.onChange();
   }
 

@@ -1,6 +1,7 @@
 /** A hub's part around one sink, over a real log and a sink in memory; it is killed and started as often as is wanted. */
 import { join } from 'node:path';
 import type { SinkConfig } from '../../../contracts/config.ts';
+import type { Checkpoint } from '../../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { LogWriter, SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
@@ -58,6 +59,9 @@ export class RebuildWorld implements AsyncDisposable {
   #running: Running | null = null;
   /** Where the live sink was last seen. */
   #seen: Offset = 0;
+  #kept: { readonly rows: ReadonlyMap<string, string>; readonly checkpoint: Checkpoint | null } | null = null;
+  /** The rebuild whose shadow has taken the sink's place. */
+  #swapped = '';
 
   private constructor(parts: { directory: TemporaryDirectory; engine: EmbeddedLogEngine; log: SourceLog; writer: LogWriter; source: TestLog; runtime: TestRuntime; options: WorldOptions }) {
     const { wholeTransactions = true, maxKeys = 7, way = 'shadow' } = parts.options;
@@ -70,6 +74,9 @@ export class RebuildWorld implements AsyncDisposable {
     this.runtime = parts.runtime;
     this.place = new MemoryPlace({ wholeTransactions, maxKeys });
     this.place.onChange = () => this.#look();
+    this.place.onSwap = () => {
+      this.#swapped = this.#running?.rebuild.status()?.id ?? '';
+    };
   }
 
   static async create(options: WorldOptions = {}): Promise<RebuildWorld> {
@@ -125,6 +132,11 @@ export class RebuildWorld implements AsyncDisposable {
     return rows ?? new Map();
   }
 
+  /** Without what the sink refuses. */
+  taken(rows: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+    return new Map([...rows].filter(([key]) => !this.place.live.refused.has(key)));
+  }
+
   /** One after the other. */
   commit(changes: Changes): Promise<Offset> {
     const commit = this.#commits.then(() => this.#commit(changes));
@@ -153,7 +165,10 @@ export class RebuildWorld implements AsyncDisposable {
     try {
       await this.#start(life);
     } catch (failure) {
-      if (!life.isDead) throw failure;
+      if (life.isDead) return;
+      // A sink that could not be opened is nobody's to ask for anything.
+      life.kill();
+      throw failure;
     }
   }
 
@@ -164,6 +179,25 @@ export class RebuildWorld implements AsyncDisposable {
   /** Kills it, and waits until this process has nothing left of it. */
   async stop(): Promise<void> {
     await this.#over();
+  }
+
+  /** What the sink's place has now may be put back later. */
+  remember(): void {
+    const { rows, checkpoint } = this.place.live;
+    this.#kept = { rows: new Map(rows), checkpoint };
+  }
+
+  /** Only while no hub is at work. False: nothing is remembered, or something of a rebuild is under way there. */
+  putBack(): boolean {
+    const { live, stale } = this.place;
+    if (this.#kept === null || stale !== null) return false;
+    const { rows, checkpoint } = this.#kept;
+    this.#kept = null;
+    live.rows.clear();
+    for (const [key, row] of rows) live.rows.set(key, row);
+    live.checkpoint = checkpoint;
+    this.#seen = 0;
+    return true;
   }
 
   begin(order: { tables?: readonly string[]; to?: Offset; fromScratch?: boolean } = {}): Promise<RebuildAnswer> {
@@ -227,13 +261,17 @@ export class RebuildWorld implements AsyncDisposable {
   /** The live rows are those of the source at the sink's own checkpoint, at every moment. */
   #look(): void {
     const { rows, checkpoint } = this.place.live;
-    if (checkpoint !== null && checkpoint.offset < this.#seen && this.#running?.rebuild.status()?.to === null) {
-      this.wrong.push(`it went back from ${this.#seen} to ${checkpoint.offset}`);
-    }
-    this.#seen = checkpoint?.offset ?? 0;
+    const rebuild = this.#running?.rebuild.status() ?? null;
+    const at = checkpoint?.offset ?? 0;
+    // What is written anew in place begins at the beginning.
+    if (this.#way === 'shadow' && checkpoint !== null && at < this.#seen && rebuild?.to === null) this.wrong.push(`it went back from ${this.#seen} to ${at}`);
+    // Once it has been put there it rests, whatever the hub has noted of that by then.
+    const isPut = rebuild?.id === this.#swapped && rebuild.to !== null && rebuild.endedAt === null;
+    if (isPut && at > (rebuild.to ?? 0)) this.wrong.push(`it has gone on to ${at} and was put to ${rebuild.to}`);
+    this.#seen = at;
     // A sink that stands nowhere is still being filled.
     if (this.place.stale !== null || checkpoint === null || checkpoint.offset === 0 || !this.place.limits.wholeTransactions) return;
-    const wanted = this.rowsAt(checkpoint.offset);
+    const wanted = this.taken(this.rowsAt(at));
     if (!sameRows(rows, wanted)) this.wrong.push(`at ${checkpoint.offset}: ${JSON.stringify([...rows])} instead of ${JSON.stringify([...wanted])}`);
   }
 }
