@@ -64,7 +64,7 @@ export const LOG_ERRORS = {
   },
   LOG_BELOW_HORIZON: {
     means: 'The offset asked for lies below the horizon: the history there has been folded into the base.',
-    remedy: 'Ask for an offset at or above the horizon that the message names, or rebuild from the log\'s start.',
+    remedy: 'Ask for an offset at or above the horizon that the message names; a longer `hub.log.history` keeps more from then on.',
     retry: 'never',
   },
   LOG_TABLES: {

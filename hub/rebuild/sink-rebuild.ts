@@ -202,8 +202,9 @@ export class SinkRebuild implements Supervised {
     const lease = rebuildLeaseOf(config.name);
     try {
       await log.leaseHorizon(lease);
-      const to = order.to === null ? null : await transactionEnd(log, await order.to(signal), signal);
-      if ((to ?? log.state().highWatermark) === 0) throw new TidemarkError('OFFSET_RANGE', 'offset 0 is before everything: there is nothing to fill a sink with', { where: { ...where, offset: 0 } });
+      const asked = order.to === null ? null : await order.to(signal);
+      const to = asked === null ? null : await transactionEnd(log, asked, signal);
+      if ((to ?? log.state().highWatermark) === 0) throw nothingAt(asked ?? 0, where);
       const isSame = before !== null && before.to === to && JSON.stringify(before.tables) === JSON.stringify(order.tables) && before.stage !== 'discarding';
       if (before !== null && isSame && !order.fromScratch) return this.#again(before);
       if (before !== null && !order.fromScratch) throw this.#underWay('is under way, and asks for something else');
@@ -390,4 +391,9 @@ export class SinkRebuild implements Supervised {
     this.#asking = asked.catch(() => undefined);
     return asked;
   }
+}
+
+function nothingAt(asked: Offset, where: { readonly sink: string }): TidemarkError {
+  const why = asked === 0 ? 'offset 0 is before everything' : `offset ${asked} lies within the first transaction of the log, before which there is nothing`;
+  return new TidemarkError('OFFSET_RANGE', `${why}: a sink cannot be filled with that`, { where: { ...where, offset: asked } });
 }

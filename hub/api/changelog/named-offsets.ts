@@ -22,6 +22,9 @@ export async function readRange(log: SourceLog, query: { readonly from?: string 
   const from = query.from === undefined ? null : parseMoment(query.from, context.now);
   const to = query.to === undefined ? null : parseMoment(query.to, context.now);
   if (from?.kind === 'offset' && from.offset === 0) throw new TidemarkError('OFFSET_RANGE', 'the first record has offset 1', { where: { source: log.source, offset: 0 } });
+  if (from?.kind === 'offset' && to?.kind === 'offset' && from.offset > to.offset) {
+    throw new TidemarkError('OFFSET_RANGE', `the first record, ${from.offset}, comes after the last, ${to.offset}`, { where: { source: log.source, offset: from.offset } });
+  }
   return {
     from: from === null || from.kind === 'begin' ? undefined : from.kind === 'offset' ? from.offset : (await resolved(from, log, context)) + 1,
     to: to === null ? undefined : to.kind === 'offset' ? to.offset : await resolved(to, log, context),

@@ -43,7 +43,7 @@ export function addRebuildCommand(program: Command, context: CliContext): void {
     )
     .action(async (sink: string, options: RebuildOptions) => {
       checkOptions(options);
-      await withHub(options, context, (client) => (options.cancel === true ? cancel(sink, client, context) : rebuild(sink, options, client, context)));
+      await withHub(options, context, (client) => (options.cancel === true ? cancel(sink, client, options.json === true, context) : rebuild(sink, options, client, context)));
     });
 }
 
@@ -55,8 +55,8 @@ function checkOptions({ cancel: cancels, tables, to, fromScratch, detach }: Rebu
   if (tables !== undefined && to !== undefined) throw new TidemarkError('USAGE', '--to is for the whole sink: its tables stand at one offset');
 }
 
-async function cancel(sink: string, client: ApiClient, context: CliContext): Promise<void> {
-  for (const line of await client.cancelRebuild(sink, context.signal)) await say(context, line);
+async function cancel(sink: string, client: ApiClient, json: boolean, context: CliContext): Promise<void> {
+  for (const line of await client.cancelRebuild(sink, context.signal)) await say(context, json ? JSON.stringify({ sink, what: line }) : line);
 }
 
 async function rebuild(sink: string, options: RebuildOptions, client: ApiClient, context: CliContext): Promise<void> {

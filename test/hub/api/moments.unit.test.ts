@@ -202,6 +202,7 @@ describe('reading and waiting by moments', () => {
     expect(await offsets({ from: 'end' })).toEqual([]);
     expect(await offsets({ from: '99' })).toEqual([]);
     await expect(offsets({ from: 'soon' })).rejects.toMatchObject({ code: 'MOMENT_SYNTAX' });
+    await expect(offsets({ from: '10', to: '8' })).rejects.toMatchObject({ code: 'OFFSET_RANGE' });
   });
 
   it('waits for what the log has at a moment, and for what it has not', async () => {

@@ -127,6 +127,7 @@ describe('rebuilds of a hub', () => {
     expect(place('a').live.rows).toEqual(place('b').live.rows);
     await expect(hub.rebuildSink('a', { ...WHOLE, to: 'yesterday' }, patience())).rejects.toMatchObject({ code: 'MOMENT_SYNTAX' });
     await expect(hub.rebuildSink('a', { ...WHOLE, to: '99999' }, patience())).rejects.toMatchObject({ code: 'OFFSET_RANGE' });
+    await expect(hub.rebuildSink('a', { ...WHOLE, to: '1' }, patience())).rejects.toMatchObject({ code: 'OFFSET_RANGE', message: expect.stringContaining('offset 1 ') as string });
     await expect(hub.rebuildSink('nobody', WHOLE, patience())).rejects.toMatchObject({ code: 'SINK_UNKNOWN' });
     expect(await leases()).toEqual([]);
   });
