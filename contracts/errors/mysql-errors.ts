@@ -90,4 +90,39 @@ export const MYSQL_ERRORS = {
     remedy: 'Raise `max_row_size` or leave the column out, then re-copy the table.',
     retry: 'operator',
   },
+  MYSQL_AUTH_PLUGIN: {
+    means: 'The server wants a way of logging in that is not known here, or that is refused because it would send the password readable.',
+    remedy: 'Use TLS (`ssl-mode=required`), or give the user another way: `ALTER USER ... IDENTIFIED WITH caching_sha2_password`; MariaDB: `mysql_native_password`.',
+    retry: 'operator',
+  },
+  MYSQL_GTID: {
+    means: 'A set of global transaction ids cannot be read: its text or its bytes follow none of the forms of MySQL and MariaDB.',
+    remedy: 'Write it as `uuid:1-77` (MySQL) or `0-1-77` (MariaDB). Where the server sent it, report it with the server\'s version.',
+    retry: 'operator',
+  },
+  MYSQL_SERVER_CHANGED: {
+    means: 'The server is another one than the log was read from, and there are no GTIDs by which the place could be found in its binary log.',
+    remedy: 'Use the address of the server that the log was read from; or `tidemark source resync NAME`, which copies the tables again. With `gtid_mode=ON` a failover needs neither.',
+    retry: 'operator',
+  },
+  MYSQL_DIVERGED: {
+    means: 'The log has transactions that the server does not have: it is a replica that was behind when it took over, it was restored, or its binary log was reset.',
+    remedy: 'Use the address of a server that has them; or `tidemark source resync NAME`: a `gap` is recorded and the tables are copied again.',
+    retry: 'operator',
+  },
+  MYSQL_BINLOG_FORMAT: {
+    means: 'The server writes statements into its binary log, not rows, or leaves databases out of it.',
+    remedy: '`SET PERSIST binlog_format = ROW` (MariaDB: `SET GLOBAL`, and in my.cnf), then open the sessions of the application anew.',
+    retry: 'operator',
+  },
+  MYSQL_CASCADE: {
+    means: 'Foreign keys change rows of a captured table, which the server does not write into its binary log.',
+    remedy: 'Drop the ON DELETE or ON UPDATE action of the foreign key and let the application do it, use MySQL 9.6 or newer with `innodb_native_foreign_keys=OFF`, leave the table out, or accept it by `accept_cascades`.',
+    retry: 'operator',
+  },
+  MYSQL_COLUMN_RULE: {
+    means: 'A column rule (exclude or hash) names a key column, or a column that does not exist, or there is no key to hash with.',
+    remedy: 'Correct `columns` of the source; key columns can be neither left out nor hashed.',
+    retry: 'operator',
+  },
 } as const;
