@@ -60,6 +60,11 @@ export class CrashAudit {
     return findings;
   }
 
+  /** Offset up to which the log was read: more must not be folded, or it could not be audited. */
+  get readUpTo(): number {
+    return this.#log.offset;
+  }
+
   /** With the hub dead and nobody writing: the log is whole, and its fold is the source. */
   async ofTheLog(): Promise<string[]> {
     await this.#log.advance();

@@ -10,8 +10,9 @@ import { type TcpProxy, startTcpProxy } from '../fixtures/tcp-proxy.ts';
 import { temporaryDirectory } from '../fixtures/temp.ts';
 import { HARD_TABLES } from './hard-schema.ts';
 
-/** Room for the log of 200 cycles. */
+/** Room for the log of many cycles, so that only faults fill it. */
 const DATA_FOLDER_BYTES = 3 * 2 ** 29;
+const FOLD_LIMIT_MS = 60_000;
 
 interface Parts {
   readonly source: PostgresServer;
@@ -87,6 +88,20 @@ export class CrashWorld implements AsyncDisposable {
   /** Starts a hub beside all waiting, to be killed by the caller while it starts. */
   spawnHub(): Promise<GuardedProcess> {
     return spawnHubProcess(this.#hubOptions());
+  }
+
+  /** Folds history up to an offset, beside everything else. @returns the horizon afterwards; null: the hub died meanwhile */
+  async fold(to: number): Promise<number | null> {
+    const { hub } = this;
+    let last = '';
+    try {
+      for await (const lines of hub.api.compact('shop', String(to), AbortSignal.timeout(FOLD_LIMIT_MS))) last = lines.trimEnd().split('\n').at(-1) ?? last;
+    } catch (failure) {
+      if (hub.hasEnded()) return null;
+      throw failure;
+    }
+    const { done } = JSON.parse(last) as { done: { horizon: number } };
+    return done.horizon;
   }
 
   /** The network carries everything again, the disk has room, every server runs. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TidemarkError } from '../../contracts/errors/error.ts';
 import { seededRandom } from '../fixtures/runtime.ts';
 import { archiveOrders } from '../fixtures/shop/schema.ts';
 import { startShopWorkload } from '../fixtures/shop/workload.ts';
@@ -47,6 +48,10 @@ async function runCycle(world: CrashWorld, audit: CrashAudit, faults: readonly F
   await archive(world);
   const shop = startShopWorkload({ url, writers: 2, transactionsPerSecond: TRANSACTIONS_PER_SECOND, seed, reconnect: true });
   const hard = startHardWorkload(url, seed);
+  // Into the middle of which the faults come.
+  const known = audit.readUpTo;
+  const folding = world.fold(known);
+  folding.catch(() => undefined); // `foldingEnds` looks at it.
   try {
     for (const fault of faults) {
       await delay(random.unit() * 500);
@@ -63,9 +68,11 @@ async function runCycle(world: CrashWorld, audit: CrashAudit, faults: readonly F
   } finally {
     await Promise.all([shop.stop(), hard.stop()]);
   }
+  await foldingEnds(folding);
   expect(shop.counts.transactions).toBeGreaterThan(0);
   expect(hard.transactions()).toBeGreaterThan(0);
   expect(await audit.inTheEnd()).toEqual([]);
+  expect(await world.fold(known)).toBe(known);
   await world.hub.kill();
   expect(await audit.atDeath()).toEqual([]);
   expect(await audit.ofTheLog()).toEqual([]);
@@ -76,4 +83,13 @@ async function runCycle(world: CrashWorld, audit: CrashAudit, faults: readonly F
 async function archive(world: CrashWorld): Promise<void> {
   await using source = await world.source.connect('shop');
   await archiveOrders(source, MOST_ORDERS);
+}
+
+/** A full disk is a good reason not to fold. */
+async function foldingEnds(folding: Promise<unknown>): Promise<void> {
+  try {
+    await folding;
+  } catch (failure) {
+    if (!(failure instanceof TidemarkError) || failure.code !== 'LOG_DISK_FULL') throw failure;
+  }
 }

@@ -14,8 +14,8 @@ export interface LogEnd {
 }
 
 /**
- * Reads a hub's folder from outside and folds it. It goes on where the last audit ended; all that it has read before is
- * read again each time, and must be the same bytes.
+ * Reads a hub's folder from outside and folds it. It goes on where the last audit ended; all that it has read before and
+ * that is above the horizon is read again each time, and must be the same bytes. What it has not read must not be folded.
  */
 export class LogAudit {
   readonly tables = new FoldedTables();
@@ -23,8 +23,9 @@ export class LogAudit {
   readonly #source: string;
   readonly #positions: PositionCodec;
   readonly #xids = new Set<number>();
-  /** Of every record up to `#offset`, in order. */
-  #sum = 0;
+  /** Of every record up to `#offset`, by its offset: those below the horizon are forgotten. */
+  readonly #sums = new Map<number, number>();
+  #horizon = 0;
   #offset = 0;
   #lastPosition: Uint8Array | null = null;
 
@@ -52,15 +53,19 @@ export class LogAudit {
    */
   advance(to?: number): Promise<LogEnd> {
     return this.#opened(async (log) => {
-      const { highWatermark, position } = log.state();
+      const { horizon, highWatermark, position } = log.state();
+      if (horizon < this.#horizon) throw new Error(`the horizon went back to ${horizon}; it was at ${this.#horizon}`);
+      if (horizon > this.#offset) throw new Error(`the horizon is at ${horizon}, and only what is up to ${this.#offset} may be folded`);
+      for (let folded = this.#horizon + 1; folded <= horizon; folded++) this.#sums.delete(folded);
+      this.#horizon = horizon;
       const end = to ?? highWatermark;
       if (highWatermark < this.#offset || end > highWatermark) {
         throw new Error(`the log ends at ${highWatermark}; it was read up to ${this.#offset}, and ${end} was asked for`);
       }
       const reading = { follow: false, signal: AbortSignal.timeout(READ_LIMIT_MS) };
-      let sum = 0;
-      for await (const batch of log.read({ ...reading, after: 0, to: this.#offset })) sum = crc32(batch.records, sum);
-      if (sum !== this.#sum) throw new Error(`what stood in the log up to offset ${this.#offset} has changed since it was readable`);
+      let same = horizon;
+      for await (const batch of log.read({ ...reading, after: horizon, to: this.#offset })) same = this.#again(batch, same);
+      if (same !== this.#offset) throw new Error(`what stood in the log up to offset ${this.#offset} ends at ${same}`);
       for await (const batch of log.read({ ...reading, after: this.#offset, to: end })) this.#batch(batch);
       if (this.#offset !== end) throw new Error(`reading ended at ${this.#offset}, not at ${end}`);
       const told = JSON.stringify(log.catalog().tables());
@@ -76,6 +81,19 @@ export class LogAudit {
     return await work(await engine.open(this.#source, { create: false }));
   }
 
+  /** @param after offset of the last record that is the same. Answers the next such. */
+  #again(batch: ChangeBatch, after: number): number {
+    if (batch.baseOffset > after + 1) throw new Error(`offset ${batch.baseOffset} comes after ${after}`);
+    const view = new RecordView().reset(batch.records);
+    let offset = batch.baseOffset - 1;
+    while (view.next() && ++offset <= this.#offset) {
+      if (offset > after && this.#sums.get(offset) !== crc32(view.record())) {
+        throw new Error(`what stood in the log at offset ${offset} has changed since it was readable`);
+      }
+    }
+    return Math.min(offset, this.#offset);
+  }
+
   #batch(batch: ChangeBatch): void {
     const view = new RecordView().reset(batch.records);
     for (const entry of batch.transactions) {
@@ -86,7 +104,7 @@ export class LogAudit {
         if (offset !== this.#offset + 1) throw new Error(`offset ${offset} comes after ${this.#offset}`);
         if (entry.kind === 'source' && entry.begins && i === 0) this.#newTransaction(entry.xid, offset);
         this.#offset = offset;
-        this.#sum = crc32(view.record(), this.#sum);
+        this.#sums.set(offset, crc32(view.record()));
         this.tables.apply(view, offset);
       }
       if (entry.kind === 'source' && entry.commits) this.#forward(entry.position, batch.baseOffset);
