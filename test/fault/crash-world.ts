@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseLsn } from '../../connectors/postgres/position.ts';
 import { type PostgresServer, startPostgres } from '../fixtures/embedded-postgres.ts';
 import type { GuardedProcess } from '../fixtures/guarded-process.ts';
@@ -13,6 +14,7 @@ import { HARD_TABLES } from './hard-schema.ts';
 /** Room for the log of many cycles, so that only faults fill it. */
 const DATA_FOLDER_BYTES = 3 * 2 ** 29;
 const FOLD_LIMIT_MS = 60_000;
+const ENDING_MS = 10_000;
 
 interface Parts {
   readonly source: PostgresServer;
@@ -97,6 +99,8 @@ export class CrashWorld implements AsyncDisposable {
     try {
       for await (const lines of hub.api.compact('shop', String(to), AbortSignal.timeout(FOLD_LIMIT_MS))) last = lines.trimEnd().split('\n').at(-1) ?? last;
     } catch (failure) {
+      // What a hub that ends answers comes before its end.
+      await Promise.race([hub.ended, delay(ENDING_MS)]);
       if (hub.hasEnded()) return null;
       throw failure;
     }
