@@ -55,11 +55,6 @@ export const MYSQL_ERRORS = {
     remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again.',
     retry: 'operator',
   },
-  MYSQL_BINLOG_ENCRYPTED: {
-    means: 'The server sends an encrypted binary log, which cannot be read.',
-    remedy: 'Read from a server that decrypts what it sends (every server does for a replica); report it with the server\'s version.',
-    retry: 'operator',
-  },
   MYSQL_BINLOG_PURGED: {
     means: 'The server has purged binary logs that the log still needs, or does not know the position.',
     remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again. A longer `binlog_expire_logs_seconds` avoids it.',
@@ -85,6 +80,26 @@ export const MYSQL_ERRORS = {
     remedy: 'The table stops; report it with the position. `tidemark source recopy` copies the table again.',
     retry: 'operator',
   },
+  MYSQL_TEXT: {
+    means: 'A text at the MySQL source has bytes that mean no character in its charset, or no character of Unicode.',
+    remedy: 'Correct the value, or convert the column to utf8mb4; or set `invalid_text: replace`, which puts `?` in their place as the server itself does. Then re-copy the table.',
+    retry: 'operator',
+  },
+  MYSQL_ZERO_DATE: {
+    means: 'A date at the MySQL source has a year, month or day of zero, or a day that its month has not, and `zero_dates` is `refuse`.',
+    remedy: 'Correct the value, or set `zero_dates: keep`, which hands such dates on as they are. Then re-copy the table.',
+    retry: 'operator',
+  },
+  MYSQL_TYPE_UNKNOWN: {
+    means: 'A column at the MySQL source is of a type whose form in the binary log is not known, or not the one that the table\'s definition says.',
+    remedy: 'Leave the column out, or update Tidemark; then re-copy the table. `tidemark check` names such columns.',
+    retry: 'operator',
+  },
+  MYSQL_PARTIAL_ROW: {
+    means: 'A row in the binary log lacks an old value that is needed: of a JSON column that was changed in part, or of a table without key.',
+    remedy: 'Set `binlog_row_image=FULL` wherever `binlog_row_value_options=PARTIAL_JSON` is set or a table has no key, then `tidemark source recopy` the table.',
+    retry: 'operator',
+  },
   MYSQL_ROW_TOO_LARGE: {
     means: 'A row is larger than the limit of a record.',
     remedy: 'Raise `max_row_size` or leave the column out, then re-copy the table.',
@@ -93,6 +108,11 @@ export const MYSQL_ERRORS = {
   MYSQL_AUTH_PLUGIN: {
     means: 'The server wants a way of logging in that is not known here, or that is refused because it would send the password readable.',
     remedy: 'Use TLS (`ssl-mode=required`), or give the user another way: `ALTER USER ... IDENTIFIED WITH caching_sha2_password`; MariaDB: `mysql_native_password`.',
+    retry: 'operator',
+  },
+  MYSQL_PROXY: {
+    means: 'The address leads to a proxy (ProxySQL, MaxScale, for instance) that drops the settings of a session or shares sessions; a binary log is read from the server itself.',
+    remedy: 'Use the address of the server, not of the proxy.',
     retry: 'operator',
   },
   MYSQL_GTID: {

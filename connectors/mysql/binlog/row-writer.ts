@@ -1,0 +1,228 @@
+/**
+ * Rows of rows events into records: each value goes through its column's decoder into one buffer, as a row image, and from
+ * there into the batch by one copy. Decoding comes first, so that a row that cannot be read leaves no record behind.
+ */
+import type { BatchBuilder } from '../../../contracts/change-batch.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { Flag, Op } from '../../../contracts/op.ts';
+import { writeU32 } from '../../../contracts/record.ts';
+import { Cell } from '../../../contracts/row-image.ts';
+import { CellSpans, CellWriter } from '../values/cell-writer.ts';
+import type { ColumnDecoder } from '../values/column-decoder.ts';
+import { ABSENT, NULL, type RowReader, type RowSpans } from './rows-event.ts';
+
+/** How rows of one table map become records of one schema. Immutable. */
+export interface RowRoute {
+  readonly tableId: number;
+  readonly version: number;
+  /** Of each cell of an image, in the schema's order: the column of the table map; -1: it has none. */
+  readonly sources: Int32Array;
+  /** Of each cell; what writes it. */
+  readonly decoders: readonly ColumnDecoder[];
+  /**
+   * Of each cell the whole cell (kind, length, value) of the column's constant default, which an insert stands for that
+   * leaves the column out (row images other than FULL); null: it has none, a placeholder is written.
+   */
+  readonly defaults: readonly (Uint8Array | null)[];
+  /** Cells of the key, in the key's order; empty: the table has no key. */
+  readonly key: readonly number[];
+  /** Old rows go into the log where they are whole. A table without key has them always. */
+  readonly keepBefore: boolean;
+  /** Rows may come with columns left out later: the whole-row index must know each. */
+  readonly isWide: boolean;
+  /** The most bytes that the images of a record may have. */
+  readonly maxRowBytes: number;
+}
+
+const EMPTY_SPANS = new CellSpans();
+/** A value of JSON has its length in so many bytes before it. */
+const JSON_LENGTH = 4;
+/** Up to this many bytes a loop is quicker than a call. */
+const SHORT_COPY = 32;
+
+/** One per reader of a binlog. */
+export class RowWriter {
+  readonly #builder: BatchBuilder;
+  readonly #out = new CellWriter();
+  readonly #old = new CellSpans();
+  readonly #new = new CellSpans();
+
+  constructor(builder: BatchBuilder) {
+    this.#builder = builder;
+  }
+
+  /**
+   * Writes the row at which `rows` stands, into the open transaction of the batch; answers how many records it became.
+   * @throws TidemarkError `MYSQL_VALUE`, `MYSQL_ROW_TOO_LARGE` or `MYSQL_PARTIAL_ROW`, with no record written: the table
+   * must stop; `MYSQL_BINLOG` when key columns are not in the event
+   */
+  write(rows: RowReader, route: RowRoute): 1 | 2 {
+    this.#out.reset();
+    if (rows.kind === 'write') return this.#insert(rows.after, route);
+    if (rows.kind === 'delete') return this.#delete(rows.before, route);
+    return this.#update(rows, route);
+  }
+
+  #insert(row: RowSpans, route: RowRoute): 1 {
+    const image = this.#image(this.#new, route, row, null, true);
+    this.#record(Op.create, flagsOf(route, image), route, image, EMPTY_SPANS, image);
+    return 1;
+  }
+
+  #delete(row: RowSpans, route: RowRoute): 1 {
+    const image = this.#image(this.#old, route, row, null, false);
+    const keep = row.isWhole && (route.keepBefore || route.key.length === 0);
+    if (route.key.length === 0 && !keep) throw keylessPart();
+    this.#record(Op.delete, 0, route, image, keep ? image : EMPTY_SPANS, EMPTY_SPANS);
+    return 1;
+  }
+
+  #update(rows: RowReader, route: RowRoute): 1 | 2 {
+    const { before, after } = rows;
+    const { key } = route;
+    if (key.length === 0) {
+      if (!before.isWhole) throw keylessPart();
+      const old = this.#image(this.#old, route, before, null, false);
+      const image = this.#image(this.#new, route, after, before, false);
+      this.#record(Op.delete, 0, route, old, old, EMPTY_SPANS);
+      this.#record(Op.create, flagsOf(route, image), route, image, EMPTY_SPANS, image);
+      return 2;
+    }
+    const keep = route.keepBefore && before.isWhole;
+    const isSameKey = sameKeyBytes(route, before, after);
+    if (isSameKey && !keep) {
+      const image = this.#image(this.#new, route, after, before, false);
+      this.#record(Op.update, flagsOf(route, image), route, image, EMPTY_SPANS, image);
+      return 1;
+    }
+    const old = this.#image(this.#old, route, before, null, false);
+    const image = this.#image(this.#new, route, after, before, false);
+    const beforeImage = keep ? old : EMPTY_SPANS;
+    // Bytes may differ and yet mean the same (trailing blanks, an old packing): the canonical form decides.
+    if (isSameKey || this.#isSameKey(key, old, image)) {
+      this.#record(Op.update, flagsOf(route, image), route, old, beforeImage, image);
+      return 1;
+    }
+    this.#record(Op.delete, Flag.keyChange, route, old, beforeImage, EMPTY_SPANS);
+    this.#record(Op.create, flagsOf(route, image) | Flag.keyChange, route, image, EMPTY_SPANS, image);
+    return 2;
+  }
+
+  /** `other`: the old row, which has what an update leaves out. */
+  #image(spans: CellSpans, route: RowRoute, row: RowSpans, other: RowSpans | null, isInsert: boolean): CellSpans {
+    const out = this.#out;
+    const { sources, decoders } = route;
+    out.beginImage(spans, sources.length);
+    for (let cell = 0; cell < sources.length; cell++) {
+      const source = sources[cell] as number;
+      let from = row;
+      let start = source < 0 ? ABSENT : (row.starts[source] as number);
+      if (start === ABSENT && other !== null && source >= 0) {
+        from = other;
+        start = other.starts[source] as number;
+      }
+      if (start >= 0) {
+        const decoder = decoders[cell] as ColumnDecoder;
+        if (from.hasPartial && from.partial[source] === 1) this.#patch(decoder, from, source, other);
+        else if (decoder.decode(from.bytes, start, out) !== from.ends[source]) throw misread(cell);
+      } else if (start === NULL) out.null();
+      else this.#leftOut(isInsert || source < 0 ? (route.defaults[cell] ?? null) : null);
+    }
+    out.endImage();
+    if (spans.end - spans.start > route.maxRowBytes) {
+      throw new TidemarkError('MYSQL_ROW_TOO_LARGE', `a row of ${spans.end - spans.start} bytes is above the limit of ${route.maxRowBytes}`);
+    }
+    return spans;
+  }
+
+  #leftOut(cell: Uint8Array | null): void {
+    if (cell === null) this.#out.placeholder();
+    else this.#out.cell(cell);
+  }
+
+  #patch(decoder: ColumnDecoder, row: RowSpans, source: number, old: RowSpans | null): void {
+    const oldStart = old === null ? ABSENT : (old.starts[source] as number);
+    if (old === null || oldStart < 0 || decoder.patch === undefined) {
+      throw new TidemarkError('MYSQL_PARTIAL_ROW', `column ${source} was changed in part, and the event has not its old value`);
+    }
+    const start = (row.starts[source] as number) + JSON_LENGTH;
+    decoder.patch(row.bytes, start, row.ends[source] as number, old.bytes, oldStart + JSON_LENGTH, old.ends[source] as number, this.#out);
+  }
+
+  #isSameKey(key: readonly number[], old: CellSpans, image: CellSpans): boolean {
+    const { bytes } = this.#out;
+    for (const cell of key) {
+      const start = old.starts[cell] as number;
+      const end = old.ends[cell] as number;
+      if (bytes.compare(bytes, start, end, image.starts[cell], image.ends[cell]) !== 0) return false;
+    }
+    return true;
+  }
+
+  #record(op: number, flags: number, route: RowRoute, keyOf: CellSpans, before: CellSpans, after: CellSpans): void {
+    const { key } = route;
+    const from = this.#out.bytes;
+    let keyLength = 0;
+    for (let place = 0; place < key.length; place++) {
+      const cell = key[place] as number;
+      const kind = keyOf.kinds[cell];
+      if (kind !== Cell.text && kind !== Cell.binary) throw new TidemarkError('MYSQL_BINLOG', `key column ${cell} of a row has no value`);
+      keyLength += 4 + (keyOf.ends[cell] as number) - (keyOf.starts[cell] as number);
+    }
+    const beforeLength = before === EMPTY_SPANS ? 0 : before.end - before.start;
+    const afterLength = after === EMPTY_SPANS ? 0 : after.end - after.start;
+    let at = this.#builder.reserve(op, flags, route.tableId, route.version, keyLength, beforeLength, afterLength);
+    const into = this.#builder.buffer;
+    for (let place = 0; place < key.length; place++) {
+      const cell = key[place] as number;
+      const start = keyOf.starts[cell] as number;
+      const length = (keyOf.ends[cell] as number) - start;
+      writeU32(into, at, length);
+      at = copyBytes(from, into, at + 4, start, start + length);
+    }
+    // The old image stands before the new one without a gap: one copy for both.
+    if (beforeLength > 0 && afterLength > 0 && before.end === after.start) from.copy(into, at, before.start, after.end);
+    else {
+      if (beforeLength > 0) from.copy(into, at, before.start, before.end);
+      if (afterLength > 0) from.copy(into, at + beforeLength, after.start, after.end);
+    }
+  }
+}
+
+/** True when every key column has the same bytes in both rows, or the new row leaves it out. */
+function sameKeyBytes({ key, sources }: RowRoute, before: RowSpans, after: RowSpans): boolean {
+  for (let place = 0; place < key.length; place++) {
+    const source = sources[key[place] as number] as number;
+    const start = after.starts[source] as number;
+    if (start === ABSENT) continue;
+    const old = before.starts[source] as number;
+    if (start < 0 || old < 0) return false;
+    const length = (after.ends[source] as number) - start;
+    if ((before.ends[source] as number) - old !== length) return false;
+    for (let index = 0; index < length; index++) if (after.bytes[start + index] !== before.bytes[old + index]) return false;
+  }
+  return true;
+}
+
+function flagsOf(route: RowRoute, image: CellSpans): number {
+  if (image.placeholders > 0) return Flag.incomplete | Flag.wide;
+  return route.isWide ? Flag.wide : 0;
+}
+
+function copyBytes(from: Buffer, into: Buffer, at: number, start: number, end: number): number {
+  if (end - start > SHORT_COPY) {
+    from.copy(into, at, start, end);
+    return at + end - start;
+  }
+  let to = at;
+  for (let next = start; next < end; next++) into[to++] = from[next] as number;
+  return to;
+}
+
+function misread(cell: number): TidemarkError {
+  return new TidemarkError('INTERNAL', `the decoder of cell ${cell} ended elsewhere than its value`);
+}
+
+function keylessPart(): TidemarkError {
+  return new TidemarkError('MYSQL_PARTIAL_ROW', 'a table without key got an event that has not the whole old row');
+}
