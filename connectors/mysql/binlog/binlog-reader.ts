@@ -134,6 +134,7 @@ export class BinlogReader {
   }
 
   #event(bytes: Buffer, start: number, end: number): LargePayload | null {
+    this.start = this.position;
     if (end - start < EVENT_HEADER) throw binlogError(`an event of ${end - start} bytes is shorter than its header`);
     const type = bytes[start + 4] as number;
     const { header } = this;
@@ -178,7 +179,6 @@ export class BinlogReader {
   }
 
   #move(endPosition: number, length: number): void {
-    this.start = this.position;
     const next = this.position + length;
     // Within a transaction some servers say 0.
     if (endPosition === 0 || next % TWO_32 === endPosition) {
