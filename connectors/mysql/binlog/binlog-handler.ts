@@ -36,6 +36,8 @@ export interface BinlogHandler {
   tableMap(map: TableMap): void;
   /** Rows of one table; to be walked within the call, or left. */
   rows(rows: RowReader, map: TableMap): void;
+  /** Rows of one table that are above the limit of an event, and are passed over: the table must stop. */
+  rowsTooLarge(map: TableMap, bytes: number): void;
   /** The transaction is committed. */
   xid(): void;
   /** The transaction is prepared, or committed in one phase. */

@@ -10,7 +10,7 @@ import { eventName, EventType, rowsShape, type RowsShape } from './event-types.t
 import { binlogError, FieldReader } from './field-reader.ts';
 import { type FormatDescription, NO_FORMAT, parseFormatDescription } from './format-description.ts';
 import { parseGtid, parseMariadbGtid, parseMariadbGtidList, parsePreviousGtids } from './gtid-events.ts';
-import { EventSplitter, parsePayloadHead, type PayloadHead, readPayload, streamPayload } from './payload.ts';
+import { EventSplitter, type EventTaker, parsePayloadHead, type PayloadHead, readPayload, streamPayload } from './payload.ts';
 import { parseQuery } from './query-event.ts';
 import { RowReader } from './rows-event.ts';
 import { parseHeartbeat, parseIncident, parseRotate, parseRowsStatement, parseStatementContext, parseXaPrepare, parseXid } from './small-events.ts';
@@ -62,13 +62,18 @@ export class BinlogReader {
   start: number;
   position: number;
   readonly #handler: BinlogHandler;
-  readonly #limit: number;
+  /** The most bytes that one event may have. */
+  readonly limit: number;
   readonly #fields = new FieldReader();
   readonly #maps = new Map<number, KnownMap>();
+  readonly #inside: EventTaker = {
+    event: (bytes, start, end) => this.#inner(bytes, start, end),
+    tooLarge: (bytes, start, end) => this.#passOver(bytes, start, end),
+  };
 
   constructor(handler: BinlogHandler, options: BinlogReaderOptions) {
     this.#handler = handler;
-    this.#limit = options.maxEventBytes;
+    this.limit = options.maxEventBytes;
     this.file = options.file ?? '';
     this.position = this.start = options.position ?? FIRST_POSITION;
   }
@@ -110,14 +115,30 @@ export class BinlogReader {
   }
 
   /**
+   * An event above the limit begins with these bytes, EVENT_PEEK of them or more; it is to be passed over.
+   * @throws as `event`, where it has no rows
+   */
+  tooLarge(bytes: Buffer, start: number, end: number): void {
+    try {
+      this.start = this.position;
+      this.#follow(this.header.peek(bytes, start, end));
+      this.#passOver(bytes, start, end);
+    } catch (error) {
+      throw this.#placed(error);
+    }
+  }
+
+  /**
    * Reads a large payload. `bytes` gives its compressed bytes, without what stands before them in the event and without
    * the checksum, which the caller verifies; it is destroyed on every path. `ready` is awaited between two pieces of
    * content: back-pressure. @throws as `event`
    */
   async payload(large: LargePayload, bytes: Readable, ready: () => Promise<void>, signal: AbortSignal): Promise<void> {
     try {
+      this.start = this.position;
       if (large.whole === null) this.#move(large.endPosition, large.eventBytes);
-      const splitter = new EventSplitter((piece, start, end) => this.#inner(piece, start, end), this.#limit);
+      else this.start = this.position - large.eventBytes;
+      const splitter = new EventSplitter(this.#inside, this.limit);
       for await (const piece of streamPayload(large.head, bytes, signal)) {
         splitter.push(piece);
         await ready();
@@ -158,6 +179,15 @@ export class BinlogReader {
     this.format = format;
     this.#maps.clear();
     this.#handler.formatDescription(format);
+  }
+
+  #passOver(bytes: Buffer, start: number, end: number): void {
+    const header = this.header.peek(bytes, start, end);
+    if (rowsShape(header.type) === null) throw binlogError(`an event (${eventName(header.type)}) of ${header.length} bytes is above the limit of ${this.limit}`);
+    const id = readTableId(this.format, header.type, this.#fields.reset(bytes, header.bodyStart, end, 'a rows event'));
+    const known = this.#maps.get(id);
+    if (known === undefined) throw binlogError(`rows of table ${id}, which was not described`);
+    this.#handler.rowsTooLarge(known.map, header.length);
   }
 
   /** An event within a payload: without checksum and place of its own. */
@@ -212,7 +242,7 @@ export class BinlogReader {
         handler.mariadbGtid(parseMariadbGtid(header, bytes));
         return;
       case EventType.query: case EventType.queryCompressed:
-        handler.query(parseQuery(header, bytes, this.#limit));
+        handler.query(parseQuery(header, bytes, this.limit));
         return;
       case EventType.xid:
         parseXid(header, bytes);
@@ -248,7 +278,7 @@ export class BinlogReader {
         handler.statementContext(parseStatementContext(header, bytes));
         return;
       case EventType.executeLoadQuery:
-        handler.loadData(parseQuery(header, bytes, this.#limit));
+        handler.loadData(parseQuery(header, bytes, this.limit));
         return;
       case EventType.incident:
         handler.incident(parseIncident(header, bytes));
@@ -297,7 +327,7 @@ export class BinlogReader {
 
   #rows(bytes: Buffer, header: EventHeader, shape: RowsShape): void {
     const { rows } = this;
-    rows.open(this.format, header, shape, bytes, this.#limit);
+    rows.open(this.format, header, shape, bytes, this.limit);
     const known = this.#maps.get(rows.tableId);
     if (known === undefined) {
       if (rows.tableId === NO_TABLE && rows.endsStatement) return;
@@ -315,7 +345,7 @@ export class BinlogReader {
       return { head, eventBytes: header.length, endPosition: header.endPosition, payloadAt, whole: Buffer.from(payload) };
     }
     const content = readPayload(head, payload);
-    const splitter = new EventSplitter((inner, start, end) => this.#inner(inner, start, end), this.#limit);
+    const splitter = new EventSplitter(this.#inside, this.limit);
     splitter.push(content);
     splitter.finish();
     return null;

@@ -100,67 +100,103 @@ function isZstdError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^(ERR_)?ZSTD|^Z_/.test(error.code);
 }
 
-/** Takes one event; `bytes[start .. end)` is valid until the call returns. */
-export type EventTaker = (bytes: Buffer, start: number, end: number) => void;
+export interface EventTaker {
+  /** One event; `bytes[start .. end)` is valid until the call returns. */
+  event(bytes: Buffer, start: number, end: number): void;
+  /** An event above the limit begins with these bytes, `EVENT_PEEK` of them; it is passed over unless this throws. */
+  tooLarge(bytes: Buffer, start: number, end: number): void;
+}
+
+/** Enough of an event to know whose rows it has. */
+export const EVENT_PEEK = EVENT_HEADER + 8;
 
 /** Events out of pieces of bytes that hold them one behind the other. */
 export class EventSplitter {
-  readonly #take: EventTaker;
+  readonly #taker: EventTaker;
   readonly #limit: number;
   #partial: Buffer = Buffer.alloc(0);
   #length = 0;
+  /** Bytes of an event that is too large, still to be passed over. */
+  #skip = 0;
 
   /** @param limit the most bytes of one event */
-  constructor(take: EventTaker, limit: number) {
-    this.#take = take;
+  constructor(taker: EventTaker, limit: number) {
+    this.#taker = taker;
     this.#limit = limit;
   }
 
   /** What is kept of the piece is copied. @throws TidemarkError `MYSQL_BINLOG`, and what the taker throws */
   push(piece: Buffer): void {
     let at = 0;
-    if (this.#length > 0) at = this.#goOn(piece);
-    while (at < piece.length && this.#length === 0) {
-      const left = piece.length - at;
-      const size = left < EVENT_HEADER ? -1 : this.#size(piece, at);
-      if (size < 0 || size > left) this.#keep(piece, at, piece.length, size);
-      else {
-        this.#take(piece, at, at + size);
-        at += size;
-      }
+    while (at < piece.length) {
+      if (this.#skip > 0) {
+        const passed = Math.min(this.#skip, piece.length - at);
+        this.#skip -= passed;
+        at += passed;
+      } else if (this.#length > 0) at = this.#goOn(piece, at);
+      else at = this.#inPlace(piece, at);
     }
   }
 
   /** @throws TidemarkError `MYSQL_BINLOG` when an event is not whole */
   finish(): void {
-    if (this.#length > 0) throw binlogError('a transaction payload ends inside an event');
+    if (this.#length > 0 || this.#skip > 0) throw binlogError('a transaction payload ends inside an event');
+  }
+
+  #inPlace(piece: Buffer, at: number): number {
+    const left = piece.length - at;
+    const size = left < EVENT_HEADER ? -1 : this.#size(piece, at);
+    if (size > this.#limit && left >= EVENT_PEEK) {
+      this.#taker.tooLarge(piece, at, at + EVENT_PEEK);
+      this.#skip = size;
+      return at;
+    }
+    if (size < 0 || size > left) {
+      this.#keep(piece, at, piece.length, Math.min(size, this.#limit));
+      return piece.length;
+    }
+    this.#taker.event(piece, at, at + size);
+    return at + size;
   }
 
   /** Fills the event that was begun; answers where the piece goes on. */
-  #goOn(piece: Buffer): number {
-    let at = 0;
-    if (this.#length < EVENT_HEADER) {
-      at = Math.min(EVENT_HEADER - this.#length, piece.length);
-      this.#keep(piece, 0, at, -1);
-      if (this.#length < EVENT_HEADER) return at;
-    }
+  #goOn(piece: Buffer, from: number): number {
+    let at = this.#fill(piece, from, EVENT_HEADER);
+    if (this.#length < EVENT_HEADER) return at;
     const size = this.#size(this.#partial, 0);
-    const more = Math.min(size - this.#length, piece.length - at);
-    this.#keep(piece, at, at + more, size);
-    if (this.#length === size) {
-      const event = this.#partial;
-      this.#length = 0;
-      this.#partial = Buffer.alloc(0);
-      this.#take(event, 0, size);
+    if (size <= this.#limit) {
+      at = this.#fill(piece, at, size);
+      return this.#length === size ? this.#emit(at) : at;
     }
-    return at + more;
+    at = this.#fill(piece, at, EVENT_PEEK);
+    if (this.#length < EVENT_PEEK) return at;
+    this.#taker.tooLarge(this.#partial, 0, this.#length);
+    this.#skip = size - this.#length;
+    this.#length = 0;
+    return at;
+  }
+
+  /** Until there are `size` bytes of the event; answers where the piece goes on. */
+  #fill(piece: Buffer, at: number, size: number): number {
+    const end = at + Math.max(0, Math.min(size - this.#length, piece.length - at));
+    if (end > at) this.#keep(piece, at, end, size);
+    return end;
+  }
+
+  #emit(at: number): number {
+    const event = this.#partial;
+    const size = this.#length;
+    this.#length = 0;
+    this.#partial = Buffer.alloc(0);
+    this.#taker.event(event, 0, size);
+    return at;
   }
 
   #keep(piece: Buffer, start: number, end: number, size: number): void {
     const needed = this.#length + end - start;
     if (needed > this.#partial.length) {
       // Grows with the bytes that came, never with a length that was announced alone.
-      const larger = Buffer.allocUnsafeSlow(size >= 0 ? Math.min(Math.max(size, needed), needed * 2 + (1 << 16)) : Math.max(needed, EVENT_HEADER));
+      const larger = Buffer.allocUnsafeSlow(Math.min(Math.max(size, needed), needed * 2 + (1 << 16)));
       this.#partial.copy(larger, 0, 0, this.#length);
       this.#partial = larger;
     }
@@ -170,7 +206,7 @@ export class EventSplitter {
 
   #size(bytes: Buffer, at: number): number {
     const size = bytes.readUInt32LE(at + LENGTH_AT);
-    if (size < EVENT_HEADER || size > this.#limit) throw binlogError(`an event in a transaction payload has ${size} bytes`);
+    if (size < EVENT_HEADER) throw binlogError(`an event in a transaction payload has ${size} bytes`);
     return size;
   }
 }

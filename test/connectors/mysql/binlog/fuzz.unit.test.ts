@@ -23,7 +23,7 @@ function readerOf(log: GoldenLog): BinlogReader {
   const handler: BinlogHandler = {
     formatDescription: ignore, rotate: ignore, previousGtids: ignore, gtidList: ignore, gtid: ignore, mariadbGtid: ignore, query: ignore,
     loadData: ignore, statementContext: ignore, rowsStatement: ignore, tableMap: ignore, xid: ignore, xaPrepare: ignore, heartbeat: ignore,
-    incident: ignore,
+    incident: ignore, rowsTooLarge: ignore,
     rows(rows, map) {
       const route = rawRoute(map);
       while (rows.next()) writer.write(rows, route);

@@ -30,6 +30,7 @@ export function recorder(options: { file?: string; position?: number } = {}): { 
     rows: (rows, map) => {
       while (rows.next()) heard.push(heardRow(rows, map, reader.place));
     },
+    rowsTooLarge: (map, bytes) => note('rowsTooLarge', { table: map.table, bytes }),
     xid: () => note('xid', null),
     xaPrepare: (event) => note('xaPrepare', event),
     heartbeat: (event) => note('heartbeat', event),

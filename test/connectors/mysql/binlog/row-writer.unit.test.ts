@@ -19,7 +19,7 @@ function batchOf(log: GoldenLog, route: RowRoute): ChangeBatch {
   const handler: BinlogHandler = {
     formatDescription: ignore, rotate: ignore, previousGtids: ignore, gtidList: ignore, gtid: ignore, mariadbGtid: ignore, query: ignore,
     loadData: ignore, statementContext: ignore, rowsStatement: ignore, tableMap: ignore, xid: ignore, xaPrepare: ignore, heartbeat: ignore,
-    incident: ignore,
+    incident: ignore, rowsTooLarge: ignore,
     rows(rows, map) {
       if (map.table === 'orders') while (rows.next()) writer.write(rows, route);
     },
