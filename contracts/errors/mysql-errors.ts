@@ -82,7 +82,7 @@ export const MYSQL_ERRORS = {
   },
   MYSQL_TEXT: {
     means: 'A text at the MySQL source has bytes that mean no character in its charset, or no character of Unicode.',
-    remedy: 'Correct the value, or convert the column to utf8mb4; or set `invalid_text: replace`, which puts `?` in their place as the server itself does. Then re-copy the table.',
+    remedy: 'Correct the value (the server itself gives `?` for such bytes), then re-copy the table.',
     retry: 'operator',
   },
   MYSQL_ZERO_DATE: {
@@ -98,6 +98,16 @@ export const MYSQL_ERRORS = {
   MYSQL_PARTIAL_ROW: {
     means: 'A row in the binary log lacks an old value that is needed: of a JSON column that was changed in part, or of a table without key.',
     remedy: 'Set `binlog_row_image=FULL` wherever `binlog_row_value_options=PARTIAL_JSON` is set or a table has no key, then `tidemark source recopy` the table.',
+    retry: 'operator',
+  },
+  MYSQL_STATEMENT: {
+    means: 'A statement in the binary log is not understood, and may have changed a captured table.',
+    remedy: 'The tables that it names stop; `tidemark source recopy` copies them again. Report the statement, so that it is known.',
+    retry: 'operator',
+  },
+  MYSQL_SHAPE: {
+    means: 'A statement in the binary log does not fit the columns and keys that its table has as far as is known.',
+    remedy: 'The table stops; `tidemark source recopy` reads its columns and keys from the server and copies it again.',
     retry: 'operator',
   },
   MYSQL_ROW_TOO_LARGE: {

@@ -1,0 +1,154 @@
+/**
+ * Floating point numbers as the shortest decimal text that reads back as the same number, in the layout of Postgres:
+ * fixed notation for decimal exponents of -4 to 5 (float) or 14 (double), else `1e-05`, `1.5e+20`.
+ */
+const MINUS = 0x2d;
+const PLUS = 0x2b;
+const POINT = 0x2e;
+const ZERO = 0x30;
+const POWERS = [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7] as const;
+const LEAST_FIXED = 1e-4;
+/** The most bytes of a text. */
+export const FLOAT_TEXT = 32;
+
+interface Kind {
+  /** Numbers from here on have an exponent. */
+  readonly fixedEnd: number;
+  /** Every decimal of fewer digits than this has a number of its own, to which it reads back. */
+  readonly exactDigits: number;
+  round(value: number): number;
+  /** `1.5e+20`: shortest digits. */
+  exponential(value: number): string;
+}
+
+const SINGLE: Kind = { fixedEnd: 1e6, exactDigits: 1e6, round: Math.fround, exponential: singleExponential };
+const DOUBLE: Kind = { fixedEnd: 1e15, exactDigits: 1e15, round: (value) => value, exponential: (value) => value.toExponential() };
+
+/** `value` must be a float of 32 bits. Answers where the text ends. */
+export function writeFloat32(into: Uint8Array, at: number, value: number): number {
+  return write(into, at, value, SINGLE);
+}
+
+export function writeFloat64(into: Uint8Array, at: number, value: number): number {
+  return write(into, at, value, DOUBLE);
+}
+
+function write(into: Uint8Array, at: number, value: number, kind: Kind): number {
+  if (value === 0) {
+    if (Object.is(value, 0)) {
+      into[at] = ZERO;
+      return at + 1;
+    }
+    into[at] = MINUS;
+    into[at + 1] = ZERO;
+    return at + 2;
+  }
+  if (!Number.isFinite(value)) return writeText(into, at, Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity');
+  let to = at;
+  if (value < 0) into[to++] = MINUS;
+  const size = Math.abs(value);
+  if (size >= LEAST_FIXED && size < kind.fixedEnd) {
+    // Most numbers that people store have a few decimals: found without a string. The first power that fits has the fewest digits.
+    for (let scale = 0; scale < POWERS.length; scale++) {
+      const power = POWERS[scale] as number;
+      const digits = Math.round(size * power);
+      if (digits >= kind.exactDigits) break;
+      if (kind.round(digits / power) === size) return writeScaled(into, to, digits, scale, power);
+    }
+  }
+  return writeLayout(into, to, kind.exponential(size), kind);
+}
+
+/** `digits / 10^scale`. */
+function writeScaled(into: Uint8Array, at: number, digits: number, scale: number, power: number): number {
+  const whole = Math.floor(digits / power);
+  let to = writeInteger(into, at, whole);
+  if (scale === 0) return to;
+  into[to++] = POINT;
+  let rest = digits - whole * power;
+  for (let digit = to + scale - 1; digit >= to; digit--) {
+    const tenth = Math.floor(rest / 10);
+    into[digit] = ZERO + rest - tenth * 10;
+    rest = tenth;
+  }
+  return to + scale;
+}
+
+function writeInteger(into: Uint8Array, at: number, value: number): number {
+  let end = at + 1;
+  for (let left = value; left >= 10; left = Math.floor(left / 10)) end++;
+  let rest = value;
+  for (let digit = end - 1; digit >= at; digit--) {
+    const tenth = Math.floor(rest / 10);
+    into[digit] = ZERO + rest - tenth * 10;
+    rest = tenth;
+  }
+  return end;
+}
+
+/** @param text `d.ddde+x` of a positive number */
+function writeLayout(into: Uint8Array, at: number, text: string, { fixedEnd }: Kind): number {
+  const mark = text.indexOf('e');
+  const exponent = Number(text.slice(mark + 1));
+  const digits = text[1] === '.' ? text[0] + text.slice(2, mark) : text.slice(0, mark);
+  if (exponent < -4 || 10 ** exponent >= fixedEnd) {
+    let to = writeText(into, at, digits.length > 1 ? `${digits[0]}.${digits.slice(1)}e` : `${digits}e`);
+    into[to++] = exponent < 0 ? MINUS : PLUS;
+    return writeText(into, to, String(Math.abs(exponent)).padStart(2, '0'));
+  }
+  if (exponent < 0) return writeText(into, at, `0.${'0'.repeat(-exponent - 1)}${digits}`);
+  const point = exponent + 1;
+  if (digits.length <= point) return writeText(into, at, digits.padEnd(point, '0'));
+  return writeText(into, at, `${digits.slice(0, point)}.${digits.slice(point)}`);
+}
+
+function writeText(into: Uint8Array, at: number, text: string): number {
+  for (let index = 0; index < text.length; index++) into[at + index] = text.charCodeAt(index);
+  return at + text.length;
+}
+
+const SINGLE_DIGITS = 9;
+
+/** Nine digits always read back as the same float. */
+function singleExponential(value: number): string {
+  for (let digits = 0; digits < SINGLE_DIGITS - 1; digits++) {
+    const text = value.toExponential(digits);
+    if (readsBack(text, value)) return withoutZeros(text);
+    const above = isPowerOfTwo(value) ? nextDecimal(text) : null;
+    if (above !== null && readsBack(above, value)) return above;
+  }
+  return withoutZeros(value.toExponential(SINGLE_DIGITS - 1));
+}
+
+const words = new DataView(new ArrayBuffer(8));
+
+/**
+ * Reading goes by way of a double here: a decimal that rounds to the middle between two floats cannot be judged so, and
+ * counts as one that does not read back.
+ */
+function readsBack(text: string, value: number): boolean {
+  const double = Number(text);
+  if (Math.fround(double) !== value) return false;
+  if (double === value) return true;
+  words.setFloat64(0, double);
+  return (words.getUint32(4) & 0x1fffffff) !== 0x10000000;
+}
+
+/** The gap below a power of two is half the one above: the nearest decimal may not read back where the one above it does. */
+function isPowerOfTwo(value: number): boolean {
+  words.setFloat32(0, value);
+  return (words.getUint32(0) & 0x7fffff) === 0;
+}
+
+/** The next decimal of as many digits; null: there would be one more. */
+function nextDecimal(text: string): string | null {
+  const mark = text.indexOf('e');
+  const digits = text.slice(0, mark).replace('.', '');
+  const next = String(Number(digits) + 1);
+  if (next.length !== digits.length) return null;
+  return `${next.length > 1 ? `${next[0]}.${next.slice(1)}` : next}${text.slice(mark)}`;
+}
+
+function withoutZeros(text: string): string {
+  return text.replace(/\.?0+e/, 'e');
+}

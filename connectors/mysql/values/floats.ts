@@ -1,0 +1,28 @@
+import { Cell } from '../../../contracts/row-image.ts';
+import type { CellWriter } from './cell-writer.ts';
+import type { ColumnDecoder } from './column-decoder.ts';
+import { FLOAT_TEXT, writeFloat32, writeFloat64 } from './float-text.ts';
+
+export const FLOAT: ColumnDecoder = {
+  decode(bytes, at, out) {
+    float32Cell(out, bytes.readFloatLE(at));
+    return at + 4;
+  },
+};
+
+export const DOUBLE: ColumnDecoder = {
+  decode(bytes, at, out) {
+    float64Cell(out, bytes.readDoubleLE(at));
+    return at + 8;
+  },
+};
+
+export function float32Cell(out: CellWriter, value: number): void {
+  const to = out.open(FLOAT_TEXT);
+  out.close(Cell.text, writeFloat32(out.bytes, to, value));
+}
+
+export function float64Cell(out: CellWriter, value: number): void {
+  const to = out.open(FLOAT_TEXT);
+  out.close(Cell.text, writeFloat64(out.bytes, to, value));
+}
