@@ -5,6 +5,7 @@ import { CONTRACT_ERRORS } from '../contracts/errors/contract-errors.ts';
 import type { CatalogueEntry } from '../contracts/errors/catalogue.ts';
 import { HUB_ERRORS } from '../contracts/errors/hub-errors.ts';
 import { LOG_ERRORS } from '../contracts/errors/log-errors.ts';
+import { MYSQL_ERRORS } from '../contracts/errors/mysql-errors.ts';
 import { POSTGRES_ERRORS } from '../contracts/errors/postgres-errors.ts';
 import { SINK_ERRORS } from '../contracts/errors/sink-errors.ts';
 import { publishedSchema, type ObjectSchema } from '../hub/config/schema.ts';
@@ -16,6 +17,7 @@ const AREAS: readonly (readonly [string, string, Readonly<Record<string, Catalog
   ['The log', 'log', LOG_ERRORS],
   ['Backups', 'backup', BACKUP_ERRORS],
   ['Postgres sources', 'postgres', POSTGRES_ERRORS],
+  ['MySQL and MariaDB sources', 'mysql', MYSQL_ERRORS],
   ['Sinks', 'sinks', SINK_ERRORS],
   ['Offsets, positions, records and schemas', 'contracts', CONTRACT_ERRORS],
 ];

@@ -6,7 +6,7 @@ import { writeU32 } from '../../contracts/record.ts';
 import { Cell, IMAGE_HEADER } from '../../contracts/row-image.ts';
 import { HASH_BYTES, type ColumnAction } from '../../contracts/types/postgres-copy-text.ts';
 import { protocolError } from './errors.ts';
-import type { ColumnHash } from './hash.ts';
+import type { ColumnHash } from '../../contracts/column-hash.ts';
 import { TupleSpans } from './tuple.ts';
 
 export interface PlannedColumn {

@@ -9,7 +9,7 @@ import { baseType } from '../../contracts/types/logical-type.ts';
 import type { ColumnAction } from '../../contracts/types/postgres-copy-text.ts';
 import { listTables, readTables, readTypes, type TableEntry } from './catalog-query.ts';
 import type { DescribedTable } from './copier-deps.ts';
-import { ColumnHash } from './hash.ts';
+import { ColumnHash } from '../../contracts/column-hash.ts';
 import { NARROW_BYTES, RowWidth } from './row-width.ts';
 import type { Session } from './session.ts';
 import { identityOf, isPublished, isStreamed, ruledKeyColumn, tableSchema, type SchemaRules, type SourceTable } from './source-table.ts';

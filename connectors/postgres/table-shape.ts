@@ -7,7 +7,7 @@ import { tableName, type Column, type KeyKind, type TableSchema } from '../../co
 import { alignColumns, type Candidate } from './align.ts';
 import type { Relation, RelationColumn } from './relation.ts';
 import { fillCell, NULL_CELL, RowPlan, type PlannedColumn } from './row-plan.ts';
-import type { ColumnHash } from './hash.ts';
+import type { ColumnHash } from '../../contracts/column-hash.ts';
 import { actionOf } from './source-catalog.ts';
 import { hashedBy, identityOf, isPublished, sameNumbers, schemaColumn, unseenColumns, type SchemaRules, type SourceColumn, type SourceTable } from './source-table.ts';
 import { logicalType } from './types.ts';

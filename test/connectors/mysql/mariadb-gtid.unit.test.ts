@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { MariadbGtids } from '../../../connectors/mysql/mariadb-gtid.ts';
 
-const malformed = expect.objectContaining({ code: 'MYSQL_GTID' });
+const malformed: unknown = expect.objectContaining({ code: 'MYSQL_GTID' });
 
 test('text and bytes give the same back', () => {
   const gtid = fc.record({ domain: fc.nat(0xffff_ffff), server: fc.nat(0xffff_ffff), sequence: fc.nat(Number.MAX_SAFE_INTEGER) });

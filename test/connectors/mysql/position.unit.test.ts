@@ -17,8 +17,8 @@ function mariadb(set: string, rest: Partial<MariadbPlace> = {}): MariadbPlace {
 }
 
 const compare = (a: MysqlPlace | MariadbPlace, b: MysqlPlace | MariadbPlace): number => Math.sign(mysqlPositions.compare(encodePlace(a), encodePlace(b)));
-const foreign = expect.objectContaining({ code: 'POSITION_FOREIGN' });
-const unreadable = expect.objectContaining({ code: 'POSITION_SYNTAX' });
+const foreign: unknown = expect.objectContaining({ code: 'POSITION_FOREIGN' });
+const unreadable: unknown = expect.objectContaining({ code: 'POSITION_SYNTAX' });
 
 test('a position is byte for byte as its comment says', () => {
   expect(Buffer.from(encodePlace(mysql(`${B}:1-77`))).toString('hex')).toBe(

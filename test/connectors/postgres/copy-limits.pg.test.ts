@@ -5,7 +5,7 @@ import { readImage } from '../../../contracts/row-image.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import type { CopierDeps } from '../../../connectors/postgres/copier-deps.ts';
 import { PostgresCopier } from '../../../connectors/postgres/copy.ts';
-import { ColumnHash } from '../../../connectors/postgres/hash.ts';
+import { ColumnHash } from '../../../contracts/column-hash.ts';
 import { readIdentity } from '../../../connectors/postgres/server-identity.ts';
 import { Endpoint } from '../../../connectors/postgres/session.ts';
 import { SourceCatalog } from '../../../connectors/postgres/source-catalog.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ColumnHash } from '../../../connectors/postgres/hash.ts';
+import { ColumnHash } from '../../../contracts/column-hash.ts';
 import { buildKey } from '../../../contracts/key.ts';
 import { Flag, Op } from '../../../contracts/op.ts';
 import { RecordView } from '../../../contracts/record.ts';

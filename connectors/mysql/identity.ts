@@ -1,0 +1,195 @@
+/** Which server it is, where its binlog ends, and whether the log's position is a place in it. */
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { GtidSet } from './gtid-set.ts';
+import { formatMariadbGtid, MariadbGtids, parseMariadbGtid, type MariadbGtid } from './mariadb-gtid.ts';
+import { formatPlace, parseBinlogFile, type BinlogPlace, type MariadbPlace, type MysqlPlace } from './position.ts';
+import { isAtLeast, type ServerVersion } from './server-version.ts';
+import type { Session, TextRow } from './session.ts';
+
+export interface ServerIdentity {
+  readonly version: ServerVersion;
+  /** MySQL: its UUID. MariaDB: its server id, in decimal. As positions name it. */
+  readonly server: string;
+  readonly serverId: number;
+  /** True where GTIDs are the coordinate: on MariaDB always, on MySQL with `gtid_mode=ON`. */
+  readonly isByGtid: boolean;
+  /** Variables that the connector looks at, as the server has them now, by name in lower case. A server has not all of them. */
+  readonly settings: ReadonlyMap<string, string>;
+}
+
+/** What the connector looks at, of both flavors and all versions. */
+const SETTINGS = [
+  'server_uuid', 'server_id', 'gtid_mode', 'gtid_strict_mode', 'gtid_domain_id', 'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata',
+  'binlog_row_value_options', 'binlog_expire_logs_seconds', 'expire_logs_days', 'binlog_expire_logs_auto_purge', 'max_binlog_total_size', 'binlog_checksum',
+  'lower_case_table_names', 'time_zone', 'system_time_zone', 'binlog_transaction_compression', 'log_bin_compress', 'binlog_order_commits',
+  'innodb_native_foreign_keys', 'log_replica_updates', 'log_slave_updates', 'sync_binlog', 'innodb_flush_log_at_trx_commit', 'read_only',
+  'max_allowed_packet', 'binlog_encryption', 'encrypt_binlog', 'have_ssl', 'version_comment', 'binlog_legacy_event_pos', 'aurora_version',
+] as const;
+
+/** @throws TidemarkError */
+export async function readIdentity(session: Session): Promise<ServerIdentity> {
+  const rows = await session.query(`SHOW GLOBAL VARIABLES WHERE Variable_name IN (${SETTINGS.map((name) => `'${name}'`).join(', ')})`);
+  const settings = new Map(rows.map((row) => [(row['Variable_name'] ?? '').toLowerCase(), row['Value'] ?? '']));
+  const { version } = session;
+  const serverId = Number(settings.get('server_id'));
+  const server = version.flavor === 'mysql' ? settings.get('server_uuid') : settings.get('server_id');
+  if (server === undefined || server === '' || !Number.isInteger(serverId)) throw new TidemarkError('MYSQL_QUERY', 'the server does not say which it is');
+  return { version, server, serverId, isByGtid: version.flavor === 'mariadb' || settings.get('gtid_mode') === 'ON', settings };
+}
+
+/** What the server says of its binlog: names of the databases that it writes, where it does not write all. */
+export interface BinlogEnd {
+  /** The place: all that has been committed is before it. */
+  readonly place: BinlogPlace;
+  readonly onlyDatabases: readonly string[];
+  readonly ignoredDatabases: readonly string[];
+}
+
+/** Attempts to read file and GTIDs of MariaDB with nothing committed in between, before the file is searched for them. */
+const ATTEMPTS = 5;
+
+/**
+ * The end of the binlog. Reads nothing of the files, but on a MariaDB that never rests: there it has the server look the
+ * GTIDs up in the last one.
+ * @throws TidemarkError `MYSQL_BINLOG_OFF`, `MYSQL_ACCESS`
+ */
+export async function readBinlogEnd(session: Session, identity: ServerIdentity): Promise<BinlogEnd> {
+  const { version, server, isByGtid } = identity;
+  if (version.flavor === 'mysql') {
+    const row = await binlogStatus(session);
+    const place: MysqlPlace = { flavor: 'mysql', server, isByGtid, ...fileOf(row), executed: GtidSet.parse(row['Executed_Gtid_Set'] ?? '') };
+    return { place, ...databasesOf(row) };
+  }
+  for (let attempt = 1; ; attempt++) {
+    const before = await binlogGtids(session);
+    const row = await binlogStatus(session);
+    const file = fileOf(row);
+    const isQuiet = before === (await binlogGtids(session));
+    const gtids = isQuiet ? before : attempt < ATTEMPTS ? null : await gtidsAt(session, file);
+    if (gtids === null) continue;
+    const place: MariadbPlace = { flavor: 'mariadb', server, isByGtid, ...file, executed: MariadbGtids.parse(gtids) };
+    return { place, ...databasesOf(row) };
+  }
+}
+
+async function binlogStatus(session: Session): Promise<TextRow> {
+  const isNew = session.version.flavor === 'mysql' && isAtLeast(session.version, 8, 2, 0);
+  const [row] = await session.query(isNew ? 'SHOW BINARY LOG STATUS' : 'SHOW MASTER STATUS');
+  if (row === undefined) throw new TidemarkError('MYSQL_BINLOG_OFF', 'the server writes no binlog');
+  return row;
+}
+
+async function binlogGtids(session: Session): Promise<string> {
+  const [row] = await session.query('SELECT @@GLOBAL.gtid_binlog_pos AS gtids');
+  return row?.['gtids'] ?? '';
+}
+
+async function gtidsAt(session: Session, { file, offset }: { readonly file: string; readonly offset: number }): Promise<string | null> {
+  const [row] = await session.query(`SELECT BINLOG_GTID_POS(?, ?) AS gtids`, [file, offset]);
+  return row?.['gtids'] ?? null;
+}
+
+function fileOf(row: TextRow): { file: string; offset: number } {
+  const [file, offset] = [row['File'] ?? '', Number(row['Position'])];
+  parseBinlogFile(file);
+  return { file, offset };
+}
+
+function databasesOf(row: TextRow): Pick<BinlogEnd, 'onlyDatabases' | 'ignoredDatabases'> {
+  const names = (list: string | null | undefined): string[] => (list ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
+  return { onlyDatabases: names(row['Binlog_Do_DB']), ignoredDatabases: names(row['Binlog_Ignore_DB']) };
+}
+
+export interface BinlogFileSize {
+  readonly file: string;
+  readonly bytes: number;
+}
+
+/** The binlog files that the server still has, oldest first. @throws TidemarkError `MYSQL_ACCESS`, `MYSQL_BINLOG_OFF` */
+export async function readBinlogFiles(session: Session): Promise<BinlogFileSize[]> {
+  const rows = await session.query('SHOW BINARY LOGS');
+  return rows.map((row) => ({ file: row['Log_name'] ?? '', bytes: Number(row['File_size']) }));
+}
+
+/** Bytes of binlog behind `place`; null: the server does not have its file. */
+export function bytesBehind(files: readonly BinlogFileSize[], { file, offset }: Pick<BinlogPlace, 'file' | 'offset'>): number | null {
+  const at = files.findIndex((one) => one.file === file);
+  if (at < 0) return null;
+  return files.slice(at).reduce((sum, { bytes }) => sum + bytes, 0) - offset;
+}
+
+/**
+ * Whether the stream may go on at `place` on that server.
+ * @throws TidemarkError `MYSQL_SERVER_CHANGED`, `MYSQL_DIVERGED`, `MYSQL_BINLOG_PURGED`
+ */
+export async function checkPlace(session: Session, identity: ServerIdentity, place: BinlogPlace): Promise<void> {
+  const where = { position: formatPlace(place) };
+  if (place.flavor !== identity.version.flavor) {
+    throw new TidemarkError('MYSQL_SERVER_CHANGED', `the log was read from ${place.flavor === 'mysql' ? 'MySQL' : 'MariaDB'}, the server is ${identity.version.text}`, { where });
+  }
+  try {
+    if (place.flavor === 'mariadb') await checkDomains(session, identity, place);
+    else if (place.isByGtid && identity.isByGtid) await checkSet(session, place);
+    else await checkFile(session, identity, place);
+  } catch (error) {
+    throw error instanceof TidemarkError ? error.at(where) : error;
+  }
+}
+
+async function checkSet(session: Session, place: MysqlPlace): Promise<void> {
+  const [row] = await session.query('SELECT @@GLOBAL.gtid_executed AS executed, @@GLOBAL.gtid_purged AS purged');
+  const unknown = place.executed.subtract(GtidSet.parse(row?.['executed'] ?? ''));
+  if (!unknown.isEmpty) throw new TidemarkError('MYSQL_DIVERGED', `the log has ${shortened(unknown.toString())}, which the server has not executed`);
+  const missed = GtidSet.parse(row?.['purged'] ?? '').subtract(place.executed);
+  if (!missed.isEmpty) throw new TidemarkError('MYSQL_BINLOG_PURGED', `the server has purged ${shortened(missed.toString())}, which the log does not have`);
+}
+
+async function checkFile(session: Session, identity: ServerIdentity, place: BinlogPlace): Promise<void> {
+  if (place.server !== identity.server) {
+    throw new TidemarkError('MYSQL_SERVER_CHANGED', `the log was read from server ${place.server} by file and offset, the server is ${identity.server}`);
+  }
+  const files = await readBinlogFiles(session);
+  const known = files.find(({ file }) => file === place.file);
+  if (known !== undefined && known.bytes >= place.offset) return;
+  const [oldest] = files;
+  if (known === undefined && oldest !== undefined && place.file !== '') {
+    const [wanted, first] = [parseBinlogFile(place.file), parseBinlogFile(oldest.file)];
+    if (wanted.base === first.base && wanted.number < first.number) {
+      throw new TidemarkError('MYSQL_BINLOG_PURGED', `the server has purged ${place.file}; its oldest file is ${oldest.file}`);
+    }
+  }
+  const what = known === undefined ? `the server has no file ${place.file}` : `${place.file} has ${known.bytes} bytes, the log is at ${place.offset}`;
+  throw new TidemarkError('MYSQL_DIVERGED', `${what}: its binlog was reset, or the server was restored`);
+}
+
+async function checkDomains(session: Session, identity: ServerIdentity, place: MariadbPlace): Promise<void> {
+  const [row] = await session.query('SELECT @@GLOBAL.gtid_binlog_state AS state');
+  const state = statesOf(row?.['state'] ?? '');
+  const strict = identity.settings.get('gtid_strict_mode') === 'ON';
+  for (const gtid of place.executed.all) {
+    const domain = state.filter(({ domain: one }) => one === gtid.domain);
+    // In strict mode a server that has a later number has all before it, whoever wrote them.
+    const has = domain.some(({ server, sequence }) => sequence >= gtid.sequence && (strict || server === gtid.server));
+    const other = domain.find(({ server, sequence }) => sequence === gtid.sequence && server !== gtid.server);
+    if (!has || other !== undefined) {
+      const instead = other === undefined ? '' : `: it has ${formatMariadbGtid(other)}`;
+      throw new TidemarkError('MYSQL_DIVERGED', `the log has ${formatMariadbGtid(gtid)}, which is not in the binlog of the server${instead}`);
+    }
+  }
+  const [oldest] = await readBinlogFiles(session);
+  if (oldest === undefined) throw new TidemarkError('MYSQL_BINLOG_OFF', 'the server has no binlog file');
+  const start = MariadbGtids.parse((await gtidsAt(session, { file: oldest.file, offset: 4 })) ?? '');
+  const missed = start.all.find((gtid) => (place.executed.get(gtid.domain)?.sequence ?? 0) < gtid.sequence);
+  if (missed !== undefined) {
+    throw new TidemarkError('MYSQL_BINLOG_PURGED', `the oldest file of the server, ${oldest.file}, begins after ${formatMariadbGtid(missed)}, and the log is at ${formatPlace(place)}`);
+  }
+}
+
+/** Of every domain the last GTID of each server. */
+function statesOf(text: string): MariadbGtid[] {
+  return text === '' ? [] : text.split(',').map((part) => parseMariadbGtid(part.trim()));
+}
+
+function shortened(text: string): string {
+  return text.length <= 300 ? text : `${text.slice(0, 300)}…`;
+}

@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import { preflight } from '../../../connectors/mysql/check.ts';
+import type { Session } from '../../../connectors/mysql/session.ts';
+import type { SourceConfig } from '../../../contracts/config.ts';
+import type { Finding } from '../../../contracts/finding.ts';
+import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
+import { replicaOf } from '../../fixtures/mysql-replica.ts';
+import { endpointOf, mysqlSource, never } from './mysql-source.ts';
+
+async function check(server: MysqlServer, more: Partial<SourceConfig> = {}, user = 'root'): Promise<Finding[]> {
+  const config = mysqlSource(server.url('', user), more);
+  await using session: Session = await endpointOf(server.url('', user), more).open(never);
+  return await preflight(session, config, session.options, null);
+}
+
+const faults = (findings: readonly Finding[]): string[] => findings.filter(({ severity }) => severity !== 'ok').map(({ severity, code, table }) => [severity, code, ...(table === undefined ? [] : [table])].join(' '));
+
+/** The fixture does not sync its binlog. */
+const ALWAYS = ['warning sync-binlog'];
+
+describe.each(MYSQL_VERSIONS)('%s', (version) => {
+  test('a server as it should be; then what is wrong with its tables', async () => {
+    await using server = await startMysql({ version, databases: ['shop'] });
+    await server.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');
+    expect(faults(await check(server))).toEqual(ALWAYS);
+    await server.query(
+      `CREATE TABLE bag (a INT); CREATE TABLE beginning (a BLOB NOT NULL, PRIMARY KEY (a(9))); CREATE TABLE mem (a INT PRIMARY KEY) ENGINE=MEMORY;
+       CREATE TABLE isam (a INT PRIMARY KEY) ENGINE=MyISAM; CREATE TABLE hole (a INT NOT NULL) ENGINE=CSV`, 'shop');
+    expect(faults(await check(server)).toSorted()).toEqual([
+      'error engine shop.hole', 'error engine shop.mem', 'warning engine shop.isam', 'warning key shop.bag', 'warning key shop.beginning', 'warning key shop.hole', ...ALWAYS,
+    ]);
+    const rules: Partial<SourceConfig> = {
+      tables: ({ name }) => name === 't', columns: new Map([['shop.t', { exclude: ['nothing'], hash: [] }], ['shop.gone', { exclude: ['a'], hash: [] }]]),
+    };
+    expect(faults(await check(server, rules)).toSorted()).toEqual(['error column-rule shop.gone', 'error column-rule shop.t', ...ALWAYS]);
+    expect(faults(await check(server, { tables: () => false }))).toEqual([...ALWAYS, 'error tables']);
+  });
+
+  test('cascades that are not in the binlog', async () => {
+    await using server = await startMysql({ version, databases: ['shop'] });
+    await server.query(`CREATE TABLE parent (id INT PRIMARY KEY); CREATE TABLE child (id INT PRIMARY KEY, p INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)`, 'shop');
+    const findings = await check(server);
+    if (version === 'mysql-9') {
+      expect(faults(findings)).toEqual(ALWAYS);
+      return;
+    }
+    expect(faults(findings).toSorted()).toEqual(['error cascade shop.child', ...ALWAYS]);
+    expect(findings.find(({ code }) => code === 'cascade')?.remedy).toContain('ALTER TABLE `shop`.`child` DROP FOREIGN KEY `fk`');
+    const accepted = { options: { url: server.url(), accept_cascades: ['shop.child'] } };
+    expect(faults(await check(server, accepted)).toSorted()).toEqual(['warning cascade shop.child', ...ALWAYS]);
+    expect(faults(await check(server, { tables: ({ name }) => name === 'parent' }))).toEqual(ALWAYS);
+  });
+
+  test('privileges: the statements that it prints are all that is needed', async () => {
+    await using server = await startMysql({ version, databases: ['shop'] });
+    await server.query(`CREATE TABLE t (id INT PRIMARY KEY); CREATE USER \`o'hub\`@'%'; GRANT INSERT ON shop.* TO \`o'hub\`@'%'`, 'shop');
+    const before = (await check(server, {}, "o'hub")).filter(({ code }) => code === 'privilege');
+    expect(before.filter(({ severity }) => severity === 'error').length).toBe(3);
+    for (const { remedy } of before) if (remedy !== '') await server.query(remedy);
+    expect(faults(await check(server, {}, "o'hub"))).toEqual(ALWAYS);
+  });
+});
+
+test.each(['mysql-8.0', 'mysql-9', 'mariadb-11.4'] as const)('%s: settings that cost something, and a binlog that is off', async (version) => {
+  const settings = { binlog_row_image: 'MINIMAL', binlog_row_metadata: version === 'mariadb-11.4' ? 'NO_LOG' : 'MINIMAL', binlog_checksum: 'NONE', binlog_expire_logs_seconds: 3600, sync_binlog: 1 };
+  await using server = await startMysql({ version, databases: ['shop'], settings });
+  await server.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');
+  expect(faults(await check(server))).toEqual(['warning row-image', 'warning row-metadata', 'warning retention', 'warning checksum']);
+  const mysqlOnly = version === 'mariadb-11.4' ? {} : { gtid_mode: 'OFF', enforce_gtid_consistency: 'OFF', binlog_row_value_options: 'PARTIAL_JSON' };
+  await server.restart('term', { ...mysqlOnly, binlog_format: 'STATEMENT', binlog_row_image: 'FULL', binlog_ignore_db: 'shop' });
+  expect(faults(await check(server))).toEqual([
+    'error binlog-format', 'warning row-metadata', ...(version === 'mariadb-11.4' ? [] : ['warning partial-json', 'warning gtid']), 'warning retention', 'warning checksum', 'error binlog-filter',
+  ]);
+  await server.restart('term', { log_bin: null, skip_log_bin: true, binlog_ignore_db: null, ...(version === 'mariadb-11.4' ? { log_slave_updates: null } : {}) });
+  expect(faults(await check(server))).toEqual(['error binlog']);
+});
+
+test.each(['mysql-8.0', 'mariadb-11.8'] as const)('%s: a replica that does not write on what it gets', async (version) => {
+  await using primary = await startMysql({ version, databases: ['shop'] });
+  await primary.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');
+  await using replica = await replicaOf(primary, { settings: { log_slave_updates: false } });
+  await replica.caughtUp().catch(() => undefined);
+  expect(faults(await check(replica.server))).toContain('error replica-updates');
+});
