@@ -123,7 +123,14 @@ export function parseMariadbGtid(header: EventHeader, bytes: Buffer): MariadbGti
   };
 }
 
-/** The last transaction of each domain before this file. @throws TidemarkError `MYSQL_GTID` */
+const LIST_COUNT = 0x0fff_ffff;
+const LIST_ENTRY = 16;
+
+/** The last transaction of each domain before this file. @throws TidemarkError `MYSQL_BINLOG`, `MYSQL_GTID` */
 export function parseMariadbGtidList(header: EventHeader, bytes: Buffer): MariadbGtids {
-  return MariadbGtids.decode(bytes.subarray(header.bodyStart, header.bodyEnd));
+  const fields = reader.reset(bytes, header.bodyStart, header.bodyEnd, 'a list of GTIDs');
+  const count = fields.u32() & LIST_COUNT;
+  // An empty list is filled up to a length that all events of GTIDs have.
+  fields.skip(count * LIST_ENTRY);
+  return MariadbGtids.decode(bytes.subarray(header.bodyStart, fields.at));
 }

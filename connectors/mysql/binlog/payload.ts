@@ -69,12 +69,7 @@ export function readPayload(head: PayloadHead, payload: Buffer): Buffer {
  */
 export async function* streamPayload(head: PayloadHead, payload: Readable, signal: AbortSignal): AsyncGenerator<Buffer> {
   let length = 0;
-  const content = head.compression === 'none' ? payload : createZstdDecompress();
-  const failed = (error: Error): void => void content.destroy(error);
-  if (content !== payload) {
-    payload.once('error', failed);
-    payload.pipe(content);
-  }
+  const content = head.compression === 'none' ? payload : decompressed(payload);
   const abort = (): void => void content.destroy(new DOMException('aborted', 'AbortError'));
   signal.addEventListener('abort', abort, { once: true });
   try {
@@ -94,6 +89,12 @@ export async function* streamPayload(head: PayloadHead, payload: Readable, signa
     payload.destroy();
     content.destroy();
   }
+}
+
+function decompressed(payload: Readable): Readable {
+  const content = createZstdDecompress();
+  payload.once('error', (error: Error) => void content.destroy(error));
+  return payload.pipe(content);
 }
 
 function isZstdError(error: unknown): boolean {

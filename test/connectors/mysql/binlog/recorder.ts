@@ -12,10 +12,9 @@ export type Heard =
   | { readonly what: 'row'; readonly kind: string; readonly map: TableMap; readonly before: RawRow | null; readonly after: RawRow | null; readonly place: string };
 
 /** A handler that notes everything. */
-export function recorder(options: { file?: string; position?: number } = {}): { reader: BinlogReader; heard: Heard[] } {
-  const heard: Heard[] = [];
-  const note = (what: string, detail: unknown): void => void heard.push({ what, detail, place: reader.place });
-  const handler: BinlogHandler = {
+export function handlerThatNotes(take: (heard: Heard) => void, place: () => string): BinlogHandler {
+  const note = (what: string, detail: unknown): void => take({ what, detail, place: place() });
+  return {
     formatDescription: (format) => note('format', format),
     rotate: (event) => note('rotate', event),
     previousGtids: (gtids) => note('previousGtids', gtids),
@@ -28,7 +27,7 @@ export function recorder(options: { file?: string; position?: number } = {}): { 
     rowsStatement: (statement) => note('rowsStatement', statement.toString('utf8')),
     tableMap: (map) => note('tableMap', map),
     rows: (rows, map) => {
-      while (rows.next()) heard.push(heardRow(rows, map, reader.place));
+      while (rows.next()) take(heardRow(rows, map, place()));
     },
     rowsTooLarge: (map, bytes) => note('rowsTooLarge', { table: map.table, bytes }),
     xid: () => note('xid', null),
@@ -36,7 +35,12 @@ export function recorder(options: { file?: string; position?: number } = {}): { 
     heartbeat: (event) => note('heartbeat', event),
     incident: (event) => note('incident', event),
   };
-  const reader = new BinlogReader(handler, { ...options, maxEventBytes: 64 << 20 });
+}
+
+export function recorder(options: { file?: string; position?: number } = {}): { reader: BinlogReader; heard: Heard[] } {
+  const heard: Heard[] = [];
+  const handler = handlerThatNotes((one) => void heard.push(one), () => reader.place);
+  const reader: BinlogReader = new BinlogReader(handler, { ...options, maxEventBytes: 64 << 20 });
   return { reader, heard };
 }
 
