@@ -94,7 +94,8 @@ const INTEGERS: ReadonlyMap<string, readonly [signed: 'int16' | 'int32' | 'int64
 
 /** @param place `database.table.column`, the name of an enum or set */
 export function mysqlLogicalType(type: MysqlType, place: string): LogicalType {
-  const { name, length } = type;
+  const { length } = type;
+  const name: string = type.name;
   const integer = INTEGERS.get(name);
   if (integer !== undefined) return { kind: integer[type.unsigned ? 1 : 0] };
   switch (name) {
@@ -142,7 +143,7 @@ export function mysqlLogicalType(type: MysqlType, place: string): LogicalType {
   }
 }
 
-function isBytes(name: MysqlTypeName): boolean {
+function isBytes(name: string): boolean {
   return name === 'binary' || name === 'varbinary' || name.endsWith('blob');
 }
 

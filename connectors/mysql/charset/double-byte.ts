@@ -2,8 +2,10 @@ import { brotliDecompressSync } from 'node:zlib';
 import { type Layout, linearCode, type Plane, planeSize, SAME_POINT } from './double-byte-layout.ts';
 import { FOUR_BYTE_RUNS } from './tables/gb18030-runs.ts';
 import type { Transcoder, Unmapped } from './transcoder.ts';
-import { unmappedBytes, writePoint } from './unmapped.ts';
+import { unmappedBytes, unmappedError, writePoint } from './unmapped.ts';
 
+/** What some codes of big5 become at the server: they mean no character of Unicode. */
+const NOTHING = 0xfffd;
 const THREE_BYTES = 0x8f;
 const KATAKANA_FIRST = 0xa1;
 const KATAKANA_LAST = 0xdf;
@@ -49,6 +51,7 @@ export class DoubleByteTranscoder implements Transcoder {
       }
       const point = next + 1 < end ? (two[(lead << 8) | (bytes[next + 1] as number)] as number) : 0;
       if (point !== 0) {
+        if (point === NOTHING && this.#unmapped === 'refuse') throw unmappedError(this.charset, bytes, next, 2);
         at = writePoint(point, into, at);
         next += 2;
         continue;

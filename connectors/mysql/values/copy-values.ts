@@ -36,7 +36,8 @@ const NUMBER = /^-?\d+(?:\.\d+)?(?:e-?\d+)?$/;
 export function copyValueOf(type: MysqlType, { zeroDates, invalidText }: ValueOptions): CopyValue {
   const refuse = zeroDates === 'refuse';
   const bits = type.length ?? 1;
-  switch (type.name) {
+  const name: string = type.name;
+  switch (name) {
     case 'tinyint':
     case 'smallint':
     case 'mediumint':

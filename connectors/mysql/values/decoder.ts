@@ -114,7 +114,8 @@ function contentDecoder(transcoder: Transcoder | null, prefix: number): ColumnDe
 }
 
 function fixedDecoder(form: { readonly type: number; readonly length: number }, { name, labels }: MysqlType, transcoder: Transcoder | null): ColumnDecoder | null {
-  switch (name) {
+  const special: string = name;
+  switch (special) {
     case 'enum':
       return enumDecoder(labels);
     case 'set':

@@ -179,7 +179,8 @@ export function fits(wire: WireColumn, type: MysqlType): boolean {
   if (fixed !== undefined) return fixed.includes(wire.type) && (wire.unsigned === null || wire.unsigned === type.unsigned || !FIXED_INTEGERS.has(type.name));
   const length = type.length ?? 0;
   const bytes = length * (MAX_BYTES.get(type.charset ?? '') ?? 1);
-  switch (type.name) {
+  const name: string = type.name;
+  switch (name) {
     case 'decimal':
       return wire.type === ColumnType.newDecimal && wire.metadata === (length | ((type.digits ?? 0) << 8));
     case 'bit':

@@ -68,7 +68,7 @@ async function fill(connection: Connection, name: string, { type, values }: Valu
   await connection.query(`CREATE TABLE ${name} (id int PRIMARY KEY, v ${type})`);
   // One statement each: what a server refuses (a timestamp after 2038) it refuses alone.
   const written = await Promise.allSettled(values.map((value, id) => connection.query(`INSERT INTO ${name} VALUES (${id}, ${value})`)));
-  if (written.every(({ status }) => status === 'rejected')) throw new Error(`no value of ${type} was taken: ${String(written.map((one) => (one.status === 'rejected' ? one.reason : ''))[0])}`);
+  if (written.every(({ status }) => status === 'rejected')) throw new Error(`no value of ${type} was taken: ${written.map((one) => (one.status === 'rejected' ? String(one.reason) : ''))[0]}`);
   await connection.query(`INSERT INTO ${name} VALUES (${NULL_ID}, NULL)`);
   const [definition] = await rowsOf(
     connection,

@@ -43,7 +43,8 @@ export function packGolden(columns: readonly CapturedColumn[], cellOf: (column: 
 }
 
 export function goldenValues(version: string): GoldenColumn[] {
-  const stored: readonly Stored[] = JSON.parse(gunzipSync(readFileSync(goldenFile(version))).toString());
+  const stored: unknown = JSON.parse(gunzipSync(readFileSync(goldenFile(version))).toString());
+  if (!isStored(stored)) throw new Error(`${goldenFile(version)} is not a list`);
   return stored.map(({ columnType, charset, collation, wire, values }) => ({
     type: mysqlType({ columnType, charset, collation }),
     wire: { ...wire, labels: wire.labels?.map((label) => Buffer.from(label, 'hex')) ?? null },
@@ -51,3 +52,7 @@ export function goldenValues(version: string): GoldenColumn[] {
   }));
 }
 
+
+function isStored(value: unknown): value is readonly Stored[] {
+  return Array.isArray(value);
+}

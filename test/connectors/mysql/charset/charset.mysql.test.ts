@@ -1,0 +1,10 @@
+import { test } from 'vitest';
+import { checkCharsets } from './charset-check.ts';
+
+const MINUTE = 60_000;
+
+test.each(['mysql-9', 'mariadb-11.8'] as const)(
+  'every code of every charset of %s becomes what the server converts it to, and every collation is of the charset that it says',
+  checkCharsets,
+  5 * MINUTE,
+);
