@@ -60,7 +60,7 @@ export function parseTableMap(format: FormatDescription, header: EventHeader, by
   if (fields.at !== metadataEnd) throw binlogError('the metadata of the columns have another length than announced');
   const bitmap = fields.slice((columns + 7) >> 3);
   const nullable = Uint8Array.from({ length: columns }, (_, column) => ((bitmap[column >> 3] as number) >> (column & 7)) & 1);
-  const optional = fields.left === 0 ? NO_METADATA : readOptionalMetadata(fields, types, format.flavor);
+  const optional = fields.left === 0 ? NO_METADATA : readOptionalMetadata(fields, types, format);
   return { id, database, table, types, metadata, widths, nullable, optional };
 }
 

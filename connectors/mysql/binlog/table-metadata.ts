@@ -5,6 +5,7 @@
  */
 import { ColumnType } from './column-types.ts';
 import { binlogError, FieldReader } from './field-reader.ts';
+import type { FormatDescription } from './format-description.ts';
 
 export interface KeyColumn {
   /** From 0. */
@@ -62,11 +63,12 @@ const Kind = {
 
 type Counts = (type: number) => boolean;
 
-/** A year counts as a number here. */
 const isNumeric: Counts = (type) =>
   type === ColumnType.tiny || type === ColumnType.short || type === ColumnType.int24 || type === ColumnType.long ||
   type === ColumnType.longLong || type === ColumnType.float || type === ColumnType.double || type === ColumnType.newDecimal ||
-  type === ColumnType.decimal || type === ColumnType.year;
+  type === ColumnType.decimal;
+const isYear: Counts = (type) => type === ColumnType.year;
+const isNumericOrYear: Counts = (type) => isNumeric(type) || isYear(type);
 const isEnum: Counts = (type) => type === ColumnType.enum;
 const isSet: Counts = (type) => type === ColumnType.set;
 const isLabelled: Counts = (type) => isEnum(type) || isSet(type);
@@ -86,24 +88,24 @@ type Draft = { -readonly [Name in keyof TableMetadata]: TableMetadata[Name] };
  * Reads to the end of `fields`. `types` as in the table map.
  * @throws TidemarkError `MYSQL_BINLOG`
  */
-export function readOptionalMetadata(fields: FieldReader, types: Uint8Array, flavor: 'mysql' | 'mariadb'): TableMetadata {
+export function readOptionalMetadata(fields: FieldReader, types: Uint8Array, format: FormatDescription): TableMetadata {
   const draft: Draft = { ...NO_METADATA };
-  const isCharacter = flavor === 'mysql' ? isMysqlCharacter : isMariadbCharacter;
   const field = new FieldReader();
   while (fields.left > 0) {
     const kind = fields.u8();
     const length = fields.packedLength();
     const at = fields.skip(length);
     field.reset(fields.bytes, at, at + length, 'the metadata of a table');
-    readField(kind, field, draft, types, isCharacter);
+    readField(kind, field, draft, types, format);
   }
   return draft;
 }
 
-function readField(kind: number, field: FieldReader, draft: Draft, types: Uint8Array, isCharacter: Counts): void {
+function readField(kind: number, field: FieldReader, draft: Draft, types: Uint8Array, format: FormatDescription): void {
+  const isCharacter = format.flavor === 'mysql' ? isMysqlCharacter : isMariadbCharacter;
   switch (kind) {
     case Kind.signedness:
-      draft.unsigned = bits(field, types, isNumeric);
+      draft.unsigned = signedness(field, types, format);
       return;
     case Kind.defaultCharset:
       draft.collations = defaultAndExceptions(field, types, isCharacter);
@@ -143,6 +145,31 @@ function readField(kind: number, field: FieldReader, draft: Draft, types: Uint8A
       // Newer servers may say more; each field has its length.
       return;
   }
+}
+
+/** MySQL up to this version gives years no bit, from the other on it does, as an unsigned number. MariaDB always does. */
+const WITHOUT_YEARS = 8_00_15;
+const WITH_YEARS = 8_00_29;
+
+function signedness(field: FieldReader, types: Uint8Array, format: FormatDescription): Uint8Array {
+  const version = format.flavor === 'mariadb' ? WITH_YEARS : versionOf(format.serverVersion);
+  if (version <= WITHOUT_YEARS) return bits(field, types, isNumeric);
+  if (version >= WITH_YEARS || !types.some(isYear)) return bits(field, types, isNumericOrYear);
+  // In between the bits tell: those of years are set, and there are as many bytes as bits need.
+  const { at } = field;
+  const place = [...types].filter(isNumericOrYear);
+  if (field.left === (place.length + 7) >> 3) {
+    const values = bits(field, types, isNumericOrYear);
+    if (types.every((type, column) => !isYear(type) || values[column] === 1)) return values;
+  }
+  field.at = at;
+  return bits(field, types, isNumeric);
+}
+
+/** `9.7.4-log` as 90704. */
+function versionOf(text: string): number {
+  const [, major = '0', minor = '0', patch = '0'] = /^(\d+)\.(\d+)\.(\d+)/.exec(text) ?? [];
+  return Number(major) * 1_00_00 + Number(minor) * 1_00 + Number(patch);
 }
 
 /** A bit per column that counts, the highest of a byte first. */

@@ -157,9 +157,34 @@ describe('table maps', () => {
     expect([...(map?.nullable ?? [])]).toEqual([0, 0, 1, 0, 1, 0, 1, 0, 1]);
   });
 
-  test.each(goldenLogs().filter(({ scenario }) => scenario === 'types').map(({ version }) => version))('unsigned numbers around a year, which counts as one: %s', (version) => {
+  const versionsWith = (wanted: string): string[] => goldenLogs().flatMap(({ scenario, version }) => (scenario === wanted ? [version] : []));
+
+  test.each(versionsWith('types'))('unsigned numbers around a year: %s', (version) => {
     const { names, unsigned } = tableMaps(version, 'types').find(({ table }) => table === 'types')?.optional ?? {};
     expect(names?.filter((name, column) => unsigned?.[column] === 1 && name !== 'y')).toEqual(['tu', 'mu', 'bu']);
+  });
+
+  test.each(versionsWith('metadata'))('columns that count, and columns that do not, in a row: %s', (version) => {
+    const { names, unsigned, collations, labels, labelCollations, geometryKinds, primaryKey, visible } =
+      tableMaps(version, 'metadata').find(({ table }) => table === 'mixed')?.optional ?? {};
+    const of = <T>(values: ArrayLike<T> | null | undefined): Record<string, T | undefined> => Object.fromEntries((names ?? []).map((name, column) => [name, values?.[column]]));
+    expect(names).toEqual(['a', 'place', 'e', 'b', 'u', 'line', 's', 'y', 'c', 'unseen', 'big']);
+    expect(of(unsigned)).toMatchObject({ u: 1, unseen: 0, big: 1 });
+    expect(of(collations)).toMatchObject({ a: 8, c: version === 'mariadb-11.8' ? 2560 : 35 });
+    expect([33, 2048]).toContain(of(collations)['b']);
+    expect(of(labelCollations)).toMatchObject({ e: 9, s: version === 'mariadb-11.8' ? 2304 : version.startsWith('mysql') ? 255 : expect.any(Number) as unknown });
+    expect(of(labels)['e']?.map((label) => label.toString('hex'))).toEqual(['78', 'df']);
+    expect(of(labels)['s']?.map(String)).toEqual(['p', 'q', 'r']);
+    expect(of(geometryKinds)).toMatchObject({ place: 1, line: 2 });
+    expect(primaryKey).toEqual([{ column: 0, prefix: 7 }, { column: 4, prefix: 0 }]);
+    if (version === 'mysql-9' || version === 'mysql-8.0') expect(of(visible)).toMatchObject({ a: 1, unseen: 0, big: 1 });
+    else expect(visible).toBeNull();
+  });
+
+  test('a column that an index on an expression has is in the rows of the oldest servers alone', () => {
+    const names = (version: string): unknown => tableMaps(version, 'metadata').find(({ table }) => table === 'functional')?.optional.names;
+    expect(names('mysql-8.0.15')).toEqual(['id', 'doc', 'name', expect.stringMatching(/^[0-9a-f]{32}$/)]);
+    expect(names('mysql-8.0')).toEqual(['id', 'doc', 'name']);
   });
 
   test.each(goldenLogs().filter(({ scenario }) => scenario === 'minimal').map(({ version }) => version))('minimal metadata of %s', (version) => {

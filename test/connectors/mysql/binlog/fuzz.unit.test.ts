@@ -15,6 +15,13 @@ const logs = goldenLogs();
 /** What a reader of damaged bytes may say. */
 const CODES = new Set(['MYSQL_BINLOG', 'MYSQL_CHECKSUM', 'MYSQL_EVENT_UNKNOWN', 'MYSQL_GTID', 'MYSQL_PARTIAL_ROW', 'MYSQL_ROW_TOO_LARGE', 'RECORD_CORRUPT']);
 
+/** What no length check foresaw. zlib says by a RangeError that content is longer than it was announced: that is foreseen. */
+function isSlip(cause: unknown): boolean {
+  if (cause instanceof TidemarkError) return isSlip(cause.cause);
+  const isZlib = cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE';
+  return !isZlib && (cause instanceof RangeError || cause instanceof TypeError || cause instanceof ReferenceError);
+}
+
 /** Reads rows to their end, as records. */
 function readerOf(log: GoldenLog): BinlogReader {
   const builder = new BatchBuilder(1 << 16);
@@ -69,7 +76,7 @@ test('whatever bytes an event has, it is read or refused with a code and its pla
           reader.event(event, 0, event.length);
         } catch (error) {
           if (!(error instanceof TidemarkError)) throw error;
-          expect(error.cause instanceof RangeError || error.cause instanceof TypeError).toBe(false);
+          expect(isSlip(error.cause)).toBe(false);
           expect(CODES).toContain(error.code);
           expect(error.where.position).toMatch(/:\d+$/);
           break;
@@ -99,7 +106,7 @@ test('the same for table maps and rows alone, whose lengths matter most', () => 
         }
       } catch (error) {
         if (!(error instanceof TidemarkError)) throw error;
-        expect(error.cause instanceof RangeError || error.cause instanceof TypeError).toBe(false);
+        expect(isSlip(error.cause)).toBe(false);
         expect(CODES).toContain(error.code);
       }
     }),
@@ -122,7 +129,7 @@ test('random bytes as an event', () => {
         reader.event(event, 0, event.length);
       } catch (error) {
         if (!(error instanceof TidemarkError)) throw error;
-        expect(error.cause instanceof RangeError || error.cause instanceof TypeError).toBe(false);
+        expect(isSlip(error.cause)).toBe(false);
         expect(CODES).toContain(error.code);
       }
     }),

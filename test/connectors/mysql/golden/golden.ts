@@ -40,7 +40,7 @@ export function goldenLogs(): GoldenLog[] {
 
 export function goldenLog(version: string, scenario: string): GoldenLog {
   const folder = join(import.meta.dirname, version);
-  const description: Description = JSON.parse(readFileSync(join(folder, `${scenario}.json`), 'utf8'));
+  const description = JSON.parse(readFileSync(join(folder, `${scenario}.json`), 'utf8')) as Description;
   return {
     version,
     scenario,

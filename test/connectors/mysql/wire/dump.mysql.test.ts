@@ -167,9 +167,7 @@ describe('connections that fail', () => {
     }
     await using dumping = await startDump(server);
     await dumping.until(named('format'));
-    const ended = expect(dumping.dump.ended).rejects.toEqual(refused('MYSQL_UNREACHABLE'));
-    await server.restart();
-    await ended;
+    await Promise.all([server.restart(), expect(dumping.dump.ended).rejects.toEqual(refused('MYSQL_UNREACHABLE'))]);
   });
 });
 
@@ -224,10 +222,9 @@ describe('MySQL', () => {
     const replicaUuid = '00000000-0000-4000-8000-00000000abcd';
     await using first = await startDump(server, { replicaUuid, serverId: 777 });
     await first.until(named('format'));
-    const ended = expect(first.dump.ended).rejects.toMatchObject({ code: expect.stringMatching(/^MYSQL_(SERVER_ID|UNREACHABLE)$/) as unknown });
     await using second = await startDump(server, { replicaUuid, serverId: 777 });
     await second.until(named('format'));
-    await ended;
+    await expect(first.dump.ended).rejects.toEqual(refused('MYSQL_SERVER_ID'));
   });
 
   test('a set that has transactions which the server never had', async () => {
