@@ -4,6 +4,7 @@ import { authPlugins, createConnection, type AuthPlugin, type Connection, type C
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { FileSystem } from '../../contracts/runtime.ts';
 import type { MysqlAddress, MysqlHost } from '../../contracts/types/mysql-address.ts';
+import { signWithPassword } from './ed25519.ts';
 import { mysqlError } from './errors.ts';
 
 /** A connection that has logged in, before any statement. Whoever asked for it owns it and ends it by its socket. */
@@ -19,6 +20,8 @@ type Files = Pick<FileSystem, 'readFile'>;
 const KEEPALIVE_MS = 30_000;
 /** What caching_sha2_password answers where it does not remember the user: the password itself is to be sent. */
 const FULL_LOGIN = 4;
+/** What a server of MariaDB sends to be signed. */
+const CHALLENGE_BYTES = 32;
 
 /**
  * Connects to `host` and logs in. `preferred` goes on without TLS where the server has none, or none that works: nothing of
@@ -75,8 +78,13 @@ async function commonOptions(address: MysqlAddress, host: MysqlHost, password: s
     flags: ['-LOCAL_FILES'],
     connectAttributes: { program_name: 'tidemark' },
     enableCleartextPlugin: isEncrypted && (address.sslMode === 'verify_ca' || address.sslMode === 'verify_identity'),
-    ...(isEncrypted ? {} : { authPlugins: await plugins(address, host, password ?? '', files) }),
+    authPlugins: { client_ed25519: ed25519(password ?? ''), ...(isEncrypted ? {} : await plugins(address, host, password ?? '', files)) },
   };
+}
+
+/** MariaDB's: the password never leaves, with or without TLS. */
+function ed25519(password: string): AuthPlugin {
+  return () => (data) => signWithPassword(password, data.subarray(0, CHALLENGE_BYTES));
 }
 
 /** Without TLS the password goes out encrypted by the server's RSA key: by one that is known to be the server's, or not at all. */

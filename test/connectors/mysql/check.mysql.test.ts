@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { preflight } from '../../../connectors/mysql/check.ts';
+import { readBinlogEnd, readIdentity } from '../../../connectors/mysql/identity.ts';
+import type { BinlogPlace } from '../../../connectors/mysql/position.ts';
 import type { Session } from '../../../connectors/mysql/session.ts';
 import type { SourceConfig } from '../../../contracts/config.ts';
 import type { Finding } from '../../../contracts/finding.ts';
@@ -7,10 +9,10 @@ import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mys
 import { replicaOf } from '../../fixtures/mysql-replica.ts';
 import { endpointOf, mysqlSource, never } from './mysql-source.ts';
 
-async function check(server: MysqlServer, more: Partial<SourceConfig> = {}, user = 'root'): Promise<Finding[]> {
+async function check(server: MysqlServer, more: Partial<SourceConfig> = {}, user = 'root', place: BinlogPlace | null = null): Promise<Finding[]> {
   const config = mysqlSource(server.url('', user), more);
   await using session: Session = await endpointOf(server.url('', user), more).open(never);
-  return await preflight(session, config, session.options, null);
+  return await preflight(session, config, session.options, place);
 }
 
 const faults = (findings: readonly Finding[]): string[] => findings.filter(({ severity }) => severity !== 'ok').map(({ severity, code, table }) => [severity, code, ...(table === undefined ? [] : [table])].join(' '));
@@ -81,4 +83,17 @@ test.each(['mysql-8.0', 'mariadb-11.8'] as const)('%s: a replica that does not w
   await using replica = await replicaOf(primary, { settings: { log_slave_updates: false } });
   await replica.caughtUp().catch(() => undefined);
   expect(faults(await check(replica.server))).toContain('error replica-updates');
+});
+
+test('the place that the log is at', async () => {
+  await using one = await startMysql({ version: 'mysql-9', databases: ['shop'] });
+  await using two = await startMysql({ version: 'mysql-9', databases: ['shop'] });
+  await one.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');
+  await two.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');
+  await using session = await endpointOf(one.url()).open(never);
+  const { place } = await readBinlogEnd(session, await readIdentity(session));
+  expect((await check(one, {}, 'root', place)).filter(({ code }) => code === 'position')).toMatchObject([{ severity: 'ok' }]);
+  expect((await check(two, {}, 'root', place)).filter(({ code }) => code === 'position')).toMatchObject([
+    { severity: 'error', what: expect.stringContaining('which the server has not executed') as unknown, remedy: expect.stringContaining('resync') as unknown },
+  ]);
 });

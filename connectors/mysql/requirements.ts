@@ -1,0 +1,29 @@
+/** What a source must have before its stream begins: what `check` reports, as errors. */
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { tableName } from '../../contracts/schema.ts';
+import type { Cascade } from './catalog/catalog-query.ts';
+import type { TableRef } from './catalog/table-shape.ts';
+import type { ServerIdentity } from './identity.ts';
+import type { MysqlOptions } from './options.ts';
+
+/** @throws TidemarkError `MYSQL_BINLOG_OFF`, `MYSQL_BINLOG_FORMAT` */
+export function requireRowBinlog({ settings, server }: Pick<ServerIdentity, 'settings' | 'server'>): void {
+  const isOn = settings.get('log_bin') === 'ON' || settings.get('log_bin') === '1';
+  if (!isOn) throw new TidemarkError('MYSQL_BINLOG_OFF', `the server ${server} writes no binlog`);
+  // A server without that setting writes rows.
+  const format = settings.get('binlog_format') ?? 'ROW';
+  // MIXED writes rows but for statements that stop their tables when they come.
+  if (format === 'STATEMENT') throw new TidemarkError('MYSQL_BINLOG_FORMAT', `binlog_format of the server ${server} is ${format}`);
+}
+
+/**
+ * Why a table cannot be captured exactly: foreign keys change it without a trace in the binlog; null: none does, or it
+ * is accepted. `cascades`: of all tables, none where the server writes them (logsCascades).
+ */
+export function cascadeFault(table: TableRef, cascades: readonly Cascade[], options: Pick<MysqlOptions, 'acceptCascades'>): TidemarkError | null {
+  const name = tableName(table);
+  const own = cascades.filter((cascade) => tableName(cascade) === name);
+  if (own.length === 0 || options.acceptCascades.includes(name)) return null;
+  const keys = own.map(({ constraint, parent, actions }) => `${constraint} to ${parent} (${actions.join(', ')})`);
+  return new TidemarkError('MYSQL_CASCADE', `foreign keys change rows of ${name} without a trace in the binlog: ${keys.join('; ')}`, { where: { table: name } });
+}
