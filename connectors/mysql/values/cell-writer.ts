@@ -20,7 +20,7 @@ const FIRST_BYTES = 1 << 16;
 /** A larger buffer is given up for a small one by `reset`. */
 const KEEP_BYTES = 1 << 20;
 /** Up to this many bytes a loop is quicker than a call. */
-const SHORT_COPY = 24;
+const SHORT_COPY = 32;
 const SMALL_INTEGER = 1 << 30;
 
 /** Where the cells of one image lie in its writer's buffer. Valid until the writer's next `reset`. Reused for row after row. */
@@ -186,7 +186,8 @@ export class CellWriter {
     let at = this.open(length);
     const into = this.bytes;
     if (length > SHORT_COPY) {
-      into.set(bytes.subarray(start, end), at);
+      if (bytes instanceof Buffer) bytes.copy(into, at, start, end);
+      else into.set(bytes.subarray(start, end), at);
       at += length;
     } else for (let next = start; next < end; next++) into[at++] = bytes[next] as number;
     this.close(kind, at);

@@ -22,7 +22,7 @@ interface Kind {
 }
 
 const SINGLE: Kind = { fixedEnd: 1e6, exactDigits: 1e6, round: Math.fround, exponential: singleExponential };
-const DOUBLE: Kind = { fixedEnd: 1e15, exactDigits: 1e15, round: (value) => value, exponential: (value) => value.toExponential() };
+const DOUBLE: Kind = { fixedEnd: 1e15, exactDigits: 1e15, round: (value) => value, exponential: doubleExponential };
 
 /** `value` must be a float of 32 bits. Answers where the text ends. */
 export function writeFloat32(into: Uint8Array, at: number, value: number): number {
@@ -113,11 +113,60 @@ const SINGLE_DIGITS = 9;
 function singleExponential(value: number): string {
   for (let digits = 0; digits < SINGLE_DIGITS - 1; digits++) {
     const text = value.toExponential(digits);
-    if (readsBack(text, value)) return withoutZeros(text);
+    if (readsBack(text, value)) {
+      const even = evenOfTwo(text, digits, value);
+      return withoutZeros(even !== null && readsBack(even, value) ? even : text);
+    }
     const above = isPowerOfTwo(value) ? nextDecimal(text) : null;
     if (above !== null && readsBack(above, value)) return above;
   }
   return withoutZeros(value.toExponential(SINGLE_DIGITS - 1));
+}
+
+/** Only decimals between these can lie in the very middle between two doubles with 17 digits or fewer. */
+const FIRST_MIDDLE = 2 ** 53;
+const LAST_MIDDLE = 1e41;
+const DOUBLE_DIGITS = 17;
+
+/** A decimal in the middle between two doubles is not taken, although it would be read as the even one of them. */
+function doubleExponential(value: number): string {
+  const text = value.toExponential();
+  if (value < FIRST_MIDDLE || value > LAST_MIDDLE || !isMiddle(text, value)) return text;
+  for (let digits = 1; digits < DOUBLE_DIGITS - 1; digits++) {
+    const longer = value.toExponential(digits);
+    if (Number(longer) === value && !isMiddle(longer, value)) return withoutZeros(longer);
+  }
+  const longest = value.toExponential(DOUBLE_DIGITS - 1);
+  return withoutZeros(evenOfTwo(longest, DOUBLE_DIGITS - 1, value) ?? longest);
+}
+
+function isMiddle(text: string, value: number): boolean {
+  const mark = text.indexOf('e');
+  const digits = text.slice(0, mark).replace('.', '');
+  const zeros = Number(text.slice(mark + 1)) - digits.length + 1;
+  if (zeros < 0) return false;
+  const exact = BigInt(value);
+  const twice = 2n * (BigInt(digits) * 10n ** BigInt(zeros) - exact);
+  return twice !== 0n && (twice === BigInt(neighbour(value, 1n)) - exact || twice === BigInt(neighbour(value, -1n)) - exact);
+}
+
+function neighbour(value: number, step: bigint): number {
+  words.setFloat64(0, value);
+  words.setBigUint64(0, words.getBigUint64(0) + step);
+  return words.getFloat64(0);
+}
+
+const ALL_DIGITS = 100;
+
+/**
+ * Where the value lies in the middle between two decimals of so many digits, `toExponential` gives the upper one: here the
+ * one whose last digit is even, if that is the lower one. Null: it is not.
+ */
+function evenOfTwo(text: string, digits: number, value: number): string | null {
+  const mark = text.indexOf('e');
+  const last = text.charCodeAt(mark - 1) - ZERO;
+  if (last % 2 === 0 || !/^50*$/.test(value.toExponential(ALL_DIGITS).slice(digits === 0 ? 2 : digits + 2).replace(/e.*$/, ''))) return null;
+  return `${text.slice(0, mark - 1)}${last - 1}${text.slice(mark)}`;
 }
 
 const words = new DataView(new ArrayBuffer(8));
