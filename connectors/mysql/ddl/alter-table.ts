@@ -4,7 +4,7 @@ import { period } from './create-table.ts';
 import type { Cursor } from './cursor.ts';
 import { charsetName } from './data-type.ts';
 import { type KeyDefinition, isKeyDefinition, keyDefinition } from './key-definition.ts';
-import { type CharsetClause, NO_CHARSET, charsetClause } from './table-options.ts';
+import { type CharsetClause, DEFAULT, NO_CHARSET, charsetClause } from './table-options.ts';
 
 /** What an ALTER TABLE does to columns and keys. Names are those of before the statement, but in a `place`. */
 export type AlterOperation =
@@ -23,7 +23,7 @@ export type AlterOperation =
   | { readonly kind: 'rename-key'; readonly name: string; readonly to: string; readonly ifExists: boolean }
   /** Of the table: counts for columns added later. */
   | { readonly kind: 'default-charset'; readonly charset: CharsetClause }
-  /** Of the table and of all its columns of text; `charset` null: the database's default. */
+  /** Of the table and of all its columns of text. */
   | { readonly kind: 'convert-charset'; readonly charset: CharsetClause }
   | { readonly kind: 'system-versioning'; readonly on: boolean };
 
@@ -239,7 +239,7 @@ function convert(cursor: Cursor, draft: Draft): void {
   }
   cursor.expectWord('TO');
   if (!cursor.phrase('CHARACTER', 'SET') && !cursor.phrase('CHAR', 'SET')) cursor.expectWord('CHARSET');
-  const charset = cursor.word('DEFAULT') ? null : charsetName(cursor);
+  const charset = cursor.word(DEFAULT) ? DEFAULT : charsetName(cursor);
   const collation = cursor.word('COLLATE') ? (cursor.symbol('='), charsetName(cursor)) : null;
   draft.operations.push({ kind: 'convert-charset', charset: { charset, collation } });
 }

@@ -4,16 +4,22 @@ import { notNullInPrimary } from './apply-create.ts';
 import { PRIMARY, addKey, prefixLength } from './apply-keys.ts';
 import { type CharsetDefaults, type ResolvedCharset, charsetOfCollation, resolveCharset, resolvedCollation } from './charsets.ts';
 import type { ColumnDefinition, ColumnPlace } from './column-definition.ts';
-import { foldCase, sameName } from './context.ts';
+import { SQL_MODE, type SqlContext, foldCase, sameName } from './context.ts';
 import { typeOfText } from './text-type.ts';
 import type { ColumnShape, Fill, KeyShape, TableShape } from './shape.ts';
 import { doesNotFit } from './shape-error.ts';
 import { convertedType } from './type-text.ts';
+import { keepsValues } from './value-change.ts';
 
 export interface AlteredTable {
   readonly shape: TableShape;
   /** By number, what rows that were there before hold in each column that was added. */
   readonly added: ReadonlyMap<number, Fill>;
+  /**
+   * Numbers of columns that were there, whose values in the rows may be others than before, without an event for any
+   * row: a change of type that rounds, cuts or pads, NULLs made into something else, generated columns.
+   */
+  readonly rewritten: ReadonlySet<number>;
 }
 
 type Operation<K extends AlterOperation['kind']> = Extract<AlterOperation, { kind: K }>;
@@ -62,7 +68,12 @@ function effective(before: TableShape, operations: readonly AlterOperation[]): A
         return !operation.ifExists || keys.has(foldCase(operation.name));
       case 'add-key':
         return !operation.key.ifNotExists || !keys.has(foldCase(operation.key.name ?? operation.key.parts[0]?.column ?? ''));
-      default:
+      case 'set-visible':
+      case 'drop-constraint':
+      case 'drop-primary-key':
+      case 'default-charset':
+      case 'convert-charset':
+      case 'system-versioning':
         return true;
     }
   });
@@ -84,22 +95,22 @@ class Application {
     this.#operations = operations;
     this.#defaults = defaults;
     this.#next = before.nextNumber;
-    const database = resolvedCollation(defaults.databaseCollation);
-    let table = resolvedCollation(before.collation);
-    let converts: ResolvedCharset | null = null;
+    const present = resolvedCollation(before.collation);
+    let [table, converts]: (ResolvedCharset | null)[] = [null, null];
     for (const operation of operations) {
-      if (operation.kind === 'default-charset') table = resolveCharset(operation.charset, database, alter.context, defaults);
-      if (operation.kind === 'convert-charset') converts = table = resolveCharset(operation.charset, database, alter.context, defaults);
+      if (operation.kind === 'default-charset') table = resolveCharset(operation.charset, table ?? present, alter.context, defaults);
+      if (operation.kind === 'convert-charset') converts = resolveCharset(operation.charset, present, alter.context, defaults);
     }
-    this.#table = table;
-    this.#converts = converts;
+    // Where MariaDB is told both, the default counts for what is added later.
+    this.#table = table ?? converts ?? present;
+    this.#converts = converts ?? null;
   }
 
   run(): AlteredTable {
     this.#keepAndChange();
     this.#addAndMove();
     if (this.#slots.length === 0) throw doesNotFit('an ALTER TABLE leaves no column');
-    if (this.#converts !== null) for (const slot of this.#slots) slot.column = converted(slot.column, this.#converts);
+    if (this.#converts !== null) for (const slot of this.#slots) slot.column = converted(slot.column, this.#converts, this.#alter.context);
     const slots = this.#slots;
     const names = new Set(slots.map(({ column }) => foldCase(column.name)));
     if (names.size !== slots.length) throw doesNotFit('an ALTER TABLE leaves two columns of one name');
@@ -111,8 +122,9 @@ class Application {
       const slot = slots.find((candidate) => candidate.column.number === column.number);
       if (slot?.before === null && slot.definition !== null) added.set(column.number, fillOf(column, slot.definition));
     }
+    const rewritten = this.#rewritten(final);
     const versioning = this.#of('system-versioning').at(-1)?.on ?? this.#before.systemVersioned;
-    return { shape: { columns: final, keys, nextNumber: this.#next, collation: this.#table.collation, systemVersioned: versioning }, added };
+    return { shape: { columns: final, keys, nextNumber: this.#next, collation: this.#table.collation, systemVersioned: versioning }, added, rewritten };
   }
 
   #of<K extends AlterOperation['kind']>(kind: K): Operation<K>[] {
@@ -179,6 +191,22 @@ class Application {
     }
   }
 
+  #rewritten(final: readonly ColumnShape[]): Set<number> {
+    const rewritten = new Set<number>();
+    const strict = (this.#alter.context.sqlMode & (SQL_MODE.STRICT_TRANS_TABLES | SQL_MODE.STRICT_ALL_TABLES)) !== 0n && this.#alter.unlogged === null;
+    const redefined = new Set(this.#of('change-column').map(({ name }) => foldCase(name)));
+    for (const before of this.#before.columns) {
+      const after = final.find(({ number }) => number === before.number);
+      if (after === undefined) continue;
+      // An expression may be another one though the column looks the same.
+      const isSame = !redefined.has(foldCase(before.name)) && before.type === after.type && before.collation === after.collation && before.nullable === after.nullable;
+      if (!isSame && !keepsValues(before, after, strict)) rewritten.add(before.number);
+    }
+    // What is computed from a column that changes may change with it.
+    if (rewritten.size > 0) for (const column of this.#before.columns) if (column.generated !== 'no') rewritten.add(column.number);
+    return rewritten;
+  }
+
   #keys(columns: readonly ColumnShape[]): KeyShape[] {
     const dropped = this.#droppedKeys();
     const renames = this.#of('rename-key');
@@ -224,8 +252,19 @@ class Application {
 }
 
 /** A column after CONVERT TO CHARACTER SET. Bytes stay bytes. */
-function converted(column: ColumnShape, to: ResolvedCharset): ColumnShape {
+function converted(column: ColumnShape, to: ResolvedCharset, context: SqlContext): ColumnShape {
   if (column.collation === null || column.collation === 'binary') return column;
-  const type = convertedType(column.type, charsetOfCollation(column.collation), to.charset);
-  return { ...column, type, collation: hasCollation(type) ? to.collation : null };
+  const from = charsetOfCollation(column.collation);
+  if (/^(?:enum|set)\(/.test(column.type) && !keepsLabelBytes(column.type, from, to.charset)) {
+    throw doesNotFit(`the labels of ${column.name} are converted to ${to.charset}, of which servers make other labels`);
+  }
+  const type = convertedType(column.type, from, to.charset);
+  return { ...column, type, collation: hasCollation(type, to.collation, context) ? to.collation : null };
+}
+
+/** Servers take the bytes of labels for the new character set's, without converting them. */
+function keepsLabelBytes(type: string, from: string, to: string): boolean {
+  if (from === to || (from === 'utf8mb3' && to === 'utf8mb4')) return true;
+  const wide = /^(?:ucs2|utf16|utf16le|utf32)$/;
+  return /^[\x20-\x7e]*$/.test(type) && !wide.test(from) && !wide.test(to);
 }

@@ -22,7 +22,7 @@ export function columnShape(definition: ColumnDefinition, number: number, around
     number,
     name: definition.name,
     type: printed,
-    collation: hasCollation(printed) ? charset.collation : null,
+    collation: hasCollation(printed, charset.collation, around.context) ? charset.collation : null,
     nullable: isNullable(definition, around.context),
     default: definedDefault(definition, printed, around.context),
     generated: definition.generated,
@@ -34,7 +34,8 @@ export function columnShape(definition: ColumnDefinition, number: number, around
 }
 
 /** Types that COLLATION_NAME of information_schema is not NULL for. */
-export function hasCollation(printed: string): boolean {
+export function hasCollation(printed: string, collation: string, context: SqlContext): boolean {
+  if (collation === 'binary') return context.flavor === 'mariadb' && /^(?:enum|set)\(/.test(printed);
   return /^(?:(?:var)?char\(|(?:tiny|medium|long)?text\b|enum\(|set\()/.test(printed);
 }
 

@@ -6,7 +6,11 @@ import type { TableDefinition } from './create-table.ts';
 import type { ColumnShape, KeyShape, TableShape } from './shape.ts';
 import { doesNotFit } from './shape-error.ts';
 
-/** The shape of the table that a CREATE TABLE makes. Columns are numbered from 1. @throws TidemarkError `MYSQL_SHAPE` */
+/**
+ * The shape of the table that a CREATE TABLE makes; what SHOW CREATE TABLE prints gives the shape of a table that is
+ * there. Columns are numbered from 1.
+ * @throws TidemarkError `MYSQL_SHAPE`
+ */
 export function applyCreate(definition: TableDefinition, defaults: CharsetDefaults): TableShape {
   const { context } = definition;
   const table = resolveCharset(definition.charset, resolvedCollation(defaults.databaseCollation), context, defaults);

@@ -1,5 +1,5 @@
 import type { SqlContext } from './context.ts';
-import type { CharsetClause } from './table-options.ts';
+import { type CharsetClause, DEFAULT } from './table-options.ts';
 
 /** Bytes that a character takes at most, and the suffix of the collation that a character set has by itself. */
 const CHARSETS: Readonly<Record<string, readonly [bytes: number, suffix: string]>> = {
@@ -42,9 +42,14 @@ export function bytesOfCharacter(charset: string): number {
 export function defaultCollation(charset: string, context: SqlContext, defaults: CharsetDefaults): string {
   const chosen = defaults.collations?.get(charset);
   if (chosen !== undefined) return chosen;
+  if (context.flavor === 'mariadb' && context.version >= UCA1400_FROM && UNICODE.has(charset)) return `${charset}_uca1400_ai_ci`;
+  return firstCollation(charset, context);
+}
+
+/** The collation that the server is built with as a character set's own. */
+function firstCollation(charset: string, context: SqlContext): string {
   if (charset === 'binary') return 'binary';
   if (context.flavor === 'mysql' && charset === 'utf8mb4') return 'utf8mb4_0900_ai_ci';
-  if (context.flavor === 'mariadb' && context.version >= UCA1400_FROM && UNICODE.has(charset)) return `${charset}_uca1400_ai_ci`;
   return `${charset}_${CHARSETS[charset]?.[1] ?? 'general_ci'}`;
 }
 
@@ -54,16 +59,23 @@ export function charsetOfCollation(collation: string): string {
   return end < 0 ? collation : collation.slice(0, end);
 }
 
-/** What a clause means above which `above` stands. */
-export function resolveCharset(clause: CharsetClause, above: ResolvedCharset, context: SqlContext, defaults: CharsetDefaults): ResolvedCharset {
-  const { charset, collation } = clause;
+/** What a clause means for a column or table whose own, or whose table's or database's, is `present`. */
+export function resolveCharset(clause: CharsetClause, present: ResolvedCharset, context: SqlContext, defaults: CharsetDefaults): ResolvedCharset {
+  const { collation } = clause;
+  const charset = clause.charset === DEFAULT ? charsetOfCollation(defaults.databaseCollation) : clause.charset;
+  if (collation === DEFAULT) {
+    const of = charset ?? present.charset;
+    return { charset: of, collation: firstCollation(of, context) };
+  }
   if (collation !== null) {
     // MariaDB names collations of Unicode without a character set: they count in whichever it is.
-    const named = collation.startsWith('uca1400_') ? `${charset ?? above.charset}_${collation}` : collation;
+    const named = collation.startsWith('uca1400_') ? `${charset ?? present.charset}_${collation}` : collation;
     return { charset: charsetOfCollation(named), collation: named };
   }
-  if (charset !== null) return { charset, collation: defaultCollation(charset, context, defaults) };
-  return above;
+  if (charset === null) return present;
+  if (clause.charset !== DEFAULT) return { charset, collation: defaultCollation(charset, context, defaults) };
+  // MySQL takes the database's collation too, MariaDB its character set alone.
+  return { charset, collation: context.flavor === 'mysql' ? defaults.databaseCollation : firstCollation(charset, context) };
 }
 
 export function resolvedCollation(collation: string): ResolvedCharset {

@@ -15,7 +15,7 @@ export interface SqlContext {
   readonly explicitTimestamps: boolean;
 }
 
-/** Bits of `sql_mode` that change how a statement is read. */
+/** Bits of `sql_mode` that change how a statement is read, or what it does to values. */
 export const SQL_MODE = {
   REAL_AS_FLOAT: 1n << 0n,
   ANSI_QUOTES: 1n << 2n,
@@ -24,6 +24,8 @@ export const SQL_MODE = {
   /** MariaDB only: TIMESTAMP makes a DATETIME column. */
   MAXDB: 1n << 12n,
   NO_BACKSLASH_ESCAPES: 1n << 20n,
+  STRICT_TRANS_TABLES: 1n << 21n,
+  STRICT_ALL_TABLES: 1n << 22n,
 } as const;
 
 /** A table's name as the server compares it: see {@link foldTableName}. */

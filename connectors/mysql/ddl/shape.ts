@@ -30,7 +30,8 @@ export interface KeyShape {
   /** `PRIMARY` for the primary key. */
   readonly name: string;
   readonly kind: 'primary' | 'unique' | 'index';
-  /** In key order; `column` is a column's number, null for an expression. `length`: of a prefix; null: the whole value. */
+  /** In key order; `column` is a column's number, null for an expression. `length`: of a prefix; null: the whole value,
+   * or, of an index that is not unique, as much of it as the server takes. */
   readonly parts: readonly { readonly column: number | null; readonly length: number | null }[];
   /** Made for a foreign key; goes when another index serves it. */
   readonly generated: boolean;

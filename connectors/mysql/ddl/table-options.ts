@@ -1,7 +1,10 @@
 import type { Cursor } from './cursor.ts';
 import { charsetName } from './data-type.ts';
 
-/** The default of a table or database, as far as a statement says it. DEFAULT as the character set is null: the one above it. */
+/** DEFAULT in place of a name. Names are in lower case. */
+export const DEFAULT = 'DEFAULT';
+
+/** The character set of a table, database or column as far as a statement says it: a name, `DEFAULT`, or null for nothing. */
 export interface CharsetClause {
   readonly charset: string | null;
   readonly collation: string | null;
@@ -21,6 +24,6 @@ export function charsetClause(cursor: Cursor, so: CharsetClause): CharsetClause 
   cursor.word('DEFAULT');
   if (cursor.take().upper.startsWith('CHAR') && word !== 'CHARSET') cursor.take();
   cursor.symbol('=');
-  const name = cursor.word('DEFAULT') ? null : charsetName(cursor);
+  const name = cursor.word(DEFAULT) ? DEFAULT : charsetName(cursor);
   return charset ? { charset: name, collation: so.collation } : { charset: so.charset, collation: name };
 }

@@ -22,7 +22,7 @@ const BINARY_OF: Readonly<Record<string, string>> = {
 };
 
 /** Bytes that each of the types for long values holds. */
-const LONG_SIZES = [['tiny', 255], ['', 65_535], ['medium', 16_777_215], ['long', 4_294_967_295]] as const;
+export const LONG_SIZES = [['tiny', 255], ['', 65_535], ['medium', 16_777_215], ['long', 4_294_967_295]] as const;
 
 /**
  * The type as COLUMN_TYPE of information_schema prints it on the server that ran the statement (`int unsigned` or

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { applyAlter } from '../../../../connectors/mysql/ddl/apply-alter.ts';
 import { applyCreate } from '../../../../connectors/mysql/ddl/apply-create.ts';
-import type { SqlContext } from '../../../../connectors/mysql/ddl/context.ts';
+import { type SqlContext, SQL_MODE } from '../../../../connectors/mysql/ddl/context.ts';
 import { type TableShape, shapeLike } from '../../../../connectors/mysql/ddl/shape.ts';
 import { readStatement } from '../../../../connectors/mysql/ddl/statement.ts';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
@@ -183,5 +183,42 @@ describe('columns', () => {
     const defaults = { ...DEFAULTS, collations: new Map([['utf8mb4', 'utf8mb4_general_ci']]) };
     expect(applyAlter(TABLE, effect, defaults).shape.columns.at(-1)?.collation).toBe('utf8mb4_general_ci');
     expect(altered(TABLE, 'ALTER TABLE t ADD d text CHARACTER SET utf8mb4 COLLATE uca1400_as_cs', MARIADB).shape.columns.at(-1)?.collation).toBe('utf8mb4_uca1400_as_cs');
+  });
+});
+
+describe('columns whose values may change', () => {
+  const STRICT = { ...MYSQL, sqlMode: SQL_MODE.STRICT_TRANS_TABLES };
+  const rewritten = (from: string, to: string, context: SqlContext = STRICT): boolean => {
+    const shape = created(`CREATE TABLE t (a ${from}, b int) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`, context);
+    return altered(shape, `ALTER TABLE t MODIFY a ${to}`, context).rewritten.has(1);
+  };
+
+  test.each<[string, string]>([
+    ['int', 'bigint'], ['int unsigned', 'bigint'], ['int', 'int(5)'], ['varchar(10)', 'varchar(20)'], ['varchar(63)', 'tinytext'], ['char(5)', 'varchar(5)'],
+    ['text', 'mediumtext'], ['decimal(10,2)', 'decimal(12,2)'], ['decimal(10,2) unsigned', 'decimal(10,2)'], ['datetime', 'datetime(3)'], ['varbinary(5)', 'blob'], ['binary(5)', 'varbinary(5)'],
+    ["enum('a','b')", "enum('b','c','a')"], ["set('a','b')", "set('a','x','b')"], ['varchar(10) CHARACTER SET latin1', 'varchar(10)'], ['varchar(10)', 'varchar(10) COLLATE utf8mb4_general_ci'],
+    ['int', 'int NOT NULL'], ['int', 'int DEFAULT 5'], ['point', 'geometry'], ['text CHARACTER SET utf8mb3', 'text'],
+  ])('%s to %s keeps them', (from, to) => expect(rewritten(from, to)).toBe(false));
+
+  test.each<[string, string]>([
+    ['bigint', 'int'], ['int', 'int unsigned'], ['int unsigned', 'int'], ['varchar(20)', 'varchar(10)'], ['varchar(64)', 'tinytext'], ['varchar(5)', 'char(5)'], ['text', 'varchar(5)'],
+    ['decimal(10,2)', 'decimal(10,3)'], ['decimal(10,2)', 'decimal(9,2)'], ['float', 'double'], ['datetime(3)', 'datetime'], ['timestamp', 'datetime'], ['binary(5)', 'binary(6)'], ['bit(3)', 'bit(4)'],
+    ["enum('a','b')", "enum('a')"], ["set('a','b')", "set('b','a')"], ['varchar(10)', 'varchar(10) CHARACTER SET latin1'], ['text CHARACTER SET latin1', 'text'], ['int', 'varchar(20)'],
+    ['int', 'int AUTO_INCREMENT UNIQUE'], ['timestamp', 'timestamp NOT NULL'], ['int', 'int AS (b + 1) STORED'], ['varchar(5)', 'varbinary(20)'],
+  ])('%s to %s may change them', (from, to) => expect(rewritten(from, to)).toBe(true));
+
+  test('a NULL is kept under a strict mode only', () => {
+    expect(rewritten('int', 'int NOT NULL', MYSQL)).toBe(true);
+    expect(rewritten('int NOT NULL', 'int', MYSQL)).toBe(false);
+  });
+
+  test('what is computed of them, and a key over what was NULL', () => {
+    const shape = created('CREATE TABLE t (a int, b int AS (a + 1), c int)', STRICT);
+    const numbers = (sql: string, context: SqlContext = STRICT): number[] => [...altered(shape, sql, context).rewritten];
+    expect(numbers('ALTER TABLE t MODIFY a tinyint')).toEqual([1, 2]);
+    expect(numbers('ALTER TABLE t MODIFY b int AS (a + 2)')).toEqual([2]);
+    expect(numbers('ALTER TABLE t RENAME COLUMN b TO x, ADD d int, DROP c')).toEqual([]);
+    expect(numbers('ALTER TABLE t ADD PRIMARY KEY (c)', MYSQL)).toEqual([3, 2]);
+    expect(numbers('ALTER TABLE t ADD PRIMARY KEY (c)')).toEqual([]);
   });
 });
