@@ -1,7 +1,7 @@
 import type { RowRoute } from '../../../../connectors/mysql/binlog/row-writer.ts';
 import type { TableMap } from '../../../../connectors/mysql/binlog/table-map.ts';
 import type { ColumnDecoder } from '../../../../connectors/mysql/values/column-decoder.ts';
-import { Cell } from '../../../../contracts/row-image.ts';
+import { buildImage, IMAGE_HEADER } from '../../../../contracts/row-image.ts';
 
 /** Decoders of the columns of `orders` (golden/scenarios.ts), as plain as can be: what they are tested with is the server's own text. */
 const STATES = ['', 'new', 'paid', 'sent'];
@@ -53,7 +53,8 @@ const hexBlob = decoder((bytes, at) => {
 
 export const ORDER_COLUMNS = ['id', 'customer', 'note', 'amount', 'quantity', 'state', 'flags', 'at', 'body'] as const;
 const DECODERS: readonly ColumnDecoder[] = [bigintUnsigned, varchar, textLatin1, decimal, int, enumeration, set, dateTime, hexBlob];
-const NULL_CELL = Uint8Array.of(Cell.null);
+/** Of columns that an insert leaves out: null, or what the table says. */
+const DEFAULTS = ORDER_COLUMNS.map((name) => buildImage([name === 'state' ? 'new' : null]).subarray(IMAGE_HEADER));
 
 /** Images with all columns of `orders` in another order than the table's, where `reversed`. */
 export function ordersRoute(options: { reversed?: boolean; keepBefore?: boolean; isWide?: boolean; maxRowBytes?: number } = {}): RowRoute {
@@ -64,7 +65,7 @@ export function ordersRoute(options: { reversed?: boolean; keepBefore?: boolean;
     version: 3,
     sources: Int32Array.from(order),
     decoders: order.map((source) => DECODERS[source] as ColumnDecoder),
-    defaults: order.map(() => NULL_CELL),
+    defaults: order.map((source) => DEFAULTS[source] ?? null),
     key: [order.indexOf(0)],
     keepBefore: options.keepBefore ?? false,
     isWide: options.isWide ?? false,

@@ -2,29 +2,33 @@ import { describe, expect, test } from 'vitest';
 import type { BinlogHandler } from '../../../../connectors/mysql/binlog/binlog-handler.ts';
 import { BinlogReader } from '../../../../connectors/mysql/binlog/binlog-reader.ts';
 import { type RowRoute, RowWriter } from '../../../../connectors/mysql/binlog/row-writer.ts';
+import type { ColumnDecoder } from '../../../../connectors/mysql/values/column-decoder.ts';
 import { BatchBuilder, type ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { Flag, Op, opLetter } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import { type CellValue, PLACEHOLDER, readImage } from '../../../../contracts/row-image.ts';
 import { eventSpans, type GoldenLog, goldenLog, goldenLogs } from '../golden/golden.ts';
-import { ORDER_COLUMNS, ordersRoute } from './orders-route.ts';
+import { ORDER_COLUMNS, ordersRoute, rawRoute } from './orders-route.ts';
 
 const ignore = (): void => undefined;
+
+function readerOf(log: GoldenLog, rows: BinlogHandler['rows']): { reader: BinlogReader } {
+  const handler: BinlogHandler = {
+    formatDescription: ignore, rotate: ignore, previousGtids: ignore, gtidList: ignore, gtid: ignore, mariadbGtid: ignore, query: ignore,
+    loadData: ignore, statementContext: ignore, rowsStatement: ignore, tableMap: ignore, xid: ignore, xaPrepare: ignore, heartbeat: ignore,
+    incident: ignore, rowsTooLarge: ignore, rows,
+  };
+  return { reader: new BinlogReader(handler, { file: log.file, maxEventBytes: 1 << 20 }) };
+}
 
 /** The rows of `orders` as one batch. */
 function batchOf(log: GoldenLog, route: RowRoute): ChangeBatch {
   const builder = new BatchBuilder();
   const writer = new RowWriter(builder);
   builder.begin('source', 0, 0);
-  const handler: BinlogHandler = {
-    formatDescription: ignore, rotate: ignore, previousGtids: ignore, gtidList: ignore, gtid: ignore, mariadbGtid: ignore, query: ignore,
-    loadData: ignore, statementContext: ignore, rowsStatement: ignore, tableMap: ignore, xid: ignore, xaPrepare: ignore, heartbeat: ignore,
-    incident: ignore, rowsTooLarge: ignore,
-    rows(rows, map) {
-      if (map.table === 'orders') while (rows.next()) writer.write(rows, route);
-    },
-  };
-  const reader = new BinlogReader(handler, { file: log.file, maxEventBytes: 1 << 20 });
+  const { reader } = readerOf(log, (rows, map) => {
+    if (map.table === 'orders') while (rows.next()) writer.write(rows, route);
+  });
   for (const { start, end } of eventSpans(log.bytes)) reader.event(log.bytes, start, end);
   return builder.take();
 }
@@ -118,5 +122,70 @@ describe('records', () => {
     expect(() => batchOf(whole, ordersRoute({ maxRowBytes: 400 }))).toThrow(
       expect.objectContaining({ code: 'MYSQL_ROW_TOO_LARGE', where: { position: `${whole.file}:1129` } }),
     );
+  });
+
+  test('a column that an insert leaves out has its default; without one, a placeholder', () => {
+    const brief = (route: RowRoute): Change | undefined => changesOf(batchOf(minimal, route)).findLast(({ key }) => key === '9');
+    const state = ORDER_COLUMNS.indexOf('state');
+    expect(brief(ordersRoute())).toMatchObject({ op: 'c', flags: 0 });
+    expect(brief(ordersRoute())?.after?.[state]).toBe('new');
+    const route = ordersRoute();
+    const without = brief({ ...route, defaults: route.defaults.map(() => null) });
+    expect(without?.flags).toBe(Flag.incomplete | Flag.wide);
+    expect(without?.after?.[state]).toBe(PLACEHOLDER);
+  });
+
+  test('a decoder that ends elsewhere than its value is a fault of ours, and nothing is written', () => {
+    const route = ordersRoute();
+    const decoders = route.decoders.map((decoder) => ({ decode: (...given: Parameters<typeof decoder.decode>) => decoder.decode(...given) + 1 }));
+    expect(() => batchOf(whole, { ...route, decoders })).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
+  });
+});
+
+describe('partial JSON', () => {
+  const log = goldenLog('mysql-9', 'partial-json');
+
+  /** What the decoder of a JSON column is given, in hexadecimal. */
+  function patches(): { bytes: string; old: string }[] {
+    const given: { bytes: string; old: string }[] = [];
+    const builder = new BatchBuilder();
+    const writer = new RowWriter(builder);
+    builder.begin('source', 0, 0);
+    const { reader } = readerOf(log, (rows, map) => {
+      const route = rawRoute(map);
+      const decoders = route.decoders.map((decoder): ColumnDecoder => ({
+        ...decoder,
+        patch(bytes, at, end, old, oldAt, oldEnd, out) {
+          given.push({ bytes: bytes.toString('hex', at, end), old: old.toString('hex', oldAt, oldEnd) });
+          out.null();
+        },
+      }));
+      while (rows.next()) writer.write(rows, { ...route, decoders });
+    });
+    for (const { start, end } of eventSpans(log.bytes)) reader.event(log.bytes, start, end);
+    return given;
+  }
+
+  test('diffs come with the old value, both without their lengths', () => {
+    const given = patches();
+    // Three updates of two JSON columns each; where nothing changed there is no diff.
+    expect(given.map(({ bytes }) => bytes.length > 0)).toEqual([true, false, true, true, false, false]);
+    expect(Buffer.from(given[0]?.bytes ?? '', 'hex').toString('latin1')).toContain('$.b[1]');
+    // An object of two members, as the server stores it.
+    expect(given[0]?.old).toMatch(/^000200/);
+  });
+
+  test('a column whose decoder knows no diffs stops its table', () => {
+    const builder = new BatchBuilder();
+    const writer = new RowWriter(builder);
+    builder.begin('source', 0, 0);
+    const { reader } = readerOf(log, (rows, map) => {
+      const route = rawRoute(map);
+      const decoders = route.decoders.map(({ decode }) => ({ decode }));
+      while (rows.next()) writer.write(rows, { ...route, decoders });
+    });
+    expect(() => {
+      for (const { start, end } of eventSpans(log.bytes)) reader.event(log.bytes, start, end);
+    }).toThrow(expect.objectContaining({ code: 'MYSQL_PARTIAL_ROW' }));
   });
 });

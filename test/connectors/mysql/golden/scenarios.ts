@@ -48,6 +48,9 @@ DELETE FROM orders WHERE id = 18446744073709551615;
 COMMIT;
 `;
 
+/** Leaves columns out that have a default, and columns that have none. */
+const BRIEF = `INSERT INTO orders (id, customer, amount, at) VALUES (9, 'brief', 1, '2026-11-21');`;
+
 const ORDERS_CONTENT = { orders: 'SELECT id, customer, note, amount, quantity, state, flags, at, HEX(body) AS body FROM orders ORDER BY id' };
 
 /** More columns than one byte of a bitmap, and than one byte of a packed count. */
@@ -135,14 +138,14 @@ INSERT INTO vectors VALUES (1, ${flavor === 'mysql' ? 'STRING_TO_VECTOR' : 'VEC_
     name: 'minimal',
     versions: everywhere,
     settings: `SET GLOBAL binlog_row_image = 'MINIMAL', GLOBAL binlog_row_metadata = 'MINIMAL', GLOBAL binlog_checksum = 'NONE'`,
-    sql: () => ORDERS + CHANGES,
+    sql: () => ORDERS + CHANGES + BRIEF,
     tables: ORDERS_CONTENT,
   },
   {
     name: 'noblob',
     versions: everywhere,
     settings: `SET GLOBAL binlog_row_image = 'NOBLOB'`,
-    sql: () => ORDERS + CHANGES,
+    sql: () => ORDERS + CHANGES + BRIEF,
     tables: ORDERS_CONTENT,
     after: `SET GLOBAL binlog_row_image = 'FULL', GLOBAL binlog_row_metadata = 'FULL', GLOBAL binlog_checksum = 'CRC32'`,
   },
