@@ -181,7 +181,7 @@ describe('partial JSON', () => {
     builder.begin('source', 0, 0);
     const { reader } = readerOf(log, (rows, map) => {
       const route = rawRoute(map);
-      const decoders = route.decoders.map(({ decode }) => ({ decode }));
+      const decoders = route.decoders.map((decoder): ColumnDecoder => ({ decode: (...given) => decoder.decode(...given) }));
       while (rows.next()) writer.write(rows, { ...route, decoders });
     });
     expect(() => {
