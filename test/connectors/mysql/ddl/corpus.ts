@@ -231,7 +231,7 @@ const TYPES: readonly Chain[] = [
   {
     create: 'CREATE TABLE t (j JSON, k JSON NOT NULL, p POINT NOT NULL SRID 4326, g GEOMCOLLECTION, m varchar(36) NOT NULL DEFAULT (uuid()))',
     only: 'mysql',
-    from: 80_013,
+    from: 80_026,
     alters: ["ALTER TABLE t ADD l JSON DEFAULT (json_object('a', 1)) AFTER j"],
   },
   { create: 'CREATE TABLE t (a VECTOR(3), b VECTOR)', only: 'mysql', from: 90_000, alters: ['ALTER TABLE t MODIFY a VECTOR(16383) NOT NULL'] },
