@@ -12,24 +12,11 @@ function inLatin1(columnType: string): MysqlType {
 }
 
 function described(type: LogicalType): string {
-  switch (type.kind) {
-    case 'decimal':
-      return `decimal(${type.precision},${type.scale})`;
-    case 'text':
-    case 'bit':
-      return type.length === null ? type.kind : `${type.kind}(${type.length})`;
-    case 'time':
-    case 'timestamp':
-    case 'timestamptz':
-      return `${type.kind}(${type.digits})`;
-    case 'enum':
-    case 'set':
-      return `${type.kind}(${type.labels.map((label) => `'${label.replaceAll("'", "''")}'`).join()})`;
-    case 'vector':
-      return `vector(${type.dimensions})`;
-    default:
-      return type.kind;
-  }
+  if (type.kind === 'decimal') return `decimal(${type.precision},${type.scale})`;
+  if (type.kind === 'text' || type.kind === 'bit') return type.length === null ? type.kind : `${type.kind}(${type.length})`;
+  if (type.kind === 'enum' || type.kind === 'set') return `${type.kind}(${type.labels.map((label) => `'${label.replaceAll("'", "''")}'`).join()})`;
+  if (type.kind === 'vector') return `vector(${type.dimensions})`;
+  return 'digits' in type ? `${type.kind}(${type.digits})` : type.kind;
 }
 
 describe('docs/types-mysql.md', () => {
