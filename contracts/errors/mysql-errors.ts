@@ -50,11 +50,6 @@ export const MYSQL_ERRORS = {
     remedy: 'Update Tidemark, or turn the feature of the server off that writes it; then `tidemark source resync NAME` passes it over.',
     retry: 'operator',
   },
-  MYSQL_INCIDENT: {
-    means: 'The server wrote an incident into its binary log: changes may be missing from it there.',
-    remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again.',
-    retry: 'operator',
-  },
   MYSQL_BINLOG_PURGED: {
     means: 'The server has purged binary logs that the log still needs, or does not know the position.',
     remedy: '`tidemark source resync NAME`: a `gap` is recorded and the tables are copied again. A longer `binlog_expire_logs_seconds` avoids it.',
