@@ -1,3 +1,4 @@
+import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseLsn } from '../../connectors/postgres/position.ts';
@@ -106,6 +107,12 @@ export class CrashWorld implements AsyncDisposable {
     }
     const { done } = JSON.parse(last) as { done: { horizon: number } };
     return done.horizon;
+  }
+
+  /** Copies the hub's folder, dead, to where somebody can look at it. */
+  async keep(to: string): Promise<void> {
+    await this.#hub?.kill();
+    await cp(this.#parts.directory, to, { recursive: true, filter: (path) => !path.endsWith('.sock') });
   }
 
   /** The network carries everything again, the disk has room, every server runs. */
