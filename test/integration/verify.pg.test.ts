@@ -6,6 +6,7 @@ import { startPostgres, type PostgresServer } from '../fixtures/embedded-postgre
 import { createShop } from '../fixtures/shop/schema.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../fixtures/temp.ts';
 import { startTestHub, testConfig, testSink, testSource, type TestHub } from '../fixtures/test-hub.ts';
+import { untilCommitsWait } from '../fixtures/standby-wait.ts';
 import { tidemark } from '../hub/cli/run-cli.ts';
 import { ALL, comparison, underLoad, verify, wrong } from './verifying.ts';
 
@@ -64,21 +65,7 @@ describe('verify between real servers', () => {
     try {
       await wait('nobody');
       const log = await running.hub.engine.open('shop', { create: false });
-      // Processes of the server take the setting over one after the other.
-      await waiting.query("SET application_name = 'waiting'");
-      const waits = async (): Promise<boolean> => {
-        const [row] = await server.query<{ waits: boolean }>("SELECT wait_event = 'SyncRep' AS waits FROM pg_stat_activity WHERE application_name = 'waiting'");
-        return row?.waits === true;
-      };
-      const commitsWait = async (): Promise<void> => {
-        let isDone = false;
-        const trial = waiting.query("UPDATE customers SET name = 'a trial' WHERE id = 8").then(() => void (isDone = true));
-        await expect.poll(async () => isDone || (await waits()), { timeout: 10_000 }).toBe(true);
-        if (isDone) return await commitsWait();
-        await server.query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'waiting'");
-        await trial;
-      };
-      await commitsWait();
+      await untilCommitsWait(server, waiting);
       const { highWatermark } = log.state();
       // It is in the log at once, and invisible until somebody lets it go.
       const stuck = waiting.query("UPDATE customers SET name = 'not visible yet' WHERE id = 7");

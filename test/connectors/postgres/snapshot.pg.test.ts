@@ -8,6 +8,7 @@ import type { TableSchema } from '../../../contracts/schema.ts';
 import type { TransactionEntry } from '../../../contracts/transaction.ts';
 import type { SourceSnapshot } from '../../../contracts/verify.ts';
 import { startPostgres, type PostgresServer } from '../../fixtures/embedded-postgres.ts';
+import { untilCommitsWait } from '../../fixtures/standby-wait.ts';
 import { Captured } from './captured.ts';
 import type { SourceSettings } from './source-fixture.ts';
 
@@ -114,6 +115,7 @@ describe('what a snapshot sees', () => {
     const waiting = await server.connect(it.source.database);
     await server.set({ synchronous_standby_names: 'nobody' });
     try {
+      await untilCommitsWait(server, waiting);
       const [backend] = (await waiting.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows;
       const commit = waiting.query(`INSERT INTO t VALUES (2, 'waits')`);
       await expect.poll(() => server.query(`SELECT wait_event FROM pg_stat_activity WHERE pid = $1`, [backend?.pid])).toEqual([{ wait_event: 'SyncRep' }]);
