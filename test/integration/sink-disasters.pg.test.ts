@@ -148,6 +148,6 @@ describe('the replica', () => {
     writing.abort();
     await writer;
     await stand.expectEqual();
-    expect((await stand.command('read', 'shop', 'public.items', '--json', '--limit', '5000')).stdout).toMatch(/"op":"d"[^\n]*"id":"150"/);
+    expect((await stand.command('read', 'shop', 'public.items', '--json', '--limit', '100000')).stdout).toMatch(/"op":"d"[^\n]*"id":"150"/);
   });
 });
