@@ -20,7 +20,10 @@ export type TableSelector = (table: Pick<TableSchema, 'namespace' | 'name'>) => 
 
 export interface SinkStart {
   readonly logId: LogId;
-  /** Tables now in the log that the sink mirrors, with their newest schema. */
+  /**
+   * Tables that the sink mirrors anywhere in the history, with all their versions: also those that the log removes, or
+   * renames out of the selection, after the sink's checkpoint. Tables removed at or below the horizon are not here.
+   */
   readonly catalog: Catalog;
 }
 

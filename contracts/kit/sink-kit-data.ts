@@ -110,6 +110,21 @@ export async function newGeneration(stand: Stand): Promise<void> {
   await stand.compare('the new generation');
 }
 
+export async function removedAhead(stand: Stand): Promise<void> {
+  await stand.open();
+  const old = stand.standardTable();
+  for (let id = 1; id <= 5; id++) old.insert(id, 'old');
+  await stand.apply();
+  stand.model.tableState(old.table, 'removed');
+  stand.model.forget(old.table);
+  const things = stand.standardTable();
+  for (let id = 3; id <= 8; id++) things.insert(id, 'new');
+  await stand.sink[Symbol.asyncDispose]();
+  await stand.open();
+  await stand.apply();
+  await stand.compare('the new generation');
+}
+
 export async function copied(stand: Stand): Promise<void> {
   await stand.open();
   const things = stand.standardTable();

@@ -5,7 +5,7 @@
  *     for (const { name, run } of sinkKit(target)) test(name, run);
  */
 import {
-  truncated, swappedKeys, swappedUnique, swappedNames, alteredColumns, newGeneration, copied, bag, randomChanges,
+  truncated, swappedKeys, swappedUnique, swappedNames, alteredColumns, newGeneration, removedAhead, copied, bag, randomChanges,
 } from './sink-kit-data.ts';
 import {
   emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp,
@@ -36,6 +36,7 @@ export function sinkKit(target: SinkKitTarget): KitCase[] {
     ['keys are swapped, and go round in a ring', swappedKeys],
     ['columns are added with a fill, renamed and dropped', alteredColumns],
     ['a new generation of a table replaces the old one', newGeneration],
+    ['a sink that is opened before the removal of a table, which the log has, leaves none of its rows', removedAhead],
     ['a table is copied over rows that are there already', copied],
     ['a sink is filled while its checkpoint stands still: the cursor is kept with the rows, and goes with the end', cursorKept],
     ['batches that fill a sink are taken before the first is durable', loadSeveral],

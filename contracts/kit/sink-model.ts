@@ -3,7 +3,7 @@
  * are made as a source would make them; `batch` folds them the way the hub does.
  */
 import { BatchBuilder, type ChangeBatch } from '../change-batch.ts';
-import { Catalog, type CatalogTable } from '../catalog.ts';
+import { Catalog, type CatalogTable, type TableState } from '../catalog.ts';
 import { buildKey } from '../key.ts';
 import { Op } from '../op.ts';
 import { buildImage } from '../row-image.ts';
@@ -71,6 +71,8 @@ export class SinkModel {
   readonly epoch: string;
   /** Tables that a sink must hold now. */
   readonly tables: ModelTable[] = [];
+  /** Tables that have left, with where. */
+  readonly #removed = new Map<ModelTable, number>();
   #tableIds = 0;
   #offset = 0;
   #batchedTo = 0;
@@ -88,13 +90,12 @@ export class SinkModel {
   }
 
   start(): SinkStart {
-    const tables = this.tables.map((table): CatalogTable => ({
-      tableId: table.schema.tableId,
-      versions: [...table.versions],
-      state: { state: 'consistent', since: 1 },
-      consistent: [{ from: 1, to: null }],
-    }));
-    return { logId: this.logId, catalog: Catalog.from(tables) };
+    const inCatalog = ({ schema, versions }: ModelTable, state: TableState): CatalogTable => ({
+      tableId: schema.tableId, versions: [...versions], state, consistent: [{ from: 1, to: null }],
+    });
+    const tables = this.tables.map((table) => inCatalog(table, { state: 'consistent', since: 1 }));
+    const removed = [...this.#removed].map(([table, at]) => inCatalog(table, { state: 'removed', at }));
+    return { logId: this.logId, catalog: Catalog.from([...removed, ...tables]) };
   }
 
   createTable(namespace: string, name: string, columns: readonly ModelColumn[], key: readonly string[], keyKind: KeyKind = key.length > 0 ? 'primary' : 'none'): ModelTable {
@@ -209,6 +210,7 @@ export class SinkModel {
   forget(table: ModelTable): void {
     this.#closeRows();
     this.tables.splice(this.tables.indexOf(table), 1);
+    this.#removed.set(table, this.#offset);
   }
 
   /** Offsets that concern no mirrored table. */

@@ -49,7 +49,7 @@ export class TableSet {
     for (const table of catalog.tables()) {
       this.#versions.set(table.tableId, table.versions.map(({ schema }) => schema));
       const newest = table.versions.at(-1)?.schema;
-      if (newest !== undefined) this.#check(this.of(newest).layout);
+      if (newest !== undefined && table.state.state !== 'removed' && config.tables(newest)) this.#check(this.of(newest).layout);
     }
     for (const table of catalog.tables()) {
       const schema = begun === null ? schemaAt(table, at) : versionOf(table, begun.get(table.tableId)?.version);
@@ -109,13 +109,13 @@ export class TableSet {
 
   /** Every layout that rows of the log's tables may have had under this configuration. @throws TidemarkError */
   all(): TableLayout[] {
-    return [...this.#versions.values()].flat().map((schema) => this.of(schema).layout);
+    return [...this.#versions.values()].flat().filter(this.#config.tables).map((schema) => this.of(schema).layout);
   }
 
   /** Every layout that rows of one table may have had. @throws TidemarkError */
   layoutsOf(tableId: number): TableLayout[] {
     const distinct = new Map<string, TableLayout>();
-    for (const schema of this.#versions.get(tableId) ?? []) {
+    for (const schema of (this.#versions.get(tableId) ?? []).filter(this.#config.tables)) {
       const { layout } = this.of(schema);
       distinct.set(`${layout.template.fingerprint} ${layout.index}`, layout);
     }

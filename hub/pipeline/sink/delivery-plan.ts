@@ -82,11 +82,15 @@ export function openingOf(plan: ReadPlan, { checkpoint, inPlace, rebuildPending,
   }
 }
 
-/** The tables now in the log that the sink mirrors. */
+/**
+ * The tables of the log that the sink mirrors, wherever it stands: one that has been removed, or got a name that is not
+ * selected, is still to leave a sink that has not come to that.
+ */
 export function sinkStart(log: SourceLog, selects: TableSelector): SinkStart {
-  const mirrored = log.catalog().tables().filter((table) => {
-    const schema = table.versions.at(-1)?.schema;
-    return schema !== undefined && table.state.state !== 'removed' && selects(schema);
+  const { horizon } = log.state();
+  const mirrored = log.catalog().tables().filter(({ versions, state }) => {
+    const isGone = state.state === 'removed' && state.at <= horizon;
+    return !isGone && versions.some(({ schema }) => selects(schema));
   });
   return { logId: log.state().logId, catalog: Catalog.from(mirrored) };
 }

@@ -151,6 +151,13 @@ describe('what Redis keeps of the tables', () => {
     expect(outdated(inLog([]), 15, { ...config(), tables: ({ name }) => name !== 'things' })).toContain('not mirrored');
   });
 
+  test('a table that the log removes is there up to its removal, whatever has its name later', () => {
+    const old: CatalogTable = { tableId: 1, versions: [{ offset: 10, schema: ONE }], state: { state: 'removed', at: 20 }, consistent: [] };
+    const anew: CatalogTable = { tableId: 2, versions: [{ offset: 21, schema: schema(1, ONE.columns, 'things', 2) }], state: { state: 'new' }, consistent: [] };
+    const live = (at: number): number[] => new TableSet(config(), Catalog.from([old, anew]), at, OWN).live().map((one) => one.schema.tableId);
+    expect([9, 15, 20, 25].map(live)).toEqual([[], [1], [], [2]]);
+  });
+
   test('what it has not written itself is refused', () => {
     for (const text of ['', '{}', '[]', 'null']) expect(() => parseStoredTable(Buffer.from(text))).toThrow(expect.objectContaining({ code: 'REDIS_PROTOCOL' }));
   });

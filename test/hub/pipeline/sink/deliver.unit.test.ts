@@ -35,6 +35,28 @@ describe('Deliver', () => {
     expect(sink.rows).toEqual(test.source.rows);
   });
 
+  it('tells the sink also of tables that leave it further on, up to where the horizon has their leaving', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink, { segmentBytes: 600, patterns: ['public.t1', 'public.t2', 'public.t3'] });
+    const { deliver, part } = test;
+    part.start();
+    await deliver.reached(await test.source.commit([{ table: 1, key: 1, value: 1 }, { table: 2, key: 1, value: 1 }]), patience());
+    await part.pause();
+    await test.source.remove(1);
+    await test.source.rename(2, 'elsewhere');
+    part.start();
+    await deliver.reached(test.log.state().highWatermark, patience());
+    expect(sink.known).toEqual([1, 2]);
+    for (let n = 0; n < 40; n++) await test.source.commit([{ table: 2, key: n, value: n }]);
+    await test.source.keyless(3);
+    await deliver.reached(test.log.state().highWatermark, patience());
+    await part.pause();
+    await test.log.compact(test.log.state().highWatermark, { memoryBytes: 1 << 20, share: 1 }, patience());
+    part.start();
+    await deliver.reached(test.log.state().highWatermark, patience());
+    expect(sink.known).toEqual([2, 3]);
+  });
+
   it('ends with the source\'s rows whatever fails: before the work, after it, in transactions of many parts', async () => {
     for (let seed = 1; seed <= 20; seed++) {
       const random = seededRandom(seed);

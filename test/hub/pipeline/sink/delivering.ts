@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { BatchBuilder } from '../../../../contracts/change-batch.ts';
 import { buildKey } from '../../../../contracts/key.ts';
+import { encodeControl } from '../../../../contracts/control.ts';
 import type { LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
 import { Op } from '../../../../contracts/op.ts';
 import { buildImage } from '../../../../contracts/row-image.ts';
@@ -87,6 +88,26 @@ export class TestLog {
     this.#builder.begin('source', ++this.#xid, this.#xid);
     this.#builder.record(Op.schema, 0, table, 1, NONE, NONE, encodeSchema({ ...scriptedSchema(table), keyKind: 'none', key: [] }));
     for (const row of rows) this.#builder.record(Op.create, 0, table, 1, NONE, NONE, buildImage(['1', row]));
+    this.#builder.commit(positionOf(this.#xid));
+    await this.#append();
+    await this.writer.flush();
+    return this.writer.lastOffset;
+  }
+
+  /** A transaction that removes a table. */
+  async remove(table: number): Promise<number> {
+    this.#builder.begin('source', ++this.#xid, this.#xid);
+    this.#builder.record(Op.control, 0, table, 0, NONE, NONE, encodeControl({ type: 'removed' }));
+    this.#builder.commit(positionOf(this.#xid));
+    await this.#append();
+    await this.writer.flush();
+    return this.writer.lastOffset;
+  }
+
+  /** A transaction that gives a table another name. */
+  async rename(table: number, name: string): Promise<number> {
+    this.#builder.begin('source', ++this.#xid, this.#xid);
+    this.#builder.record(Op.schema, 0, table, 2, NONE, NONE, encodeSchema({ ...scriptedSchema(table), version: 2, name }));
     this.#builder.commit(positionOf(this.#xid));
     await this.#append();
     await this.writer.flush();

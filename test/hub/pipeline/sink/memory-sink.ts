@@ -32,6 +32,8 @@ export class MemorySink implements Sink {
   /** When the next batch may be handed over. */
   accepts: 'when applied' | 'at once' = 'when applied';
   opened = 0;
+  /** The table ids of the catalog that it was opened with. */
+  known: number[] = [];
   /** Batches handed over, applied or not. */
   handed = 0;
   #logId = '';
@@ -63,6 +65,7 @@ export class MemorySink implements Sink {
     this.#staged = [];
     this.#stagedFrom = null;
     this.#logId = start.logId;
+    this.known = start.catalog.tables().map(({ tableId }) => tableId);
     if (this.checkpoint !== null) this.checkpoint = { ...this.checkpoint, fence: this.checkpoint.fence + 1 };
     return this.checkpoint;
   }
