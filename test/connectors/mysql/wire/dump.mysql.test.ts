@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { GtidEvent } from '../../../../connectors/mysql/binlog/gtid-events.ts';
@@ -67,10 +68,11 @@ describe.each(MYSQL_VERSIONS)('%s', (version) => {
 
   test('heartbeats, when there is nothing else, say where the server is', async () => {
     await using dumping = await startDump(server, { start: await now(server), heartbeatMs: 200 });
-    await dumping.until(() => count(dumping.heard, 'heartbeat') >= 2);
-    const last = dumping.heard.findLast(({ what }) => what === 'heartbeat');
     const position = (await server.query('SHOW BINARY LOGS')).at(-1);
-    expect((last as { detail?: unknown } | undefined)?.detail).toEqual({ file: position?.['Log_name'] ?? '', position: Number(position?.['File_size']) } satisfies Heartbeat);
+    const end: Heartbeat = { file: position?.['Log_name'] ?? '', position: Number(position?.['File_size']) };
+    // Those that come while the server looks for the start name places before it.
+    await dumping.until((one) => one.what === 'heartbeat' && 'detail' in one && isDeepStrictEqual(one.detail, end));
+    expect(dumping.heard.filter((one) => 'map' in one)).toEqual([]);
   });
 
   test('a row over several packets; one above the limit is passed over', async () => {
