@@ -1,6 +1,7 @@
 import '../hub/runtime/young-generation.ts';
 import '../hub/runtime/old-generation.ts';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../contracts/errors/error.ts';
 import type { HubConfig } from '../contracts/config.ts';
 import { withHashKeys } from '../hub/config/hash-key.ts';
@@ -13,6 +14,7 @@ import type { Answer, Ask } from './tidemark-process.ts';
 /** The hub of a bench, in a process of its own: loads everything, says that it is ready, and does what it is asked. */
 const runtime = createRuntime({ logLevel: 'warn' });
 const LIMIT_MS = 30 * 60_000;
+const POLL_MS = 10;
 
 async function answer(work: () => Promise<number>): Promise<void> {
   let result: Answer;
@@ -52,10 +54,14 @@ async function carryOut(hub: Hub, ask: Exclude<Ask, { kind: 'stop' }>): Promise<
     case 'caught-up':
       await hub.untilCaughtUp(signal);
       return 0;
-    case 'offset': {
-      const { sources } = await hub.status();
-      return sources.find((source) => source.name === ask.source)?.highWatermark ?? 0;
-    }
+    case 'offset':
+      return durableOffset(hub, ask.source);
+    case 'durable':
+      for (;;) {
+        const offset = await durableOffset(hub, ask.source);
+        if (offset >= ask.offset) return offset;
+        await delay(POLL_MS, undefined, { signal });
+      }
     case 'compact': {
       const { horizon, hold } = await hub.compactSource(ask.source, null, signal);
       if (horizon === 0) throw new Error(`nothing was folded: ${JSON.stringify(hold)}`);
@@ -64,6 +70,14 @@ async function carryOut(hub: Hub, ask: Exclude<Ask, { kind: 'stop' }>): Promise<
     case 'verify':
       return rowsCompared(hub, ask.sink, signal);
   }
+}
+
+async function durableOffset(hub: Hub, name: string): Promise<number> {
+  const { sources } = await hub.status();
+  const source = sources.find((one) => one.name === name);
+  if (source === undefined) throw new Error(`the hub has no source ${name}`);
+  if (source.error !== null) throw new Error(`${source.error.code}: ${source.error.message}`);
+  return source.highWatermark;
 }
 
 async function rowsCompared(hub: Hub, sink: string, signal: AbortSignal): Promise<number> {

@@ -3,6 +3,9 @@ import { captureBench } from './capture.ts';
 import { compactBench } from './compact.ts';
 import { latencyBench } from './latency.ts';
 import { mirrorBench } from './mirror.ts';
+import { mysqlCaptureBench } from './mysql-capture.ts';
+import { mysqlMirrorBench } from './mysql-mirror.ts';
+import { mysqlSnapshotBench } from './mysql-snapshot.ts';
 import { type BenchName, type BenchOptions, USAGE, readOptions } from './options.ts';
 import { rebuildBench } from './rebuild.ts';
 import { redisBench } from './redis.ts';
@@ -22,6 +25,9 @@ const BENCHES: Readonly<Record<BenchName, Bench>> = {
   rebuild: rebuildBench,
   compact: compactBench,
   verify: verifyBench,
+  'mysql-capture': mysqlCaptureBench,
+  'mysql-snapshot': mysqlSnapshotBench,
+  'mysql-mirror': mysqlMirrorBench,
 };
 
 async function main(): Promise<number> {

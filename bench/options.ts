@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['capture', 'mirror', 'snapshot', 'redis', 'latency', 'replay', 'rebuild', 'compact', 'verify'] as const;
+export const BENCHES = [
+  'capture', 'mirror', 'snapshot', 'redis', 'latency', 'replay', 'rebuild', 'compact', 'verify', 'mysql-capture', 'mysql-snapshot', 'mysql-mirror',
+] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export interface BenchOptions {
@@ -17,8 +19,8 @@ export interface BenchOptions {
 
 export const USAGE = `npm run bench -- ${BENCHES.join('|')} [--json] [--samples N] [--scale F] [--profile DIR]
 
-Measures Tidemark against what Postgres or Redis do by themselves, on real servers, in alternating samples, and compares
-medians. Exit code 0: the target is met; 1: it is not, or something failed.
+Measures Tidemark against what Postgres, MySQL or Redis do by themselves, on real servers, in alternating samples, and
+compares medians. Exit code 0: the target is met; 1: it is not, or something failed.
 
   --json         end with one line: {"bench","ratio","target","samples","rss_mb"}
   --samples N    samples of each side (default 3)

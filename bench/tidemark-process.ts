@@ -16,6 +16,8 @@ export type Ask =
   | { readonly kind: 'caught-up' }
   /** The last offset of the source's log. */
   | { readonly kind: 'offset'; readonly source: string }
+  /** Until the source's log is durable up to this offset, which may be still to come. */
+  | { readonly kind: 'durable'; readonly source: string; readonly offset: number }
   /** Folds as much of the source's history into the base as can be; answers the horizon. */
   | { readonly kind: 'compact'; readonly source: string }
   /** Source = log = sink; answers the rows compared, and fails when any differs. */
@@ -34,6 +36,7 @@ export interface TidemarkProcess extends AsyncDisposable {
   reachedOffset(sink: string, offset: number): Promise<number>;
   caughtUp(): Promise<void>;
   offset(source: string): Promise<number>;
+  durable(source: string, offset: number): Promise<number>;
   compact(source: string): Promise<number>;
   verify(sink: string): Promise<number>;
   peakRssMb(): Promise<number>;
@@ -85,6 +88,10 @@ class ForkedHub implements TidemarkProcess {
 
   async offset(source: string): Promise<number> {
     return this.#ask({ kind: 'offset', source });
+  }
+
+  async durable(source: string, offset: number): Promise<number> {
+    return this.#ask({ kind: 'durable', source, offset });
   }
 
   async compact(source: string): Promise<number> {
