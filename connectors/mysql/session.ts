@@ -8,7 +8,7 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock, Runtime } from '../../contracts/runtime.ts';
 import { formatMysqlHost, parseMysqlAddress, type MysqlHost } from '../../contracts/types/mysql-address.ts';
 import { mysqlError } from './errors.ts';
-import { logIn, type Login } from './login.ts';
+import { logIn, type Login } from '../../contracts/types/mysql-login.ts';
 import { resolveOptions, type MysqlOptions } from './options.ts';
 import { isAtLeast, parseVersion, type ServerVersion } from './server-version.ts';
 

@@ -10,7 +10,7 @@ import { EVENT_HEADER } from '../binlog/event-header.ts';
 import { EventType } from '../binlog/event-types.ts';
 import { MAX_PAYLOAD_HEAD } from '../binlog/payload.ts';
 import { mysqlError } from '../errors.ts';
-import type { Login } from '../login.ts';
+import type { Login } from '../../../contracts/types/mysql-login.ts';
 import type { Flavor } from '../server-version.ts';
 import { binlogDump, binlogDumpGtid, registerReplica } from './commands.ts';
 import { type Fate, type MessageTaker, PacketReader } from './packet-reader.ts';

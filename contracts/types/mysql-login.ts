@@ -1,11 +1,11 @@
 /** How a connection is made and logged in: host, TLS, and the ways of proving a password. */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { authPlugins, createConnection, type AuthPlugin, type Connection, type ConnectionOptions, type SslOptions } from 'mysql2';
-import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { FileSystem } from '../../contracts/runtime.ts';
-import type { MysqlAddress, MysqlHost } from '../../contracts/types/mysql-address.ts';
-import { signWithPassword } from './ed25519.ts';
-import { mysqlError } from './errors.ts';
+import { TidemarkError } from '../errors/error.ts';
+import type { FileSystem } from '../runtime.ts';
+import type { MysqlAddress, MysqlHost } from './mysql-address.ts';
+import { signWithPassword } from './mysql-ed25519.ts';
+import { mysqlError } from './mysql-errors.ts';
 
 /** A connection that has logged in, before any statement. Whoever asked for it owns it and ends it by its socket. */
 export interface Login {
@@ -16,6 +16,14 @@ export interface Login {
 }
 
 type Files = Pick<FileSystem, 'readFile'>;
+
+/** What a session may do besides single statements. Default: nothing. */
+export interface LoginUse {
+  /** `LOAD DATA LOCAL`: each such statement must bring its own stream; what the server names is never opened. */
+  readonly loadsData?: boolean;
+  /** Several statements at once. */
+  readonly severalStatements?: boolean;
+}
 
 const KEEPALIVE_MS = 30_000;
 /** What caching_sha2_password answers where it does not remember the user: the password itself is to be sent. */
@@ -28,17 +36,17 @@ const CHALLENGE_BYTES = 32;
  * the user has been sent by then.
  * @throws TidemarkError `MYSQL_UNREACHABLE`, `MYSQL_ACCESS`, `MYSQL_AUTH_PLUGIN`, `MYSQL_TLS`, `MYSQL_PROTOCOL`, `ABORTED`
  */
-export async function logIn(address: MysqlAddress, host: MysqlHost, password: string | undefined, files: Files, signal: AbortSignal): Promise<Login> {
+export async function logIn(address: MysqlAddress, host: MysqlHost, password: string | undefined, files: Files, signal: AbortSignal, use: LoginUse = {}): Promise<Login> {
   const ssl = host.socket === null ? await sslOptions(address, host, files) : null;
   if (ssl !== null) {
     try {
-      const options = await commonOptions(address, host, password, files, true);
+      const options = await commonOptions(address, host, password, files, true, use);
       return await attempt({ ...options, ssl }, host, true, signal);
     } catch (error) {
       if (address.sslMode !== 'preferred' || mysqlError(error).code !== 'MYSQL_TLS') throw error;
     }
   }
-  return attempt(await commonOptions(address, host, password, files, false), host, false, signal);
+  return attempt(await commonOptions(address, host, password, files, false, use), host, false, signal);
 }
 
 async function attempt(options: ConnectionOptions, host: MysqlHost, isEncrypted: boolean, signal: AbortSignal): Promise<Login> {
@@ -65,7 +73,7 @@ async function attempt(options: ConnectionOptions, host: MysqlHost, isEncrypted:
   }
 }
 
-async function commonOptions(address: MysqlAddress, host: MysqlHost, password: string | undefined, files: Files, isEncrypted: boolean): Promise<ConnectionOptions> {
+async function commonOptions(address: MysqlAddress, host: MysqlHost, password: string | undefined, files: Files, isEncrypted: boolean, use: LoginUse): Promise<ConnectionOptions> {
   return {
     host: host.host,
     port: host.port,
@@ -74,8 +82,9 @@ async function commonOptions(address: MysqlAddress, host: MysqlHost, password: s
     ...(address.database === '' ? {} : { database: address.database }),
     charset: 'utf8mb4',
     connectTimeout: address.connectTimeoutMs,
-    // A server must not be able to ask for files of this machine.
-    flags: ['-LOCAL_FILES'],
+    // A server must not be able to ask for files of this machine: it may at most where the driver answers with a stream of ours.
+    flags: use.loadsData === true ? [] : ['-LOCAL_FILES'],
+    multipleStatements: use.severalStatements === true,
     connectAttributes: { program_name: 'tidemark' },
     enableCleartextPlugin: isEncrypted && (address.sslMode === 'verify_ca' || address.sslMode === 'verify_identity'),
     authPlugins: { client_ed25519: ed25519(password ?? ''), ...(isEncrypted ? {} : await plugins(address, host, password ?? '', files)) },

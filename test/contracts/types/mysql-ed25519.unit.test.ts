@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { publicKeyOf, signWithPassword } from '../../../connectors/mysql/ed25519.ts';
+import { publicKeyOf, signWithPassword } from '../../../contracts/types/mysql-ed25519.ts';
 
 test('what MariaDB keeps of a password', () => {
   // From the manual of the server: IDENTIFIED VIA ed25519 USING PASSWORD('secret').
