@@ -51,6 +51,11 @@ export interface TableSchema {
    * changed that, so that changes may be missing. Opaque.
    */
   readonly published?: string;
+  /**
+   * The connector's own note on the table's definition at the source: what it must know, and is not said here, to follow the
+   * table's changes after a restart. Opaque; of no meaning to a sink.
+   */
+  readonly definition?: string;
   /** Numbers of columns that the source has and the log has not: by a rule, or because they are not sent. Absent: none. */
   readonly unseen?: readonly number[];
 }
