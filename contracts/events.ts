@@ -71,6 +71,7 @@ export const EVENTS = {
   'rebuild.retrying': 'A rebuild failed for a passing reason and is tried again; the sink goes on.',
   'rebuild.failed': 'A rebuild has stopped until somebody mends what is named; the sink is as it was.',
   'rebuild.done': 'A rebuild was put in place; for how long the sink was held for it.',
+  'rebuild.cleared': 'What a rebuild has replaced is removed.',
   'rebuild.cancelled': 'A rebuild was cancelled, and what it had made is removed.',
   'redis.no-checkpoint': 'Redis holds no checkpoint of this sink.',
   'redis.rebuild-begun': 'A rebuild in place has begun.',

@@ -56,7 +56,7 @@ export interface ShadowRebuild {
   finish(tables: readonly TableSchema[], onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void>;
   /**
    * Puts the shadow's rows and checkpoint in the place of the sink's, in one atomic step, takes the sink over by it (an
-   * applier of another hub is fenced), and removes the shadow. Neither the sink nor the shadow is open here. Readers see
+   * applier of another hub is fenced), and removes what was replaced, unless `clear` does. Neither the sink nor the shadow is open here. Readers see
    * all of the old or all of the new, and no error. The same request again, once it has been done, changes nothing; where
    * it was for single tables, whose swap the sink's checkpoint does not tell of, it may be refused with `REBUILD_MOVED`.
    * @throws TidemarkError `REBUILD_MOVED` when a checkpoint is not where the request says; `REBUILD_IN_THE_WAY` for what
@@ -64,6 +64,11 @@ export interface ShadowRebuild {
    *   the connection was lost while the swap was made: the next call finds out
    */
   swap(request: Swap, signal: AbortSignal): Promise<void>;
-  /** Removes the shadow and its checkpoint; none there is no error. */
+  /**
+   * Removes what a swap has replaced, where that takes its time: the sink is served and applied to meanwhile. It is done
+   * again after a crash until it has resolved; where nothing is left it changes nothing. Left out: `swap` leaves nothing.
+   */
+  clear?(onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void>;
+  /** Removes the shadow and its checkpoint, and what a swap has replaced; none there is no error. */
   discard(signal: AbortSignal): Promise<void>;
 }

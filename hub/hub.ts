@@ -350,8 +350,8 @@ export class Hub implements HubService, AsyncDisposable {
     const logger = this.#runtime.logger.child({ sink });
     if (rebuild === undefined || this.#closing !== null) return;
     // Single tables have nowhere to join.
-    const isOfTables = rebuild.isUnderWay && rebuild.status()?.tables !== null;
-    if (rebuild.isUnderWay && !isOfTables) return;
+    const isOfTables = rebuild.isAwaited && rebuild.status()?.tables !== null;
+    if (rebuild.isAwaited && !isOfTables) return;
     logger.log('warn', 'sink.behind', { code: why.code, what: why.message });
     try {
       const { id, findings } = await rebuild.begin({ tables: null, to: null, fromScratch: isOfTables }, AbortSignal.any([signal, this.#deadline()]));

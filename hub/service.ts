@@ -110,7 +110,7 @@ export interface RebuildView {
   /** Names this rebuild. */
   readonly id: string;
   readonly state: 'running' | 'retrying' | 'failed' | 'done' | 'cancelled';
-  readonly phase: 'waiting' | 'loading' | 'catching up' | 'building indexes' | 'swapping' | 'replaying' | 'discarding';
+  readonly phase: 'waiting' | 'loading' | 'catching up' | 'building indexes' | 'swapping' | 'clearing' | 'replaying' | 'discarding';
   /** The table that is loaded, the step of what is prepared; '' when there is nothing to name. */
   readonly what: string;
   /** Rows written since it was begun, or gone on with after a restart of the hub. */

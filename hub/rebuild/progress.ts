@@ -5,7 +5,7 @@ import type { SinkBatch } from '../../contracts/sink.ts';
 import { Rate } from '../pipeline/rate.ts';
 import type { LoadProgress } from '../pipeline/sink/deliver.ts';
 
-export type RebuildPhase = 'waiting' | 'loading' | 'catching up' | 'building indexes' | 'swapping' | 'replaying' | 'discarding';
+export type RebuildPhase = 'waiting' | 'loading' | 'catching up' | 'building indexes' | 'swapping' | 'clearing' | 'replaying' | 'discarding';
 
 /** How far a rebuild is, for people. */
 export interface ProgressView {

@@ -11,11 +11,11 @@ const CHECKPOINT = Type.Object({ logId: Type.String(), epoch: Type.String(), off
 
 /**
  * How far a rebuild is, as far as it must survive a crash. `filling`: the shadow is filled, or made ready. `swapping`: the
- * swap may have been made, and the sink is applied to by nobody until that is known. `discarding`: it was cancelled, and
- * what it has made is removed. `asked`, `replaying`: a rebuild in place, before and after the sink was told. `done`,
+ * swap may have been made, and the sink is applied to by nobody until that is known. `clearing`: it was made, the sink goes
+ * on, and what it has replaced is removed. `discarding`: it was cancelled, and what it has made is removed. `asked`, `replaying`: a rebuild in place, before and after the sink was told. `done`,
  * `cancelled`: it is over.
  */
-const STAGE = Type.Enum(['filling', 'swapping', 'discarding', 'asked', 'replaying', 'done', 'cancelled']);
+const STAGE = Type.Enum(['filling', 'swapping', 'clearing', 'discarding', 'asked', 'replaying', 'done', 'cancelled']);
 
 const REQUEST = Type.Object({
   version: Type.Literal(1),
@@ -69,7 +69,7 @@ export interface RebuildRequest {
   /** ISO 8601, as `endedAt`. */
   readonly startedAt: string;
   readonly endedAt: string | null;
-  /** Of one that is over: where the sink stands by it. */
+  /** Of one that is over, or clears: where the sink stands by it. */
   readonly offset: number;
   /** Of one that was cancelled: why, if nobody asked for it. */
   readonly why: string;
@@ -78,6 +78,11 @@ export interface RebuildRequest {
 /** True until it is done or cancelled. */
 export function isUnderWay({ stage }: RebuildRequest): boolean {
   return stage !== 'done' && stage !== 'cancelled';
+}
+
+/** True until the sink is as it was asked for: what was replaced may still be there. */
+export function isAwaited(request: RebuildRequest): boolean {
+  return isUnderWay(request) && request.stage !== 'clearing';
 }
 
 /** The last rebuild of one sink, in one file that is replaced as a whole; absent before the first one. */

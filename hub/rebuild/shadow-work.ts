@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
 import type { Offset } from '../../contracts/offset.ts';
-import type { ShadowRebuild } from '../../contracts/rebuild.ts';
+import type { ShadowRebuild, SwapProgress } from '../../contracts/rebuild.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import type { TableSelector } from '../../contracts/sink.ts';
@@ -43,7 +43,8 @@ export function rebuildLeaseOf(sink: string): string {
  * the sink and in the rebuild's file: a life goes on where the one before it ended, whatever ended it.
  *
  * Until the swap is begun the sink is not touched: a failure, or a stop, lets it go on. From the moment at which the swap is
- * noted until it is known to have been made or not, nobody applies to the sink: not over a restart of the hub either.
+ * noted until it is known to have been made or not, nobody applies to the sink: not over a restart of the hub either. What
+ * was replaced is removed while the sink goes on.
  */
 export class ShadowWork implements Work {
   readonly kind = 'rebuild';
@@ -73,6 +74,7 @@ export class ShadowWork implements Work {
         const { request } = file;
         if (request === null || !isUnderWay(request)) return 'done';
         if (request.stage === 'discarding') await this.#discard(request, signal);
+        else if (request.stage === 'clearing') await this.#clear(request, signal, atWork);
         else if (request.stage === 'swapping' && request.swap !== null) await this.#resumeSwap(request, request.swap, signal);
         else await this.#build(request, signal, healthy).catch((failure: unknown) => this.#beginAgain(failure));
       }
@@ -206,7 +208,7 @@ export class ShadowWork implements Work {
 
   /** Once the swap is made: what the hub knows of the sink follows, then the sink goes on. Done again after a crash. */
   async #settle(request: RebuildRequest, { from, to }: SwapPoints): Promise<void> {
-    const { pipeline, runtime } = this.#parts;
+    const { pipeline, shadow, runtime } = this.#parts;
     const selects = this.#selects(request);
     const shadowed = await DeadLetters.load(runtime.files, this.#lettersPath);
     const ids = new Set(this.#tables(to.offset, selects).map(({ tableId }) => tableId));
@@ -216,11 +218,26 @@ export class ShadowWork implements Work {
     const endedAt = new Date(runtime.clock.now()).toISOString();
     if (request.to !== null) await pipeline.restAt({ by: 'rebuild', offset: to.offset, at: endedAt });
     pipeline.standsAt({ after: to.offset, position: to.position, commitTime: 0 });
-    await this.#end({ ...request, stage: 'done', swap: null, endedAt, offset: to.offset });
+    const over = shadow.clear === undefined ? { stage: 'done' as const, endedAt } : { stage: 'clearing' as const };
+    await this.#end({ ...request, ...over, swap: null, offset: to.offset });
     const heldMs = Math.round(runtime.clock.monotonic() - this.#heldAt);
     runtime.logger.log('info', 'rebuild.done', { offset: to.offset, rests: request.to !== null, heldMs });
     pipeline.release();
     await runtime.files.remove(this.#lettersPath);
+  }
+
+  /** Removes what was replaced. @param atWork called whenever some of it is gone */
+  async #clear(request: RebuildRequest, signal: AbortSignal, atWork: () => void): Promise<void> {
+    const { shadow, file, progress, runtime } = this.#parts;
+    progress.enter('clearing');
+    const onProgress = ({ step, done, of }: SwapProgress): void => {
+      progress.stepped(step, done, of);
+      atWork();
+    };
+    await shadow.clear?.(onProgress, signal);
+    await runtime.files.remove(this.#lettersPath);
+    await file.save({ ...request, stage: 'done', endedAt: new Date(runtime.clock.now()).toISOString() });
+    runtime.logger.log('info', 'rebuild.cleared', { offset: request.offset });
   }
 
   /** Removes the shadow and what else was kept for it. */

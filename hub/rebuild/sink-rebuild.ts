@@ -17,7 +17,7 @@ import { inconsistentAt, tablesAt } from './decisions.ts';
 import { fingerprint } from './fingerprint.ts';
 import { InPlaceWork } from './in-place.ts';
 import { RebuildProgress } from './progress.ts';
-import { isUnderWay, RebuildFile, type RebuildRequest } from './request.ts';
+import { isAwaited, isUnderWay, RebuildFile, type RebuildRequest } from './request.ts';
 import { keepLetters, shadowLettersPath } from './shadow-letters.ts';
 import { rebuildLeaseOf, ShadowWork } from './shadow-work.ts';
 import { transactionEnd } from './transaction-end.ts';
@@ -95,12 +95,23 @@ export class SinkRebuild implements Supervised {
       if (request !== null) await this.#parts.runtime.files.remove(shadowLettersPath(this.#parts.directory));
       return this.#releaseLease();
     }
+    if (request.stage === 'clearing') return this.#prepareClearing(request);
     if (request.config !== fingerprint(pipeline.config)) return this.#giveUp(request, CONFIG_CHANGED);
     const { logId, highWatermark } = pipeline.log.state();
     // Its offsets mean other moments there, or none.
     if ((request.logId ?? logId) !== logId || (request.to ?? 0) > highWatermark) return this.#giveUp(request, LOG_GONE);
     if (request.way === 'in-place') await this.#prepareInPlace(request);
     else if (request.stage === 'swapping') await pipeline.hold();
+  }
+
+  /** What was replaced is removed whatever the sink is like by now: it is found by its mark. */
+  async #prepareClearing(request: RebuildRequest): Promise<void> {
+    await this.#releaseLease();
+    if (this.#part === null) await this.#cleared(request);
+  }
+
+  async #cleared(request: RebuildRequest): Promise<void> {
+    await this.#file.save({ ...request, stage: 'done', endedAt: new Date(this.#parts.runtime.clock.now()).toISOString() });
   }
 
   async #prepareInPlace({ id, stage, pausedAt }: RebuildRequest): Promise<void> {
@@ -136,7 +147,11 @@ export class SinkRebuild implements Supervised {
    * @param config null: the sink is removed
    */
   async reconfigured(config: SinkConfig | null, signal: AbortSignal): Promise<string | null> {
-    if (!this.isUnderWay || (config !== null && this.#file.request?.config === fingerprint(config))) return null;
+    if (!this.isAwaited) {
+      const { name } = this.#parts.pipeline.config;
+      return config === null && this.isUnderWay ? `what the rebuild of sink ${name} has replaced is not all removed, and stays where it is` : null;
+    }
+    if (config !== null && this.#file.request?.config === fingerprint(config)) return null;
     try {
       return await this.cancel(config === null ? 'the sink is removed' : CONFIG_CHANGED, signal);
     } catch (failure) {
@@ -151,7 +166,12 @@ export class SinkRebuild implements Supervised {
     await this.#parts.runtime.files.remove(join(this.#parts.directory, FILE));
   }
 
-  /** True until it is done or cancelled, also after it has failed. */
+  /** True until the sink is as the rebuild is to leave it, or it was cancelled; also after it has failed. */
+  get isAwaited(): boolean {
+    return this.#file.request !== null && isAwaited(this.#file.request);
+  }
+
+  /** True until it is done, with nothing left to be removed, or cancelled; also after it has failed. */
   get isUnderWay(): boolean {
     return this.#file.request !== null && isUnderWay(this.#file.request);
   }
@@ -173,7 +193,8 @@ export class SinkRebuild implements Supervised {
   }
 
   /**
-   * Begins a rebuild, or goes on with the same one that is under way.
+   * Begins a rebuild, or goes on with the same one that is under way. What one that is in place has replaced, and is still
+   * there, is removed first.
    * @throws TidemarkError `REBUILD_KIND`, `REBUILD_TABLES`, `REBUILD_UNDER_WAY`, `TABLE_UNKNOWN`, `CONFIG_TABLE_PATTERN`,
    *   `OFFSET_RANGE` at offset 0, what `order.to` throws, `ABORTED`; nothing has happened then
    */
@@ -197,7 +218,7 @@ export class SinkRebuild implements Supervised {
     if (sink.kind !== 'state') throw new TidemarkError('REBUILD_KIND', `the sink ${config.name} is of kind ${sink.kind}`, { where });
     if (sink.shadow === undefined && sink.inPlace === null) throw new TidemarkError('REBUILD_KIND', `a sink of type ${config.type} has no way to be rebuilt`, { where });
     const selects = this.#selects(order);
-    const before = this.isUnderWay ? this.#file.request : null;
+    const before = this.isAwaited ? this.#file.request : null;
     if (before?.stage === 'swapping') throw this.#underWay('is being put in place');
     const lease = rebuildLeaseOf(config.name);
     try {
@@ -220,17 +241,17 @@ export class SinkRebuild implements Supervised {
         throw this.#underWay('is being put in place');
       }
       // What an earlier one has filled beside the sink is of no use in place.
-      if (before?.way === 'shadow' && way === 'in-place') await sink.shadow?.discard(signal);
+      if (this.isUnderWay && this.#file.request?.way === 'shadow' && way === 'in-place') await sink.shadow?.discard(signal);
       await this.#file.save(request).catch((failure: unknown) => {
         // What was under way goes on.
-        if (before !== null) this.start();
+        this.start();
         throw failure;
       });
       this.#parts.runtime.logger.log('info', 'rebuild.asked', { id: request.id, way, to: request.to, tables: request.tables });
       await this.#set(request);
       return { id: request.id, to, findings };
     } catch (failure) {
-      if (before === null && !this.isUnderWay) await this.#releaseLease();
+      if (before === null && !this.isAwaited) await this.#releaseLease();
       throw failure;
     }
   }
@@ -315,10 +336,14 @@ export class SinkRebuild implements Supervised {
     const { name } = this.#parts.pipeline.config;
     if (before === null || !isUnderWay(before)) throw new TidemarkError('REBUILD_NONE', `no rebuild of sink ${name} is under way`, { where: { sink: name } });
     if (before.way === 'in-place') return this.#cancelInPlace(before, why);
+    if (before.stage === 'clearing') return this.#cancelClearing();
     if (before.stage === 'swapping' && this.#part?.state !== 'failed') throw this.#underWay('is being put in place');
     await this.#part?.stop();
     const { request } = this.#file;
-    if (request === null || !isUnderWay(request)) return `the rebuild of sink ${name} has ended meanwhile: the sink was rebuilt`;
+    if (request === null || !isAwaited(request)) {
+      this.start();
+      return `the rebuild of sink ${name} has ended meanwhile: the sink was rebuilt`;
+    }
     if (request.stage === 'swapping' && before.stage !== 'swapping') {
       this.#part?.start();
       throw this.#underWay('is being put in place');
@@ -327,6 +352,14 @@ export class SinkRebuild implements Supervised {
     this.#parts.pipeline.release();
     this.#part?.start();
     return this.#untilCancelled(request.id, signal);
+  }
+
+  /** One that cannot be cleared is given up: what is left is removed when the next one begins. */
+  async #cancelClearing(): Promise<string> {
+    if (this.#part?.state !== 'failed') throw this.#underWay('is in place, and removes what it has replaced');
+    const { request } = this.#file;
+    if (request?.stage === 'clearing') await this.#cleared(request);
+    return `sink ${this.#parts.pipeline.config.name} was rebuilt; what was replaced is not all removed, which the next rebuild does before it begins`;
   }
 
   async #untilCancelled(id: string, signal: AbortSignal): Promise<string> {

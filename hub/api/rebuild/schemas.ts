@@ -12,7 +12,7 @@ export const rebuildView = <T extends Type.TSchema>(error: T) =>
   Type.Object({
     id: Type.String(),
     state: Type.Enum(['running', 'retrying', 'failed', 'done', 'cancelled']),
-    phase: Type.Enum(['waiting', 'loading', 'catching up', 'building indexes', 'swapping', 'replaying', 'discarding']),
+    phase: Type.Enum(['waiting', 'loading', 'catching up', 'building indexes', 'swapping', 'clearing', 'replaying', 'discarding']),
     what: Type.String(),
     rows: Type.Number(),
     rowsPerSecond: Type.Number(),

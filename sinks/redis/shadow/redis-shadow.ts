@@ -33,12 +33,17 @@ interface Session {
   readonly options: RedisOptions;
 }
 
+/** What others write after the last look at the keys comes back to them, but is out of their sight for so long. */
+const RECENT_MS = 10_000;
+
 const MAKE_ROOM = 'Remove those keys or move them to another database, and try again; or cancel the rebuild, and take `shadow_db` out of the sink to rebuild it in place.';
 
 /** A second set of a sink's rows, in another database of its server, put in place by SWAPDB (docs/sink-redis.md). */
 export class RedisShadow implements ShadowRebuild {
   readonly takesTables = false;
   readonly #parts: RedisShadowParts;
+  /** When all keys of both databases had been looked at, monotonic milliseconds; null: they have not been. */
+  #provedAt: number | null = null;
 
   constructor(parts: RedisShadowParts) {
     this.#parts = parts;
@@ -85,15 +90,26 @@ export class RedisShadow implements ShadowRebuild {
   /** Looks at every key of both databases. */
   async finish(_tables: readonly TableSchema[], onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void> {
     await this.#session(signal, (session) => this.#prove(session, onProgress, signal));
+    this.#provedAt = this.#parts.runtime.clock.monotonic();
   }
 
   swap(request: Swap, signal: AbortSignal): Promise<void> {
     return this.#session(signal, async (session) => {
       const { databases } = session;
       const state = await databases.look();
-      if (state.kind === 'set' && state.checkpoint.role === 'shadow') await this.#prove(session, () => undefined, signal);
+      if (state.kind === 'set' && state.checkpoint.role === 'shadow' && !this.#isProved) await this.#prove(session, () => undefined, signal);
+      this.#provedAt = null;
       await swapDatabases(databases, request, this.#newOwner(), this.#parts.ownerOfNothing());
-      await this.#settle(session, signal);
+    });
+  }
+
+  /** Who listens hears of the rows that are there now, and what was replaced goes. It is found again until it is gone. */
+  async clear(onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void> {
+    // A server that has become a cluster has lost its other databases.
+    if ((await this.#options()).cluster !== null) return;
+    await this.#session(signal, async (session) => {
+      const state = await session.databases.look();
+      if (state.kind === 'set' && state.checkpoint.role === 'old') await this.#remove(session, state.checkpoint, onProgress, signal);
     });
   }
 
@@ -102,7 +118,7 @@ export class RedisShadow implements ShadowRebuild {
     if ((await this.#options()).cluster !== null) return;
     await this.#session(signal, async (session) => {
       const state = await session.databases.look();
-      if (state.kind === 'set') await this.#remove(session, state.checkpoint, signal);
+      if (state.kind === 'set') await this.#remove(session, state.checkpoint, () => undefined, signal);
     });
   }
 
@@ -114,9 +130,14 @@ export class RedisShadow implements ShadowRebuild {
       if (state.kind === 'foreign') throw inTheWay(state.why, MAKE_ROOM);
       const { checkpoint, keys } = state;
       if (checkpoint.role === 'shadow' && checkpoint.logId === start.logId && (checkpoint.applied !== null || keys === 1)) return keys === 1 && checkpoint.applied === null;
-      await this.#remove(session, checkpoint, signal);
+      await this.#remove(session, checkpoint, () => undefined, signal);
       return true;
     });
+  }
+
+  /** The last look is so recent that another one, which the sink would be held for, would hardly come closer to the swap. */
+  get #isProved(): boolean {
+    return this.#provedAt !== null && this.#parts.runtime.clock.monotonic() - this.#provedAt < RECENT_MS;
   }
 
   /** Both databases are the sink's own. @throws TidemarkError `REBUILD_IN_THE_WAY` */
@@ -139,27 +160,15 @@ export class RedisShadow implements ShadowRebuild {
     return foreign === null ? null : `database ${database} holds keys that are not the sink's, '${shownKey(foreign)}' among them`;
   }
 
-  /** After the swap: who listens hears of the rows, and what was replaced goes. It is found again until it is gone. */
-  async #settle(session: Session, signal: AbortSignal): Promise<void> {
-    const { databases, options } = session;
-    const state = await databases.look();
-    if (state.kind !== 'set' || state.checkpoint.role !== 'old') return;
-    try {
-      await databases.select(databases.live);
-      await announceRows(databases.connection, await OwnKeys.read(databases.connection, options.prefix, this.#parts.config), signal);
-      await this.#remove(session, state.checkpoint, signal);
-    } catch (error) {
-      // Only that nothing is known of the swap would make somebody ask for it again.
-      if (signal.aborted) throw error;
-      throw new TidemarkError('SINK_UNREACHABLE', `the rows that were replaced are still to be removed: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-    }
-  }
-
-  async #remove({ databases, options }: Session, stored: StoredCheckpoint, signal: AbortSignal): Promise<void> {
+  async #remove({ databases, options }: Session, stored: StoredCheckpoint, onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void> {
     const { config, runtime } = this.#parts;
     const { connection, live, shadow } = databases;
+    if (stored.role === 'old') {
+      await databases.select(live);
+      await announceRows(connection, await OwnKeys.read(connection, options.prefix, config), signal);
+    }
     await databases.select(shadow);
-    await removeSet({ config, options, logger: runtime.logger, connection, live, owner: this.#newOwner() }, stored, signal);
+    await removeSet({ config, options, logger: runtime.logger, connection, live, owner: this.#newOwner(), onProgress }, stored, signal);
   }
 
   async #room({ databases }: Session): Promise<ServerRoom> {

@@ -1,6 +1,7 @@
 /** Removing a set: a shadow that is given up, or what a swap has replaced. Every step may be done again. */
 import type { SinkConfig } from '../../../contracts/config.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { SwapProgress } from '../../../contracts/rebuild.ts';
 import type { Logger } from '../../../contracts/runtime.ts';
 import type { SetRole, StoredCheckpoint } from '../checkpoint.ts';
 import { KeyScratch } from '../key-scratch.ts';
@@ -25,6 +26,7 @@ export interface RemoveParts {
   readonly live: number;
   /** Unique for each taking over. */
   readonly owner: string;
+  readonly onProgress: (progress: SwapProgress) => void;
 }
 
 /**
@@ -33,7 +35,7 @@ export interface RemoveParts {
  * while it was served goes back to the database that is served; a key that is there again by then stays where it is.
  */
 export async function removeSet(parts: RemoveParts, stored: StoredCheckpoint, signal: AbortSignal): Promise<void> {
-  const { config, options, logger, connection, live, owner } = parts;
+  const { config, options, logger, connection, live, owner, onProgress } = parts;
   const wasServed = stored.role === 'old';
   const partition = partitionOn(connection, { options }, '');
   const role: SetRole = wasServed ? 'old' : 'leaving';
@@ -43,6 +45,7 @@ export async function removeSet(parts: RemoveParts, stored: StoredCheckpoint, si
   const own = await OwnKeys.read(connection, options.prefix, config);
   const names = ownKeys(options.prefix);
   const last = new Set([names.checkpoint, names.tables, names.versions, names.stale].map((name) => Buffer.from(name, 'utf8').toString('latin1')));
+  const of = Number(accepted(await connection.call('DBSIZE'), connection.address));
   let removed = 0;
   for await (const keys of scanKeys(connection, '', Buffer.alloc(0), () => partition.settle(), signal)) {
     const leaving = keys.filter((key) => own.has(key) && !last.has(key.toString('latin1')));
@@ -53,6 +56,7 @@ export async function removeSet(parts: RemoveParts, stored: StoredCheckpoint, si
     }
     await partition.push();
     removed += leaving.length;
+    onProgress({ step: 'keys', done: removed, of });
   }
   await partition.erase(names.tables, names.versions, names.stale);
   const left = Number(accepted(await connection.call('DBSIZE'), connection.address));

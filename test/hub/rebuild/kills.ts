@@ -219,7 +219,7 @@ async function settle(world: RebuildWorld, random: Random, way: Way): Promise<vo
   if (world.isDead) await world.start();
   // What is written in place waits for a sink that is paused.
   if (way === 'in-place') await world.pipeline.resume();
-  if (world.rebuild.isUnderWay && random.unit() < 0.5) await quiet(() => world.rebuild.cancel('', AbortSignal.timeout(5000)));
+  if (world.rebuild.isAwaited && random.unit() < 0.5) await quiet(() => world.rebuild.cancel('', AbortSignal.timeout(5000)));
   const isOver = (): boolean => !world.rebuild.isUnderWay || world.rebuild.status()?.state === 'failed';
   await world.until('the rebuild has ended', isOver);
   if (world.rebuild.isUnderWay) await world.rebuild.cancel('', AbortSignal.timeout(5000));
@@ -247,6 +247,7 @@ async function settle(world: RebuildWorld, random: Random, way: Way): Promise<vo
   for (const key of world.place.live.refused) if (world.source.rows.has(key) && !letters.has(key)) world.wrong.push(`${key} was left out, and no letter says so`);
   if (world.place.stale !== null) world.wrong.push('what was begun in place is not swept');
   if (world.place.shadow !== null) world.wrong.push('a shadow is left');
+  if (world.place.replaced > 0) world.wrong.push('something replaced is left');
   for (const lease of world.log.leases()) if (lease.startsWith('rebuild:')) world.wrong.push(`the lease ${lease} is left`);
   for (const name of await readdir(world.directory)) if (name.startsWith('rebuild-')) world.wrong.push(`${name} is left`);
   if (world.wrong.length > 0) throw new Error(world.wrong.join('\n'));

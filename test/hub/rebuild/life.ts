@@ -7,7 +7,7 @@ import type { FileSystem } from '../../../contracts/runtime.ts';
 export type StepFault = 'none' | 'fail-before' | 'fail-after' | 'kill-before' | 'kill-after';
 
 /** Where a process meets the world that stays when it is killed. */
-export type StepName = 'open' | 'apply' | 'check' | 'finish' | 'swap' | 'discard' | 'begin' | 'sweep' | 'file' | 'lease';
+export type StepName = 'open' | 'apply' | 'check' | 'finish' | 'swap' | 'clear' | 'discard' | 'begin' | 'sweep' | 'file' | 'lease';
 
 export class Life {
   readonly #fault: (step: StepName) => StepFault;

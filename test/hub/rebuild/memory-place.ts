@@ -9,11 +9,16 @@ import type { Applying, BatchLimits, InPlaceRebuild, Sink, SinkBatch, SinkStart 
 import { MemorySink } from '../pipeline/sink/memory-sink.ts';
 import type { Life } from './life.ts';
 
+/** Of what is replaced. */
+const PIECES = 3;
+
 export class MemoryPlace {
   readonly limits: BatchLimits;
   readonly live: MemorySink;
   /** What is left of a rebuild; null: nothing. */
   shadow: MemorySink | null = null;
+  /** What swaps have replaced and nobody has removed: so many pieces. */
+  replaced = 0;
   /** The steps of `finish` that were done. */
   finished = 0;
   /** Says what is wrong with a rebuild. */
@@ -159,6 +164,7 @@ class MemoryShadow implements ShadowRebuild {
   }
 
   #opened(start: SinkStart): Promise<Checkpoint | null> {
+    if (this.#place.replaced > 0) throw new TidemarkError('INTERNAL', 'a shadow is filled where something replaced is');
     this.#place.shadow ??= new MemorySink(this.#place.limits);
     for (const key of this.#place.refused) this.#place.shadow.refused.add(key);
     this.#open = new MortalSink(this.#place.shadow, this.#life, () => undefined);
@@ -180,10 +186,20 @@ class MemoryShadow implements ShadowRebuild {
     return this.#life.step('swap', () => this.#swap(swap));
   }
 
+  async clear(onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void> {
+    this.#mustBeClosed(this.#open, 'the shadow');
+    while (this.#place.replaced > 0) {
+      signal.throwIfAborted();
+      await this.#life.step('clear', () => this.#place.replaced--);
+      onProgress({ step: 'pieces', done: PIECES - this.#place.replaced, of: PIECES });
+    }
+  }
+
   discard(): Promise<void> {
     this.#mustBeClosed(this.#open, 'the shadow');
     return this.#life.step('discard', () => {
       this.#place.shadow = null;
+      this.#place.replaced = 0;
     });
   }
 
@@ -199,6 +215,7 @@ class MemoryShadow implements ShadowRebuild {
     for (const [key, row] of shadow.rows) live.rows.set(key, row);
     live.checkpoint = { ...to, fence: Math.max(live.checkpoint?.fence ?? 0, to.fence) + 1 };
     this.#place.shadow = null;
+    this.#place.replaced = PIECES;
     this.#place.stale = null;
     this.#place.swaps++;
     this.#place.onSwap();

@@ -37,7 +37,7 @@ interface Running {
 }
 
 /** The pause of a delivery that is asked to stop is a real one; others take no time. */
-const REAL_FROM_MS = 4000;
+const REAL_MS = 4000;
 
 export class RebuildWorld implements AsyncDisposable {
   readonly place: MemoryPlace;
@@ -224,7 +224,7 @@ export class RebuildWorld implements AsyncDisposable {
   }
 
   async #start(life: Life): Promise<void> {
-    const sleep = (ms: number, signal?: AbortSignal): Promise<void> => (ms >= REAL_FROM_MS ? this.runtime.clock.sleep(ms, signal) : new Promise((resolve) => setImmediate(resolve)));
+    const sleep = (ms: number, signal?: AbortSignal): Promise<void> => (ms === REAL_MS ? this.runtime.clock.sleep(ms, signal) : new Promise((resolve) => setImmediate(resolve)));
     const runtime = { ...this.runtime, files: mortalFiles(this.runtime.files, life), clock: { ...this.runtime.clock, sleep } };
     const { patterns } = this;
     const config: SinkConfig = {

@@ -23,6 +23,7 @@ async function leftOvers(world: RebuildWorld): Promise<string[]> {
   const files = await readdir(world.directory);
   return [
     ...(world.place.shadow === null ? [] : ['a shadow']),
+    ...(world.place.replaced === 0 ? [] : ['what was replaced']),
     ...world.log.leases().filter((name) => name.startsWith('rebuild:')).map((name) => `the lease ${name}`),
     ...files.filter((name) => name.startsWith('rebuild-') || name.endsWith('.new')),
   ];
@@ -243,6 +244,70 @@ describe('a rebuild beside the sink', () => {
     expect(world.rebuild.status()).toMatchObject({ state: 'done' });
     await world.pipeline.reached(await filled(world), patience());
     expect(world.wrong).toEqual([]);
+  });
+
+  it('lets the sink go on while what was replaced is removed, also over a kill, a failure and a change of configuration', async () => {
+    await using world = await RebuildWorld.create();
+    await filled(world);
+    await world.start();
+    let stuck = true;
+    world.fault = (step) => (step === 'clear' && stuck ? 'fail-before' : 'none');
+    const { id } = await world.begin();
+    await world.until('it is clearing', () => world.rebuild.status()?.phase === 'clearing' && world.rebuild.status()?.state === 'retrying');
+    await world.pipeline.reached(await filled(world), patience());
+    expect(world.rebuild.status()).toMatchObject({ id, error: { code: 'SINK_UNREACHABLE' }, endedAt: null });
+    expect(world.log.leases()).not.toContain('rebuild:copy');
+    await expect(world.rebuild.cancel('', patience())).rejects.toMatchObject({ code: 'REBUILD_UNDER_WAY', message: expect.stringContaining('is in place') as string });
+    world.kill();
+    world.patterns = ['public.t1', 'public.t2'];
+    await world.start();
+    await world.pipeline.reached(await filled(world), patience());
+    expect(world.rebuild.status()).toMatchObject({ id, state: expect.stringMatching(/running|retrying/) as string });
+    expect(world.place.replaced).toBeGreaterThan(0);
+    stuck = false;
+    await world.until('it has ended', ended(world));
+    expect(world.rebuild.status()).toMatchObject({ id, state: 'done', endedAt: expect.any(String) as string });
+    expect(world.place.swaps).toBe(1);
+    expect(await leftOvers(world)).toEqual([]);
+    expect(world.wrong).toEqual([]);
+  });
+
+  it('begins another one while what was replaced is still there: that goes first', async () => {
+    await using world = await RebuildWorld.create();
+    await filled(world);
+    await world.start();
+    world.fault = (step) => (step === 'clear' ? 'fail-before' : 'none');
+    const first = await world.begin();
+    await world.until('it is clearing', () => world.rebuild.status()?.phase === 'clearing');
+    const second = await world.begin();
+    expect(second.id).not.toBe(first.id);
+    await world.until('it is clearing again', () => world.place.swaps === 2 && world.rebuild.status()?.phase === 'clearing');
+    world.fault = () => 'none';
+    await world.until('it has ended', ended(world));
+    expect(world.rebuild.status()).toMatchObject({ id: second.id, state: 'done' });
+    await world.pipeline.reached(await filled(world), patience());
+    expect(await leftOvers(world)).toEqual([]);
+    expect(world.wrong).toEqual([]);
+  });
+
+  it('that cannot be cleared stops and says so; cancelled, it is done, and the next one clears', async () => {
+    await using world = await RebuildWorld.create();
+    await filled(world);
+    await world.start();
+    world.fault = (step) => {
+      if (step === 'clear') throw new TidemarkError('REBUILD_MOVED', 'scripted');
+      return 'none';
+    };
+    await world.begin();
+    await world.until('it has failed', () => world.rebuild.status()?.state === 'failed');
+    await world.pipeline.reached(await filled(world), patience());
+    expect(await world.rebuild.cancel('', patience())).toContain('was rebuilt; what was replaced is not all removed');
+    expect(world.rebuild.status()).toMatchObject({ state: 'done', error: null });
+    world.fault = () => 'none';
+    await world.begin();
+    await world.until('it has ended', ended(world));
+    expect(world.place.swaps).toBe(2);
+    expect(await leftOvers(world)).toEqual([]);
   });
 
   it('takes the dead letters of the shadow over with its rows', async () => {

@@ -5,7 +5,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { Connection } from '../../../sinks/redis/resp/connection.ts';
 import { type RedisServer, startRedis } from '../../fixtures/redis.ts';
 import { cacheSink } from './cache-place.ts';
-import { CHECKPOINT, fill, request, shadowClient, shadowOf, shadowSettings, spoiltCache } from './shadow-stand.ts';
+import { CHECKPOINT, exchange, fill, request, shadowClient, shadowOf, shadowSettings, spoiltCache } from './shadow-stand.ts';
 import { type CacheStand, never } from './stand.ts';
 
 /** Of the rows, of which there are 50 fewer. */
@@ -81,11 +81,11 @@ function cases(fault: Fault, step: number): void {
     };
     const after = async (): Promise<void> => {
       await expectOneSet(stand);
-      await shadowOf(stand.sink).swap(swap, never);
+      await exchange(shadowOf(stand.sink), swap);
       await stand.compare();
       await expectNothingLeft(stand);
     };
-    expect(await struck(step, fault, prepare, (sink) => shadowOf(sink).swap(swap, never), after)).toBeGreaterThan(10);
+    expect(await struck(step, fault, prepare, (sink) => exchange(shadowOf(sink), swap), after)).toBeGreaterThan(10);
   });
 
   test('at any step of a shadow that is filled, or given up: it is gone on with, or nothing is left of it', async () => {
@@ -99,7 +99,7 @@ function cases(fault: Fault, step: number): void {
       const sink = cacheSink(shadowSettings(server.port));
       if (!isFilled) {
         const swap = await request(stand, sink);
-        await shadowOf(sink).swap(swap, never);
+        await exchange(shadowOf(sink), swap);
         await stand.compare();
       } else await shadowOf(sink).discard(never);
       await expectNothingLeft(stand);

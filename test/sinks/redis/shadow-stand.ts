@@ -19,6 +19,12 @@ export function shadowOf(sink: Sink): ShadowRebuild {
   return sink.shadow;
 }
 
+/** Puts the shadow in place and removes what that has replaced, as the hub does. */
+export async function exchange(shadow: ShadowRebuild, swap: Swap): Promise<void> {
+  await shadow.swap(swap, never);
+  await shadow.clear?.(() => undefined, never);
+}
+
 /** A client of the shadow's database. The caller disconnects it. */
 export function shadowClient(port: number): Redis & Disposable {
   const client = new Redis({ host: '127.0.0.1', port, db: SHADOW_DB, retryStrategy: () => null, maxRetriesPerRequest: 0 });

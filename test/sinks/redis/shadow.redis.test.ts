@@ -2,9 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type RedisServer, startRedis, startRedisCluster } from '../../fixtures/redis.ts';
-import { startTcpProxy } from '../../fixtures/tcp-proxy.ts';
 import { cacheSink } from './cache-place.ts';
-import { CHECKPOINT, fill, held, request, shadowClient, shadowOf, shadowSettings, spoiltCache } from './shadow-stand.ts';
+import { CHECKPOINT, exchange, fill, held, request, shadowClient, shadowOf, shadowSettings, spoiltCache } from './shadow-stand.ts';
 import { never } from './stand.ts';
 
 let server: RedisServer;
@@ -29,7 +28,7 @@ describe.each([['hashes', {}], ['JSON', { value: 'json' }], ['an index', { index
     expect(await redis.exists('kit.things:1500')).toBe(0);
     const fence = Number(await redis.hget(CHECKPOINT, 'fence'));
     await shadowOf(stand.sink).finish(swap.tables, () => undefined, never);
-    await shadowOf(stand.sink).swap(swap, never);
+    await exchange(shadowOf(stand.sink), swap);
     await stand.compare();
     expect(await keysIn(shadow)).toEqual([]);
     expect(await redis.hexists(CHECKPOINT, 'role')).toBe(0);
@@ -39,7 +38,7 @@ describe.each([['hashes', {}], ['JSON', { value: 'json' }], ['an index', { index
     await stand.apply();
     await stand.compare();
     // The same request again is done already, wherever the sink is by now.
-    await shadowOf(stand.sink).swap(swap, never);
+    await exchange(shadowOf(stand.sink), swap);
     await stand.compare();
   });
 });
@@ -52,7 +51,7 @@ describe('a swap', () => {
     await using shadow = shadowOf(stand.another()).open(() => true);
     await stand.open(other);
     await shadow.open(stand.model.start(), never);
-    await shadowOf(stand.sink).swap(swap, never);
+    await exchange(shadowOf(stand.sink), swap);
     stand.tables.get('things')?.update(300, 'later');
     const batch = stand.batch();
     expect(await stand.refusal(batch, other)).toMatchObject({ code: 'SINK_FENCED' });
@@ -77,7 +76,7 @@ describe('a swap', () => {
     const from = await held(stand);
     await expect(shadow.swap({ ...swap, from, to: { ...swap.to, offset: swap.to.offset - 1 } }, never)).rejects.toMatchObject({ code: 'REBUILD_MOVED' });
     expect(await redis.exists('kit.things:1500')).toBe(0);
-    await shadow.swap({ ...swap, from, to: await fill(stand) }, never);
+    await exchange(shadow, { ...swap, from, to: await fill(stand) });
     await stand.compare();
   });
 
@@ -87,7 +86,7 @@ describe('a swap', () => {
     using client = shadowClient(server.port);
     await client.flushdb();
     await expect(shadowOf(stand.sink).swap(swap, never)).rejects.toMatchObject({ code: 'REBUILD_MOVED' });
-    await shadowOf(stand.sink).swap(await request(stand), never);
+    await exchange(shadowOf(stand.sink), await request(stand));
     await stand.compare();
   });
 
@@ -96,19 +95,19 @@ describe('a swap', () => {
     await stand.client.redis.del(CHECKPOINT);
     const swap = await request(stand);
     expect(swap.from).toBeNull();
-    await shadowOf(stand.sink).swap(swap, never);
+    await exchange(shadowOf(stand.sink), swap);
     await stand.compare();
     const other = stand.another(shadowSettings(server.port, { columns: ['id', 'name'] }));
     const reshaped = await request(stand, other);
     expect(reshaped.from).toBeNull();
-    await shadowOf(other).swap(reshaped, never);
+    await exchange(shadowOf(other), reshaped);
     expect(Object.keys(await stand.client.redis.hgetall('kit.things:300')).toSorted()).toEqual(['id', 'name']);
   });
 
   test('is followed by replicas', async () => {
     await using replica = await startRedis({ replicaOf: server });
     await using stand = await spoiltCache(server);
-    await shadowOf(stand.sink).swap(await request(stand), never);
+    await exchange(shadowOf(stand.sink), await request(stand));
     await using primary = server.client();
     await primary.wait(1, 10_000);
     await using client = replica.client();
@@ -147,7 +146,7 @@ describe('readers of what is served', () => {
       for (const key of keys) spoil.hset(key, 'name', `spoilt ${round}`);
       await spoil.exec();
       const sink = cacheSink(shadowSettings(server.port));
-      await shadowOf(sink).swap(await request(stand, sink), never);
+      await exchange(shadowOf(sink), await request(stand, sink));
     }
     stop.abort();
     await readers;
@@ -207,24 +206,45 @@ describe('keys of somebody else', () => {
   test('that came between the last look and the swap are back in what is served', async () => {
     await using stand = await spoiltCache(server);
     const swap = await request(stand);
-    await using proxy = await startTcpProxy(server.port);
-    const sink = cacheSink(shadowSettings(proxy.port));
     using client = shadowClient(server.port);
     await using watcher = server.client();
-    // Cut as soon as the databases have changed places: what was replaced is not removed yet.
-    const cut = (async () => {
-      while ((await client.hget(CHECKPOINT, 'role')) !== 'old') await delay(0);
-      proxy.cut();
-    })();
-    await Promise.all([expect(shadowOf(sink).swap(swap, never)).rejects.toMatchObject({ code: 'SINK_UNREACHABLE' }), cut]);
+    await shadowOf(stand.sink).swap(swap, never);
     await client.set('late', 'theirs');
     await client.set('again', 'old');
     await watcher.set('again', 'new');
-    proxy.resume();
-    await shadowOf(sink).swap(swap, never);
+    // The sink goes on meanwhile, and another process does the rest.
+    stand.tables.get('things')?.update(300, 'later');
+    await stand.open();
+    await stand.apply();
+    const progress: number[] = [];
+    const other = shadowOf(cacheSink(shadowSettings(server.port)));
+    await other.clear?.(({ step, done, of }) => progress.push(step === 'keys' ? done / of : Number.NaN), never);
+    expect(progress.at(-1)).toBeGreaterThan(0.9);
+    expect(progress.toSorted((a, b) => a - b)).toEqual(progress);
     expect(await watcher.mget('late', 'again')).toEqual(['theirs', 'new']);
     expect(await client.get('again')).toBe('old');
     expect(await keysIn(client)).toEqual(['again']);
+    await stand.compare();
+    // There is nothing of the sink's left.
+    await other.clear?.(() => undefined, never);
+    expect(await keysIn(client)).toEqual(['again']);
+  });
+
+  test('the sink is not held for another look at all keys right after the last one', async () => {
+    await using stand = await spoiltCache(server);
+    const { redis } = stand.client;
+    const scans = async (): Promise<number> => Number(/cmdstat_scan:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0);
+    const swap = await request(stand);
+    await shadowOf(stand.sink).finish(swap.tables, () => undefined, never);
+    const before = await scans();
+    await shadowOf(stand.sink).swap(swap, never);
+    expect(await scans()).toBe(before);
+    await shadowOf(stand.sink).clear?.(() => undefined, never);
+    // By a process that has not seen them they are looked at.
+    const again = await request(stand);
+    const then = await scans();
+    await exchange(shadowOf(cacheSink(shadowSettings(server.port))), again);
+    expect(await scans()).toBeGreaterThan(then);
     await stand.compare();
   });
 });
@@ -271,7 +291,7 @@ describe('messages', () => {
     const swap = await request(stand);
     await delay(100);
     expect(heard.size).toBe(0);
-    await shadowOf(stand.sink).swap(swap, never);
+    await exchange(shadowOf(stand.sink), swap);
     for (const limit = performance.now() + 10_000; heard.size < 1451 && performance.now() < limit; ) await delay(20);
     expect(heard.size).toBe(1451);
     expect(heard.has('kit.things:77777') && heard.has('kit.things:1500')).toBe(true);
