@@ -106,6 +106,12 @@ export interface BatchLimits {
   readonly wholeTransactions: boolean;
   /** Keys (rows of keyless tables) in one batch, at most; one transaction may be above it where they are kept whole. */
   readonly maxKeys: number;
+  /**
+   * True: steps other than `rows` stand at the beginning of a batch, before its only `rows` step, because the sink cannot
+   * change shapes and rows in one transaction. What a source's transaction had before such a step is a batch that says
+   * `endsOpen`. Of a load, and of rows that are tried one by one, batches may be mixed all the same. Left out: false.
+   */
+  readonly stepsFirst?: boolean;
 }
 
 /** The limits of a sink that names none. */

@@ -63,9 +63,9 @@ export class Stand implements AsyncDisposable {
 
   /** Applies what the model has gathered, and waits until it is durable. */
   async apply(sink: Sink = this.sink): Promise<SinkBatch> {
-    const batch = this.model.batch();
-    await this.applyBatch(batch, sink);
-    return batch;
+    const batches = this.model.batches(sink.limits ?? DEFAULT_LIMITS);
+    for (const batch of batches) await this.applyBatch(batch, sink);
+    return batches.at(-1) ?? this.model.batch();
   }
 
   async applyBatch(batch: SinkBatch, sink: Sink = this.sink): Promise<void> {

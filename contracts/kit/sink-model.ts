@@ -8,7 +8,7 @@ import { buildKey } from '../key.ts';
 import { Op } from '../op.ts';
 import { buildImage } from '../row-image.ts';
 import type { Column, KeyKind, TableSchema } from '../schema.ts';
-import type { FoldedTable, RecordRef, SinkBatch, SinkStart, SinkStep } from '../sink.ts';
+import type { BatchLimits, FoldedTable, RecordRef, SinkBatch, SinkStart, SinkStep } from '../sink.ts';
 import type { LogicalType } from '../types/logical-type.ts';
 
 /** A value of a row: null, canonical text, or the bytes of a column of type `bytes`. */
@@ -77,6 +77,8 @@ export class SinkModel {
   #offset = 0;
   #batchedTo = 0;
   #steps: SinkStep[] = [];
+  /** The offset after each step. */
+  #stepEnds: number[] = [];
   #changes = new Map<ModelTable, TableChange>();
   #records = 0;
 
@@ -203,7 +205,7 @@ export class SinkModel {
     this.#closeRows();
     this.#advance();
     table.copying = state === 'copying' ? true : state === 'copied' ? false : table.copying;
-    this.#steps.push({ kind: 'table-state', table: table.schema, state });
+    this.#push({ kind: 'table-state', table: table.schema, state });
   }
 
   /** The table is no longer compared: it has left the source, or another generation takes its place. */
@@ -235,8 +237,24 @@ export class SinkModel {
     };
     this.#batchedTo = this.#offset;
     this.#steps = [];
+    this.#stepEnds = [];
     this.#records = 0;
     return batch;
+  }
+
+  /** The same, as batches that a sink of these limits takes. The last one ends where `batch` would. */
+  batches({ stepsFirst = false }: Partial<BatchLimits>): SinkBatch[] {
+    this.#closeRows();
+    const ends = this.#stepEnds;
+    const batch = this.batch();
+    const { steps } = batch;
+    const cuts = stepsFirst ? steps.flatMap((step, index) => (index > 0 && step.kind !== 'rows' && steps[index - 1]?.kind === 'rows' ? [index] : [])) : [];
+    return [...cuts, steps.length].map((end, n) => {
+      const begin = cuts[n - 1] ?? 0;
+      const after = begin === 0 ? batch.after : (ends[begin - 1] ?? batch.after);
+      const to = end === steps.length ? batch.to : (ends[end - 1] ?? batch.to);
+      return { ...batch, after, to, steps: steps.slice(begin, end), position: Buffer.from(`position-${to}`), commitTime: 1_700_000_000_000_000 + to };
+    });
   }
 
   #advance(): void {
@@ -253,7 +271,7 @@ export class SinkModel {
     this.#closeRows();
     this.#advance();
     table.versions.push({ offset: this.#offset, schema: table.schema });
-    this.#steps.push({ kind: 'schema', before, after: table.schema });
+    this.#push({ kind: 'schema', before, after: table.schema });
   }
 
   #changeOf(table: ModelTable): TableChange {
@@ -272,7 +290,12 @@ export class SinkModel {
       if (folded !== null) tables.push(folded);
     }
     this.#changes = new Map();
-    if (tables.length > 0) this.#steps.push({ kind: 'rows', tables });
+    if (tables.length > 0) this.#push({ kind: 'rows', tables });
+  }
+
+  #push(step: SinkStep): void {
+    this.#steps.push(step);
+    this.#stepEnds.push(this.#offset);
   }
 }
 

@@ -1,8 +1,9 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName } from '../../contracts/schema.ts';
 import type { FoldedTable } from '../../contracts/sink.ts';
+import { type CheckpointMove, CheckpointRefused } from '../relational/apply-line.ts';
 import { type ApplyMode, firstMode, type ModeTraits, nextMode } from '../relational/apply-mode.ts';
-import { addCheckpointMove, type CheckpointMove, NOTHING_MOVED } from './checkpoint-table.ts';
+import { addCheckpointMove, NOTHING_MOVED } from './checkpoint-table.ts';
 import { isViolation, sinkError, sqlState } from './errors.ts';
 import { type Pipeline, PipelineFailure } from './pipeline.ts';
 import { rowsOf } from './sql.ts';
@@ -17,11 +18,6 @@ const OPTIMISM_PAUSE = 16;
 const TRUNCATE_PATIENCE_MS = 1_000;
 /** Lock timeout, no privilege, not supported (a foreign key came meanwhile): rows can still be deleted. */
 const NO_TRUNCATE: ReadonlySet<string> = new Set(['55P03', '42501', '0A000']);
-
-/** The checkpoint was not what was expected: nothing was changed. */
-export class CheckpointRefused extends Error {
-  override readonly name = 'CheckpointRefused';
-}
 
 /** One table's part in a rows step, with how it is being written. */
 export interface TableWork {

@@ -1,5 +1,6 @@
 /** The checkpoints of the sinks that write to this database: `tidemark.checkpoint`, one row for each sink. */
 import type pg from 'pg';
+import type { CheckpointMove } from '../relational/apply-line.ts';
 import type { StoredCheckpoint } from '../relational/checkpoint.ts';
 import type { Pipeline } from './pipeline.ts';
 import { textParameter } from './wire.ts';
@@ -59,22 +60,6 @@ export async function writeOpened(client: pg.ClientBase, sink: string, opened: S
      ON CONFLICT (sink) DO UPDATE SET fence = excluded.fence, owner = excluded.owner`,
     [sink, opened.logId, opened.epoch, opened.offset, Buffer.from(opened.position), opened.fence, opened.owner],
   );
-}
-
-/** What a compare-and-set changes the checkpoint to, if it still is what is expected. */
-export interface CheckpointMove {
-  readonly sink: string;
-  readonly logId: string;
-  readonly fence: number;
-  readonly owner: string;
-  readonly fromEpoch: string;
-  readonly from: number;
-  readonly epoch: string;
-  readonly to: number;
-  readonly position: Uint8Array;
-  readonly cursor: Uint8Array | null;
-  /** Microseconds since 1970. */
-  readonly commitTime: number;
 }
 
 /** Fails with a division by zero when there was nothing to set, so that what follows in the pipeline is not run. */

@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib';
 import type { LogId } from '../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
-import { decideOpening, type StoredCheckpoint } from '../relational/checkpoint.ts';
+import { decideOpening, openedCheckpoint, type StoredCheckpoint } from '../relational/checkpoint.ts';
 import { CHECKPOINT_TABLES_SQL, readCheckpoint, writeOpened } from './checkpoint-table.ts';
 import { sinkError, sqlState } from './errors.ts';
 import type { Session } from './session.ts';
@@ -12,7 +12,6 @@ const LOCK_CLASS = 0x7469646d;
 /** How long an older session may take to finish its batch before it is ended. */
 const PATIENCE_MS = 5_000;
 const LAST_PATIENCE_MS = 30_000;
-const NO_POSITION = new Uint8Array(0);
 
 export interface TakeOver {
   readonly sink: string;
@@ -72,15 +71,7 @@ async function writeFence(session: Session, request: TakeOver, patienceMs: numbe
     const opening = decideOpening(stored, request.logId, request.owner, request.ownFence);
     if (opening.kind === 'foreign') throw foreign(request, stored);
     if (opening.kind === 'fenced') throw new TidemarkError('SINK_FENCED', `another hub has opened the sink (fence ${stored?.fence})`);
-    const opened: StoredCheckpoint = {
-      logId: request.logId,
-      epoch: stored?.epoch ?? '',
-      offset: stored?.offset ?? 0,
-      position: stored?.position ?? NO_POSITION,
-      cursor: stored?.cursor ?? null,
-      fence: Math.max(stored?.fence ?? 0, request.ownFence) + 1,
-      owner: request.owner,
-    };
+    const opened = openedCheckpoint(stored, request.logId, request.owner, request.ownFence);
     await writeOpened(client, request.sink, opened);
     await client.query('COMMIT');
     return opened;

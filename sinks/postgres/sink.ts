@@ -5,8 +5,10 @@ import type { Finding } from '../../contracts/finding.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStart } from '../../contracts/sink.ts';
+import { ApplyLine } from '../relational/apply-line.ts';
 import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
 import { Applier } from './applier.ts';
+import type { PreparedRows } from './batch-transaction.ts';
 import { checkReplica } from './check.ts';
 import { sinkError } from './errors.ts';
 import { takeOver } from './opening.ts';
@@ -31,7 +33,7 @@ export class PostgresSink implements Sink {
   readonly #runtime: Runtime;
   readonly #target: SinkTarget;
   readonly #owner: string;
-  #applier: Applier | null = null;
+  #line: ApplyLine<PreparedRows> | null = null;
   #fence = 0;
 
   /** @param target the tables and the checkpoint that are written to, if they are not those that readers use */
@@ -67,12 +69,12 @@ export class PostgresSink implements Sink {
   }
 
   apply(batch: SinkBatch, signal: AbortSignal): Applying {
-    if (this.#applier === null) {
+    if (this.#line === null) {
       const refusal = Promise.reject<never>(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
       refusal.catch(() => undefined);
       return { accepted: refusal, durable: refusal };
     }
-    const applying = this.#applier.apply(batch, signal);
+    const applying = this.#line.apply(batch, signal);
     applying.durable.catch((error: unknown) => this.#noted(sinkError(error)));
     return applying;
   }
@@ -94,9 +96,9 @@ export class PostgresSink implements Sink {
   }
 
   async #close(): Promise<void> {
-    const applier = this.#applier;
-    this.#applier = null;
-    await applier?.[Symbol.asyncDispose]();
+    const line = this.#line;
+    this.#line = null;
+    await line?.[Symbol.asyncDispose]();
   }
 
   async #open(start: SinkStart, signal: AbortSignal): Promise<StoredCheckpoint> {
@@ -113,7 +115,8 @@ export class PostgresSink implements Sink {
     const side = stack.use(await Session.open(named(' (catalog)'), this.#runtime, signal));
     const watchdog = new Watchdog(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));
     const { synchronousCommit, lockTimeoutMs } = settings;
-    this.#applier = new Applier({ target: this.#target, session, side, opened, synchronousCommit, watchdog, clock: this.#runtime.clock, lockTimeoutMs, enforced });
+    const applier = new Applier({ target: this.#target, session, side, opened, synchronousCommit, watchdog, clock: this.#runtime.clock, lockTimeoutMs, enforced });
+    this.#line = new ApplyLine(applier, sink, opened);
     stack.move();
     return opened;
   }

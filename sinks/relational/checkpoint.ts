@@ -1,5 +1,6 @@
 /** What a relational sink decides about its checkpoint, as functions of what stands there. */
 import type { Checkpoint, LogId } from '../../contracts/checkpoint.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
 
 /** The row of one sink in the table of checkpoints. */
 export interface StoredCheckpoint extends Checkpoint {
@@ -43,3 +44,31 @@ export function explainRefusal(stored: StoredCheckpoint | null, expected: Pick<S
   if (stored.fence !== expected.fence || stored.owner !== expected.owner) return 'fenced';
   return 'moved';
 }
+
+/** The same as an error. @param stored what stands at the sink now */
+export function refusalError(stored: StoredCheckpoint | null, expected: Pick<StoredCheckpoint, 'logId' | 'fence' | 'owner'>, sink: string): TidemarkError {
+  const where = { sink };
+  switch (explainRefusal(stored, expected)) {
+    case 'fenced':
+      return new TidemarkError('SINK_FENCED', `another hub has opened the sink (fence ${stored?.fence}, ours was ${expected.fence})`, { where });
+    case 'foreign':
+      return new TidemarkError('SINK_FOREIGN', `the checkpoint is now of log ${stored?.logId}`, { where });
+    case 'moved':
+      return new TidemarkError('SINK_CHECKPOINT_MOVED', `the checkpoint is at ${stored?.offset ?? 'no offset'}`, { where });
+  }
+}
+
+/** What an opening writes: the next fence, the rest as it stands. */
+export function openedCheckpoint(stored: StoredCheckpoint | null, logId: LogId, owner: string, ownFence: number): StoredCheckpoint {
+  return {
+    logId,
+    epoch: stored?.epoch ?? '',
+    offset: stored?.offset ?? 0,
+    position: stored?.position ?? NO_POSITION,
+    cursor: stored?.cursor ?? null,
+    fence: Math.max(stored?.fence ?? 0, ownFence) + 1,
+    owner,
+  };
+}
+
+const NO_POSITION = new Uint8Array(0);

@@ -80,6 +80,8 @@ export class Fold {
   /** Byte of the last entry of the batch that committed at a position; -1: none, or the position is known already. */
   #committedAt = -1;
   #index = 0;
+  /** The record under the view is still to be folded: it begins the next batch. */
+  #isHeld = false;
   /** Index of `#batch` in `#batches`; -1 while nothing of it is referred to. */
   #batchIndex = -1;
 
@@ -253,7 +255,9 @@ export class Fold {
         this.#endsOpen = true;
         return false;
       }
-      if (!view.next()) throw new TidemarkError('RECORD_CORRUPT', 'a batch has fewer records than its transactions say');
+      if (!this.#isHeld && !view.next()) throw new TidemarkError('RECORD_CORRUPT', 'a batch has fewer records than its transactions say');
+      this.#isHeld = this.#endsBefore(view);
+      if (this.#isHeld) return false;
       const offset = batch.baseOffset + this.#index;
       this.#index++;
       if (isRowOp(view.op) || view.op === Op.truncate) this.#row(view);
@@ -262,6 +266,14 @@ export class Fold {
       this.#to = offset;
     }
     return true;
+  }
+
+  /** The sink wants steps of other kinds before its rows, and this record may be one: the batch has to end before it. */
+  #endsBefore(view: RecordView): boolean {
+    if (this.#limits.stepsFirst !== true || (this.#stepTables.length === 0 && this.#closedTables === 0)) return false;
+    const isStep = view.op === Op.schema || (view.op === Op.control && this.#tables.concerns(view.tableId, decodeControl(view.after())));
+    if (isStep) this.#endsOpen = this.#entry?.begins !== true || this.#index > this.#entry.first;
+    return isStep;
   }
 
   #row(view: RecordView): void {

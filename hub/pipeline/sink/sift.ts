@@ -182,7 +182,10 @@ export class Sift {
     };
     for await (const batch of log.read({ after: start.after, to: end, follow: false, signal: this.#signal })) {
       fold.feed(batch);
-      fold.run();
+      while (!fold.run()) {
+        const part = await next();
+        if (part.error !== null) return part;
+      }
       if (!fold.isFull || fold.to >= end) continue;
       const part = await next();
       if (part.error !== null) return part;
