@@ -24,6 +24,9 @@ export interface Column {
   readonly hashed?: string;
 }
 
+/** In whose words `nativeType` is, and whose limits values keep to: a MySQL `time` has more hours than a Postgres one. */
+export type Dialect = 'postgres' | 'mysql';
+
 /** Where the key comes from: the primary key, the replica identity index, or nowhere (the table is a bag of rows). */
 export type KeyKind = 'primary' | 'identity' | 'none';
 
@@ -37,6 +40,8 @@ export interface TableSchema {
   /** The source's namespace (Postgres schema, MySQL database). */
   readonly namespace: string;
   readonly name: string;
+  /** Absent: `postgres`. */
+  readonly dialect?: Dialect;
   readonly columns: readonly Column[];
   readonly keyKind: KeyKind;
   /** Indexes into `columns`, in key order; empty for a keyless table. */

@@ -1,7 +1,7 @@
 /** What `information_schema` says of a column's default, as canonical text. */
 import type { MysqlType } from '../../../contracts/types/mysql-types.ts';
 import type { Flavor } from '../server-version.ts';
-import { FLOAT_TEXT, writeFloat32, writeFloat64 } from '../values/float-text.ts';
+import { FLOAT_TEXT, writeFloat32, writeFloat64 } from '../../../contracts/types/float-text.ts';
 import type { ColumnDefault } from './table-shape.ts';
 
 const NONE: ColumnDefault = { kind: 'none' };

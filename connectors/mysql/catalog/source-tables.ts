@@ -1,5 +1,5 @@
 /**
- * Shapes of tables as the log has them: with the columns that the configuration leaves out or hashes, and the types of
+ * Schemas of tables as the log has them: with the columns that the configuration leaves out or hashes, and the types of
  * contracts/types/mysql-types.ts. What stream, copy and `check` share, so that all three mean the same columns.
  */
 import { ColumnHash } from '../../../contracts/column-hash.ts';
@@ -7,18 +7,27 @@ import type { ColumnRules, SourceConfig } from '../../../contracts/config.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName, type Column, type TableSchema } from '../../../contracts/schema.ts';
 import { mysqlLogicalType } from '../../../contracts/types/mysql-types.ts';
+import { sameName } from '../ddl/context.ts';
+import type { ColumnShape, TableShape } from '../ddl/shape.ts';
+import type { Flavor } from '../server-version.ts';
 import type { Session } from '../session.ts';
-import { listTables, readShapes, type TableEntry } from './catalog-query.ts';
-import { keyOf, type ShapeColumn, type TableRef, type TableShape } from './table-shape.ts';
+import { listTables, type TableEntry } from './catalog-query.ts';
+import { typeOfColumn } from './column-type.ts';
+import { keyOf } from './row-key.ts';
+import { encodeDefinition } from './definition.ts';
+import type { TableRef } from './table-reading.ts';
 
 /** What a shape does not say by itself. */
 export interface SchemaBy {
   readonly sourceTableId: string;
-  /** Of each column of the shape, in its order. Absent: 1, 2, … */
-  readonly numbers?: readonly number[];
-  /** False for a column that row events do not have. Absent: they have all. */
-  readonly isSent?: (column: ShapeColumn) => boolean;
+  readonly flavor: Flavor;
+  /** The table's schema before: a column that was left out or hashed stays so, whatever it and its table are called by now. */
+  readonly before?: TableSchema | null;
+  /** By number, what rows that are older than the column have in it, as canonical text; absent or null: SQL NULL. */
+  readonly fills?: ReadonlyMap<number, string | null>;
 }
+
+export type ColumnRule = 'exclude' | 'hash';
 
 /** A hashed value: 64 hexadecimal digits. */
 const HASHED = { type: { kind: 'text', length: 64, fixed: false }, nativeType: 'varchar(64) character set ascii collate ascii_bin' } as const;
@@ -37,77 +46,95 @@ export class SourceTables {
     return (await listTables(session)).filter((table) => this.config.tables(table));
   }
 
-  /** Of all selected tables, or of those given that are there. */
-  async shapes(session: Session, tables?: readonly TableEntry[]): Promise<TableShape[]> {
-    return readShapes(session, tables ?? (await this.selected(session)));
-  }
-
   rulesOf(table: TableRef): ColumnRules | null {
     return this.config.columns.get(tableName(table)) ?? null;
+  }
+
+  /** What the configuration, or what was done with the column before, says of it; null: it goes into the log as it is. */
+  ruleOf(table: TableRef, column: Pick<ColumnShape, 'name' | 'number'>, before: TableSchema | null): ColumnRule | null {
+    const rules = this.rulesOf(table);
+    const named = (names: readonly string[] | undefined): boolean => names?.some((name) => sameName(name, column.name)) === true;
+    const known = before?.columns.find(({ number }) => number === column.number);
+    if (named(rules?.exclude) || (known === undefined && before?.unseen?.includes(column.number) === true)) return 'exclude';
+    return named(rules?.hash) || known?.hashed !== undefined ? 'hash' : null;
   }
 
   /**
    * The table's schema in the log, without table id and version (0).
    * @throws TidemarkError `MYSQL_COLUMN_RULE` when a rule takes away what identifies a row, or there is no key to hash with
    */
-  schema(shape: TableShape, by: SchemaBy): TableSchema {
-    const rules = this.rulesOf(shape);
+  schema(table: TableRef, shape: TableShape, by: SchemaBy): TableSchema {
+    const before = by.before ?? null;
     const key = keyOf(shape);
-    const numbered = shape.columns.map((column, at) => ({ column, at, number: by.numbers?.[at] ?? at + 1 }));
-    for (const at of key.columns) this.#requireWhole(shape, shape.columns[at], rules);
-    const isSeen = (column: ShapeColumn): boolean => by.isSent?.(column) !== false && rules?.exclude.includes(column.name) !== true;
-    const seen = numbered.filter(({ column }) => isSeen(column));
-    const unseen = numbered.filter(({ column }) => !isSeen(column)).map(({ number }) => number);
+    const ruled = shape.columns.map((column) => ({ column, rule: this.ruleOf(table, column, before) }));
+    for (const { column, rule } of ruled) {
+      if (rule !== null && key.numbers.includes(column.number)) throw ruleError(table, `${column.name} is a key column of ${tableName(table)}`);
+    }
+    const isSeen = ({ column, rule }: (typeof ruled)[number]): boolean => rule !== 'exclude' && isSent(column, by.flavor);
+    const seen = ruled.filter(isSeen);
+    const unseen = ruled.filter((one) => !isSeen(one)).map(({ column }) => column.number);
+    const columns = seen.map(({ column, rule }) => this.#column(table, column, rule === 'hash', by.fills?.get(column.number) ?? null));
     return {
       tableId: 0,
       version: 0,
       sourceTableId: by.sourceTableId,
-      namespace: shape.namespace,
-      name: shape.name,
-      columns: seen.map(({ column, number }) => this.column(shape, column, number)),
+      namespace: table.namespace,
+      name: table.name,
+      dialect: 'mysql',
+      columns,
       keyKind: key.kind,
-      key: key.columns.map((at) => seen.findIndex((one) => one.at === at)),
+      key: key.numbers.map((number) => columns.findIndex((column) => column.number === number)),
+      definition: encodeDefinition(shape, columns),
       ...(unseen.length === 0 ? {} : { unseen }),
     };
   }
 
-  /** One column as the log has it. @throws TidemarkError `MYSQL_COLUMN_RULE` when it is hashed and there is no key */
-  column(table: TableRef, column: ShapeColumn, number: number): Column {
-    const { name, nullable, generated, autoIncrement, type } = column;
-    const common = { number, name, nullable, fill: null };
-    if (this.rulesOf(table)?.hash.includes(name) === true) {
-      if (this.hash === null) throw ruleError(table, `columns of ${tableName(table)} are to be hashed, and there is no key to hash with`);
-      return { ...common, ...HASHED, constantDefault: null, generated: 'no', identity: 'no', hashed: this.hash.keyName };
+  #column(table: TableRef, shape: ColumnShape, hashed: boolean, fill: string | null): Column {
+    const { number, name, nullable, generated, autoIncrement } = shape;
+    if (hashed) {
+      const { hash } = this;
+      if (hash === null) throw ruleError(table, `columns of ${tableName(table)} are to be hashed, and there is no key to hash with`);
+      const hashedFill = fill === null ? null : hash.bytes(fillBytes(typeOfColumn(shape).charset, fill)).toString('latin1');
+      return { number, name, nullable, fill: hashedFill, ...HASHED, constantDefault: null, generated: 'no', identity: 'no', hashed: hash.keyName };
     }
+    const type = typeOfColumn(shape);
     return {
-      ...common,
+      number,
+      name,
+      nullable,
+      fill,
       type: mysqlLogicalType(type, `${tableName(table)}.${name}`),
       nativeType: type.text,
-      constantDefault: column.default.kind === 'constant' ? column.default.text : null,
+      constantDefault: shape.default.kind === 'constant' ? shape.default.text : null,
       generated,
       identity: autoIncrement ? 'by-default' : 'no',
     };
   }
 
   /** What is wrong with the configured rules of a table; null when nothing is. */
-  ruleError(shape: TableShape): TidemarkError | null {
-    const rules = this.rulesOf(shape);
+  ruleError(table: TableRef, shape: TableShape, flavor: Flavor): TidemarkError | null {
+    const rules = this.rulesOf(table);
     if (rules === null) return null;
-    const missing = [...rules.exclude, ...rules.hash].find((name) => !shape.columns.some((column) => column.name === name));
-    if (missing !== undefined) return ruleError(shape, `${tableName(shape)} has no column ${missing}`);
+    const missing = [...rules.exclude, ...rules.hash].find((name) => !shape.columns.some((column) => sameName(column.name, name)));
+    if (missing !== undefined) return ruleError(table, `${tableName(table)} has no column ${missing}`);
     try {
-      this.schema(shape, { sourceTableId: '' });
+      this.schema(table, shape, { sourceTableId: '', flavor });
     } catch (error) {
       if (error instanceof TidemarkError && error.code === 'MYSQL_COLUMN_RULE') return error;
       throw error;
     }
     return null;
   }
+}
 
-  #requireWhole(shape: TableShape, column: ShapeColumn | undefined, rules: ColumnRules | null): void {
-    if (column === undefined || rules === null) return;
-    if (rules.exclude.includes(column.name) || rules.hash.includes(column.name)) throw ruleError(shape, `${column.name} is a key column of ${tableName(shape)}`);
-  }
+/** MariaDB writes virtual columns into row events before it has computed them. */
+export function isSent(column: Pick<ColumnShape, 'generated'>, flavor: Flavor): boolean {
+  return column.generated !== 'virtual' || flavor === 'mysql';
+}
+
+/** The canonical bytes of a value that is given as text. */
+function fillBytes(charset: string | null, text: string): Buffer {
+  return charset === null && /^\\x(?:[0-9a-f]{2})*$/.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text);
 }
 
 function ruleError(table: TableRef, what: string): TidemarkError {

@@ -1,7 +1,7 @@
 import { Cell } from '../../../contracts/row-image.ts';
 import type { CellWriter } from './cell-writer.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
-import { FLOAT_TEXT, writeFloat32, writeFloat64 } from './float-text.ts';
+import { FLOAT_TEXT, writeFloat32, writeFloat64 } from '../../../contracts/types/float-text.ts';
 
 export const FLOAT: ColumnDecoder = {
   decode(bytes, at, out) {

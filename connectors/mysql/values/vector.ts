@@ -3,7 +3,7 @@ import { readLength } from './bytes.ts';
 import type { CellWriter } from './cell-writer.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
 import { Cell } from '../../../contracts/row-image.ts';
-import { FLOAT_TEXT, writeFloat32 } from './float-text.ts';
+import { FLOAT_TEXT, writeFloat32 } from '../../../contracts/types/float-text.ts';
 
 const COMMA = 0x2c;
 const FLOAT_BYTES = 4;

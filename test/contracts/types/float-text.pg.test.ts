@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { writeFloat32, writeFloat64 } from '../../../../connectors/mysql/values/float-text.ts';
-import { startPostgres } from '../../../fixtures/embedded-postgres.ts';
+import { writeFloat32, writeFloat64 } from '../../../contracts/types/float-text.ts';
+import { startPostgres } from '../../fixtures/embedded-postgres.ts';
 
 /** Bits that are spread over all exponents and mantissas; the second half are decimals of few digits. */
 const RANDOM = 100_000;
