@@ -2,6 +2,7 @@ import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseLsn } from '../../connectors/postgres/position.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
 import { type PostgresServer, startPostgres } from '../fixtures/embedded-postgres.ts';
 import type { GuardedProcess } from '../fixtures/guarded-process.ts';
 import { type HubProcess, type HubProcessOptions, spawnHubProcess, startHubProcess } from '../fixtures/hub-process.ts';
@@ -93,7 +94,10 @@ export class CrashWorld implements AsyncDisposable {
     return spawnHubProcess(this.#hubOptions());
   }
 
-  /** Folds history up to an offset, beside everything else. @returns the horizon afterwards; null: the hub died meanwhile */
+  /**
+   * Folds history up to an offset, beside everything else. @returns the horizon afterwards, which is another one only where
+   * the hub has folded more by itself; null: the hub died meanwhile
+   */
   async fold(to: number): Promise<number | null> {
     const { hub } = this;
     let last = '';
@@ -103,6 +107,7 @@ export class CrashWorld implements AsyncDisposable {
       // What a hub that ends answers comes before its end.
       await Promise.race([hub.ended, delay(ENDING_MS)]);
       if (hub.hasEnded()) return null;
+      if (failure instanceof TidemarkError && failure.code === 'LOG_BELOW_HORIZON') return failure.where.offset ?? null;
       throw failure;
     }
     const { done } = JSON.parse(last) as { done: { horizon: number } };

@@ -50,8 +50,13 @@ export interface Compared {
 
 /** The fold of a log by the plainest rules there are, as an oracle of the real one. */
 export class FoldedTables {
-  readonly catalog = Catalog.from([]);
+  readonly catalog: Catalog;
   readonly #tables = new Map<number, FoldedTable>();
+
+  /** @param catalog what is known before the first record; owned from here on */
+  constructor(catalog = Catalog.from([])) {
+    this.catalog = catalog;
+  }
 
   /** @throws when a record does not fit what came before it */
   apply(view: RecordView, offset: number): void {

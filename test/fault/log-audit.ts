@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { ChangeBatch } from '../../contracts/change-batch.ts';
+import type { SourceLog } from '../../contracts/log-engine.ts';
 import type { PositionCodec } from '../../contracts/position.ts';
 import { RecordView } from '../../contracts/record.ts';
 import { EmbeddedLogEngine } from '../../hub/log/embedded/engine.ts';
@@ -15,10 +16,11 @@ export interface LogEnd {
 
 /**
  * Reads a hub's folder from outside and folds it. It goes on where the last audit ended; all that it has read before and
- * that is above the horizon is read again each time, and must be the same bytes. What it has not read must not be folded.
+ * that is above the horizon is read again each time, and must be the same bytes. Where the hub folded more than it has read
+ * (a full disk makes it do so), it goes on from the base.
  */
 export class LogAudit {
-  readonly tables = new FoldedTables();
+  tables = new FoldedTables();
   readonly #directory: string;
   readonly #source: string;
   readonly #positions: PositionCodec;
@@ -55,7 +57,7 @@ export class LogAudit {
     return this.#opened(async (log) => {
       const { horizon, highWatermark, position } = log.state();
       if (horizon < this.#horizon) throw new Error(`the horizon went back to ${horizon}; it was at ${this.#horizon}`);
-      if (horizon > this.#offset) throw new Error(`the horizon is at ${horizon}, and only what is up to ${this.#offset} may be folded`);
+      if (horizon > this.#offset) await this.#fromBase(log);
       for (let folded = this.#horizon + 1; folded <= horizon; folded++) this.#sums.delete(folded);
       this.#horizon = horizon;
       const end = to ?? highWatermark;
@@ -76,7 +78,23 @@ export class LogAudit {
     });
   }
 
-  async #opened<T>(work: (log: Awaited<ReturnType<EmbeddedLogEngine['open']>>) => Promise<T>): Promise<T> {
+  /** What was folded unread is taken from the base: what comes after it, the replica and the source must agree with that. */
+  async #fromBase(log: SourceLog): Promise<void> {
+    await using base = await log.openBase();
+    if (base === null) throw new Error('the log has a horizon and no base');
+    this.tables = new FoldedTables(base.catalog.clone());
+    const view = new RecordView();
+    for (const { tableId } of base.catalog.tables()) {
+      for await (const { batch } of base.rows(tableId, { signal: AbortSignal.timeout(READ_LIMIT_MS) })) {
+        view.reset(batch.records);
+        while (view.next()) this.tables.apply(view, base.horizon);
+      }
+    }
+    this.#offset = base.horizon;
+    if (base.position !== null) this.#forward(base.position, base.horizon);
+  }
+
+  async #opened<T>(work: (log: SourceLog) => Promise<T>): Promise<T> {
     await using engine = await EmbeddedLogEngine.openReadOnly(this.#directory, createTestRuntime());
     return await work(await engine.open(this.#source, { create: false }));
   }

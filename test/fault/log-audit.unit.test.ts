@@ -20,7 +20,7 @@ interface Transaction {
 }
 
 async function write(directory: string, transactions: readonly Transaction[]): Promise<void> {
-  await using engine = await EmbeddedLogEngine.create(directory, createTestRuntime());
+  await using engine = await EmbeddedLogEngine.create(directory, createTestRuntime(), { segmentBytes: 600 });
   const log = await engine.open('shop', { create: true });
   await using writer = await log.openWriter(() => undefined);
   for (const { xid, lsn, content = 'x' } of transactions) {
@@ -33,6 +33,13 @@ async function write(directory: string, transactions: readonly Transaction[]): P
   await writer.flush();
 }
 
+/** Small segments: all but the last is folded. */
+async function foldAll(directory: string): Promise<number> {
+  await using engine = await EmbeddedLogEngine.create(directory, createTestRuntime(), { segmentBytes: 600 });
+  const log = await engine.open('shop', { create: false });
+  return await log.compact(log.state().highWatermark, { memoryBytes: 1 << 20, share: 1 }, AbortSignal.timeout(10_000));
+}
+
 describe('the audit of a log', () => {
   it('agrees with a log that only grows', async () => {
     await using folder = await temporaryDirectory('audit');
@@ -41,6 +48,19 @@ describe('the audit of a log', () => {
     await audit.advance();
     await write(folder.path, [{ xid: 3, lsn: 30 }]);
     expect(await audit.advance()).toMatchObject({ highWatermark: 3 });
+  });
+
+  it('goes on from the base where more was folded than it has read', async () => {
+    await using folder = await temporaryDirectory('audit');
+    const audit = new LogAudit(folder.path, 'shop', postgresPositions);
+    await write(folder.path, [{ xid: 1, lsn: 10 }]);
+    await audit.advance();
+    await write(folder.path, Array.from({ length: 40 }, (_, n) => ({ xid: 2 + n, lsn: 20 + n, content: 'x'.repeat(100) })));
+    const horizon = await foldAll(folder.path);
+    expect(horizon).toBeGreaterThan(audit.offset);
+    expect(await audit.advance()).toMatchObject({ highWatermark: 41 });
+    await write(folder.path, [{ xid: 50, lsn: 5 }]);
+    await expect(audit.advance()).rejects.toThrow('positions go back');
   });
 
   it('finds a transaction that is there twice, and positions that go back', async () => {
