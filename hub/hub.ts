@@ -112,20 +112,32 @@ export class Hub implements HubService, AsyncDisposable {
 
   async wait(sink: string, target: WaitTarget, signal: AbortSignal): Promise<Offset> {
     const pipeline = this.#sink(sink);
-    try {
-      if ('offset' in target && target.offset <= pipeline.log.state().highWatermark) return await pipeline.reached(target.offset, signal);
-      // What is not in the log yet comes only while the source is at work.
-      const source = this.#source(pipeline.config.from);
-      if ('offset' in target) return await source.unlessFailed((either) => pipeline.reached(target.offset, either), signal);
-      return await pipeline.reached(await source.passed(target.position, signal), signal);
-    } catch (failure) {
-      if (!signal.aborted) throw failure;
-      const { offset, state } = pipeline.status();
-      const wanted = 'offset' in target ? `offset ${target.offset}` : target.position;
-      // A paused sink is not opened to be asked, so it may well have what is waited for.
-      const remedy = state === 'paused' ? { remedy: `Let it go on first, \`tidemark sink resume ${sink}\`: a paused sink is not asked.` } : {};
-      throw new TidemarkError('WAIT_TIMEOUT', `the sink is ${state} at offset ${offset} and has not been seen at ${wanted}`, { where: { sink, offset }, ...remedy });
+    for (;;) {
+      const pause = pipeline.pausedBy;
+      if (pause !== null) return pipeline.restsBeyond(await this.#known(pipeline, target, signal), pause, described(target));
+      try {
+        return await pipeline.unlessPaused((either) => this.#reached(pipeline, target, either), signal);
+      } catch (failure) {
+        if (failure instanceof TidemarkError && failure.code === 'SINK_PAUSED') continue;
+        if (!signal.aborted) throw failure;
+        const { offset, state } = pipeline.status();
+        throw new TidemarkError('WAIT_TIMEOUT', `the sink is ${state} at offset ${offset} and has not been seen at ${described(target)}`, { where: { sink, offset } });
+      }
     }
+  }
+
+  async #reached(pipeline: SinkPipeline, target: WaitTarget, signal: AbortSignal): Promise<Offset> {
+    if ('offset' in target && target.offset <= pipeline.log.state().highWatermark) return pipeline.reached(target.offset, signal);
+    // What is not in the log yet comes only while the source is at work.
+    const source = this.#source(pipeline.config.from);
+    if ('offset' in target) return source.unlessFailed((either) => pipeline.reached(target.offset, either), signal);
+    return pipeline.reached(await source.passed(target.position, signal), signal);
+  }
+
+  /** Where the log has the target; beyond everything: it has not come to that. */
+  async #known(pipeline: SinkPipeline, target: WaitTarget, signal: AbortSignal): Promise<Offset> {
+    if ('offset' in target) return target.offset;
+    return (await this.#source(pipeline.config.from).known(target.position, signal)) ?? Number.POSITIVE_INFINITY;
   }
 
   /**
@@ -138,7 +150,10 @@ export class Hub implements HubService, AsyncDisposable {
     for (const { error } of [...this.#unopenedSources.values(), ...this.#unopenedSinks.values()]) throw error;
     await Promise.all([...this.#sources].map(async ([name, source]) => void ends.set(name, await source.caughtUp(signal))));
     const active = [...this.#sinks.values()].filter(({ pausedBy }) => pausedBy === null);
-    await Promise.all(active.map((sink) => sink.reached(ends.get(sink.config.from) ?? 0, signal)));
+    const reached = (sink: SinkPipeline): Promise<Offset> => sink.unlessPaused((either) => sink.reached(ends.get(sink.config.from) ?? 0, either), signal);
+    await Promise.all(active.map((sink) => reached(sink).catch((failure: unknown) => {
+      if (!(failure instanceof TidemarkError) || failure.code !== 'SINK_PAUSED') throw failure;
+    })));
   }
 
   async pauseSink(sink: string): Promise<void> {
@@ -400,4 +415,8 @@ function optionsOf({ compactionBytes, compactionShare, keep }: LogSettings): Com
 
 function diskView({ used, limit, level }: DiskRoom): DiskView {
   return { used, limit: Number.isFinite(limit) ? limit : null, level };
+}
+
+function described(target: WaitTarget): string {
+  return 'offset' in target ? `offset ${target.offset}` : target.position;
 }

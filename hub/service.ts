@@ -186,7 +186,7 @@ export interface HubService {
   status(): Promise<HubStatus>;
   /**
    * Resolves with the sink's offset once it is at or beyond the target.
-   * @throws TidemarkError `WAIT_TIMEOUT`; the failure on which the sink, or the source that is still to bring the target,
+   * @throws TidemarkError `WAIT_TIMEOUT`; `SINK_PAUSED` where it rests short of the target; the failure on which the sink, or the source that is still to bring the target,
    *   has stopped
    */
   wait(sink: string, target: WaitTarget, signal: AbortSignal): Promise<Offset>;

@@ -52,6 +52,25 @@ export class Waiters<T> {
   }
 }
 
+/**
+ * What `waiting` resolves with, which is given a signal to give up on.
+ * @throws what `over` resolves with, when that comes first; what `waiting` rejects with
+ */
+export async function unless<T>(waiting: (signal: AbortSignal) => Promise<T>, over: (signal: AbortSignal) => Promise<TidemarkError>, signal: AbortSignal): Promise<T> {
+  const ends = new AbortController();
+  const either = AbortSignal.any([signal, ends.signal]);
+  const failed = over(either).then((error) => {
+    throw error;
+  });
+  const waited = waiting(either);
+  try {
+    return await Promise.race([waited, failed]);
+  } finally {
+    ends.abort(new Error('the wait is over'));
+    await Promise.allSettled([waited, failed]);
+  }
+}
+
 /** What a wait ends with that its signal gave up. */
 export function aborted(signal: AbortSignal | undefined): TidemarkError {
   return new TidemarkError('ABORTED', 'the wait was given up', { cause: signal?.reason });

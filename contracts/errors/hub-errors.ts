@@ -180,6 +180,11 @@ export const HUB_ERRORS = {
     remedy: 'Move the file away; the hub then takes it that the sink has every table that the configuration selects.',
     retry: 'operator',
   },
+  SINK_PAUSED: {
+    means: 'The sink is paused: it does not come to what is waited for before it is resumed.',
+    remedy: 'Let it go on: `tidemark sink resume NAME`.',
+    retry: 'operator',
+  },
   SINK_PAUSE_FILE: {
     means: 'The file in which the hub notes that a sink is paused cannot be read.',
     remedy: 'Move the file away; the sink then goes on. Pause it again with `tidemark sink pause NAME` if it should not.',

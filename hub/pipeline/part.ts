@@ -2,7 +2,7 @@ import type { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import type { MetricName } from '../observability/metric-names.ts';
 import { backOff, type FailureAction } from './error-policy.ts';
-import { Waiters } from '../waiters.ts';
+import { unless, Waiters } from '../waiters.ts';
 
 /** What a part is doing, as it is reported. */
 export type PartState = 'starting' | 'running' | 'retrying' | 'paused' | 'stopped' | 'failed';
@@ -100,18 +100,7 @@ export class Part {
    */
   async unlessFailed<T>(waiting: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.#state === 'failed' && this.#error !== null) throw this.#error;
-    const over = new AbortController();
-    const either = AbortSignal.any([signal, over.signal]);
-    const failed = this.#failures.wait(() => true, either).then((error) => {
-      throw error;
-    });
-    const waited = waiting(either);
-    try {
-      return await Promise.race([waited, failed]);
-    } finally {
-      over.abort(new Error('the wait is over'));
-      await Promise.allSettled([waited, failed]);
-    }
+    return unless(waiting, (either) => this.#failures.wait(() => true, either), signal);
   }
 
   /** Resolves when it has stopped at its next boundary; it may be started again, also meanwhile. */

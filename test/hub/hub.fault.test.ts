@@ -117,14 +117,42 @@ describe('a hub', () => {
     sinkOf('gone').gate = NEVER;
     source.commit([{ table: 1, key: 1, value: 10 }]);
     const removed = hub.wait('gone', { position: 'lsn:1' }, patience()).catch((failure: unknown) => failure);
-    await expect(hub.wait('paused', { position: 'lsn:1' }, patience(200))).rejects.toMatchObject({
-      code: 'WAIT_TIMEOUT', message: expect.stringContaining('is paused at offset') as string,
-    });
+    await expect(hub.wait('paused', { position: 'lsn:1' }, patience())).rejects.toMatchObject({ code: 'SINK_PAUSED' });
     await expect(hub.wait('wrong', { position: 'lsn:1' }, patience())).rejects.toMatchObject({ code: 'SINK_DATA' });
     expect(await hub.reload(config(sink('paused'), sink('wrong')))).toEqual(['sink gone removed']);
     expect(await removed).toMatchObject({ code: 'ABORTED' });
     await hub.resumeSink('paused');
     await hub.wait('paused', { position: 'lsn:1' }, patience());
+  }, 30_000);
+
+  it('answers at once for a paused sink, wherever it rests, and for one that is paused while somebody waits', async () => {
+    await start(sink('good'), sink('other'));
+    source.commit([{ table: 1, key: 1, value: 10 }]);
+    const first = await hub.wait('good', { position: 'lsn:1' }, patience());
+    await hub.pauseSink('good');
+    source.commit([{ table: 1, key: 2, value: 20 }]);
+    const second = await hub.wait('other', { position: 'lsn:2' }, patience());
+    const refused = { code: 'SINK_PAUSED', retry: 'operator', where: { sink: 'good', offset: first }, remedy: expect.stringContaining('tidemark sink resume good') as string };
+    const refusal = hub.wait('good', { offset: second }, patience()).catch((failure: unknown) => failure);
+    expect(await seconds(refusal)).toBeLessThan(5);
+    expect(await refusal).toMatchObject(refused);
+    await expect(hub.wait('good', { position: 'lsn:2' }, patience())).rejects.toMatchObject(refused);
+    await expect(hub.wait('good', { position: 'lsn:99' }, patience())).rejects.toMatchObject(refused);
+    await expect(hub.wait('good', { offset: 10_000 }, patience())).rejects.toMatchObject(refused);
+    // What it has is there to be read.
+    expect(await hub.wait('good', { offset: first }, patience())).toBe(first);
+    expect(await hub.wait('good', { position: 'lsn:1' }, patience())).toBe(first);
+    const waiting = hub.wait('other', { position: 'lsn:99' }, patience()).catch((failure: unknown) => failure);
+    const ends = hub.untilCaughtUp(patience());
+    await hub.pauseSink('other');
+    expect(await waiting).toMatchObject({ code: 'SINK_PAUSED', where: { sink: 'other', offset: second } });
+    await ends;
+    await hub[Symbol.asyncDispose]();
+    await start(sink('good'), sink('other'));
+    // It may have been changed by others since: only who resumes it finds out.
+    await expect(hub.wait('good', { offset: first }, patience())).rejects.toMatchObject(refused);
+    await hub.resumeSink('good');
+    expect(await hub.wait('good', { offset: second }, patience())).toBe(second);
   }, 30_000);
 
   it('ends in time while a reload waits for sinks that do not end, and opens nothing afterwards', async () => {

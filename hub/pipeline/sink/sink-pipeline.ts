@@ -14,6 +14,7 @@ import { sinkStart } from './delivery-plan.ts';
 import type { Pause, PauseFile } from './pause-file.ts';
 import type { FoldStart } from './fold.ts';
 import { Part, type Work } from '../part.ts';
+import { unless, Waiters } from '../../waiters.ts';
 import { Rate } from '../rate.ts';
 import type { SinkTables } from './sink-tables.ts';
 import type { Supervised } from '../supervisor.ts';
@@ -54,6 +55,7 @@ export class SinkPipeline implements Supervised {
   readonly #part: Part;
   readonly #rate: Rate;
   readonly #printPosition: PrintPosition;
+  readonly #rested = new Waiters<Pause>();
   /** Somebody else has the sink: nothing is applied. */
   #held = false;
 
@@ -106,7 +108,9 @@ export class SinkPipeline implements Supervised {
     await Promise.all([this.#pauses.set(pause), this.#part.pause()]);
     // Resumed meanwhile: what was asked last counts.
     if (this.#pauses.pause !== pause) return;
-    await this.#pauses.set({ ...pause, offset: this.#deliver.stored ?? pause.offset });
+    const rests: Pause = { ...pause, offset: this.#deliver.stored ?? pause.offset };
+    await this.#pauses.set(rests);
+    this.#rested.test(rests);
   }
 
   /** Goes on after a pause, or after a failure. Durable. */
@@ -129,6 +133,34 @@ export class SinkPipeline implements Supervised {
   /** Rests from here on, where the sink stands; it does nothing now, or ends its life. Durable. */
   async restAt(pause: Pause): Promise<void> {
     await this.#pauses.set(pause);
+    this.#rested.test(pause);
+  }
+
+  /**
+   * What `waiting` resolves with, which is given a signal to give up on.
+   * @throws TidemarkError `SINK_PAUSED` when the sink comes to rest meanwhile; what `waiting` rejects with
+   */
+  unlessPaused<T>(waiting: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+    return unless(waiting, (either) => this.#rested.wait(() => true, either).then((pause) => this.#isPausedAt(pause)), signal);
+  }
+
+  /**
+   * Where the sink rests, if that is at or beyond `offset`. Not of one that may have been changed since it was last seen.
+   * @param wanted what `offset` is, for people
+   * @throws TidemarkError `SINK_PAUSED`
+   */
+  restsBeyond(offset: Offset, pause: Pause, wanted: string): Offset {
+    const { rebuilding, loading, offset: at } = this.#deliver.progress;
+    const isSeen = this.#deliver.stored !== null && !rebuilding && loading === null;
+    const known = isSeen ? at : pause.by === 'rebuild' ? pause.offset : null;
+    if (known === null || known < offset) throw this.#isPausedAt({ ...pause, offset: known ?? pause.offset }, wanted);
+    return known;
+  }
+
+  #isPausedAt({ by, offset }: Pause, wanted = 'another one'): TidemarkError {
+    const how = by === 'rebuild' ? 'was put to' : 'is paused at';
+    const remedy = `Let it go on: \`tidemark sink resume ${this.config.name}\`.`;
+    return new TidemarkError('SINK_PAUSED', `the sink ${how} offset ${offset}, rests there, and is not seen at ${wanted}`, { where: { sink: this.config.name, offset }, remedy });
   }
 
   /**

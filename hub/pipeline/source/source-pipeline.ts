@@ -10,6 +10,7 @@ import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import type { Compaction } from '../../compaction/compaction.ts';
 import { compactionView } from '../../compaction/compaction-view.ts';
 import type { DiskGuard } from '../../compaction/disk-guard.ts';
+import { offsetOf } from '../../moments/moment.ts';
 import { resolveMoment } from '../../moments/resolve.ts';
 import { keptView, tableStatus } from '../../table-status.ts';
 import { errorView } from '../../error-view.ts';
@@ -116,6 +117,18 @@ export class SourcePipeline implements Supervised {
    */
   passed(position: string, signal: AbortSignal): Promise<Offset> {
     return this.unlessFailed((either) => this.#passed(position, either), signal);
+  }
+
+  /**
+   * The offset at which everything up to that position is in the log; null: that is still to come. Nobody is asked.
+   * @throws TidemarkError `POSITION_SYNTAX`, `LOG_BELOW_HORIZON`, what the log throws, `ABORTED`
+   */
+  async known(text: string, signal: AbortSignal): Promise<Offset | null> {
+    const { positions } = this.connector;
+    const { log } = this.#parts;
+    const { position } = log.state();
+    if (position === null || positions.compare(position, positions.parse(text, position)) < 0) return null;
+    return offsetOf({ kind: 'position', text }, log, positions, signal);
   }
 
   /** What `waiting` resolves with. @throws TidemarkError the failure on which the source has stopped, or stops meanwhile */

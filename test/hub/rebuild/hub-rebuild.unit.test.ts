@@ -122,6 +122,13 @@ describe('rebuilds of a hub', () => {
     source.commit([{ table: 1, key: 11, value: 11 }]);
     await hub.untilCaughtUp(patience());
     expect((await hub.status()).sinks[0]).toMatchObject({ state: 'paused', offset: to, pause: { by: 'rebuild', offset: to } });
+    await hub[Symbol.asyncDispose]();
+    await start(sink('a'), sink('b'));
+    // Who waits for more is told so, and not left waiting.
+    await expect(hub.wait('a', { position: 'lsn:5' }, patience())).rejects.toMatchObject({
+      code: 'SINK_PAUSED', message: expect.stringContaining(`was put to offset ${to}`) as string, where: { sink: 'a', offset: to },
+    });
+    expect(await hub.wait('a', { position: 'lsn:4' }, patience())).toBe(to);
     await hub.resumeSink('a');
     await hub.untilCaughtUp(patience());
     expect(place('a').live.rows).toEqual(place('b').live.rows);
