@@ -139,12 +139,22 @@ export function mysqlLogicalType(type: MysqlType, place: string): LogicalType {
     case 'other':
       return { kind: 'unknown', nativeType: type.text };
     default:
-      return { kind: isBytes(name) ? 'bytes' : 'geometry' };
+      return { kind: isBinary(type.name) ? 'bytes' : 'geometry' };
   }
 }
 
-function isBytes(name: string): boolean {
+/** Types of bytes. */
+export function isBinary(name: MysqlType['name']): boolean {
   return name === 'binary' || name === 'varbinary' || name.endsWith('blob');
+}
+
+/** Whole numbers; not `year`. */
+export function isInteger(name: MysqlType['name']): boolean {
+  return INTEGERS.has(name);
+}
+
+export function isTemporal(name: MysqlType['name']): boolean {
+  return name === 'date' || name === 'datetime' || name === 'timestamp' || name === 'time';
 }
 
 /** Kinds of geometry, by their number in the OpenGIS standard (0 is `geometry`). */

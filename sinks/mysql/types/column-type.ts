@@ -131,7 +131,8 @@ function uuidType(server: ReplicaServer): string {
 /** The type as the source's DDL writes it, with what its charset and collation are called at the replica. */
 function fromMysql({ nativeType, type }: Pick<Column, 'type' | 'nativeType'>, server: ReplicaServer): ColumnType {
   const native = parseNative(nativeType);
-  const { name, length, digits } = native;
+  const { length, digits } = native;
+  const name: string = native.name;
   const fits = (sql: string): ColumnType => ({ ...FITS, sql });
   switch (name) {
     case 'other':
@@ -175,7 +176,7 @@ function fromMysql({ nativeType, type }: Pick<Column, 'type' | 'nativeType'>, se
     case 'inet6':
       return fits(hasAddresses(server) ? name : `varchar(${name === 'inet4' ? 15 : 45})${ASCII_TEXT}`);
     default:
-      return fits(isGeometry(name) ? name : (/^\w+(\([\d,]+\))?( unsigned)?( zerofill)?/i.exec(native.text)?.[0] ?? name));
+      return fits(isGeometry(native.name) ? name : (/^\w+(\([\d,]+\))?( unsigned)?( zerofill)?/i.exec(native.text)?.[0] ?? name));
   }
 }
 

@@ -22,6 +22,22 @@ export function bitEncoder(bits: number): CellEncoder {
   };
 }
 
+/** `b'…'`, which compares with the column as a number. */
+export function bitLiteral(bits: number): CellEncoder {
+  return (_kind, bytes, start, end, out, at) => {
+    if (end - start !== bits) return -1;
+    out[at++] = 0x62;
+    out[at++] = 0x27;
+    for (let from = start; from < end; from++) {
+      const bit = (bytes[from] as number) - ZERO;
+      if (bit !== 0 && bit !== 1) return -1;
+      out[at++] = ZERO + bit;
+    }
+    out[at++] = 0x27;
+    return at;
+  };
+}
+
 const HAS_SRID = 0x20;
 const LITTLE_ENDIAN = 1;
 /** Point, line, polygon, the four collections of them: what both servers know. */

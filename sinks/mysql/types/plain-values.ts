@@ -59,6 +59,16 @@ export const encodeFloat32: CellEncoder = (kind, bytes, start, end, out, at) => 
   return encodeFloat64(kind, bytes, start, end, out, at);
 };
 
+/** The float's own value, of which its shortest text is another double. */
+export const encodeExactFloat32: CellEncoder = (kind, bytes, start, end, out, at) => {
+  const to = encodeFloat64(kind, bytes, start, end, out, at);
+  if (to < 0) return -1;
+  const value = Math.fround(Number(out.toString('latin1', at, to)));
+  if (!Number.isFinite(value)) return -1;
+  const text = Object.is(value, -0) ? '-0e0' : String(value);
+  return at + out.write(text, at, 'latin1');
+};
+
 /** Finite ones. */
 export const encodeFloat64: CellEncoder = (_kind, bytes, start, end, out, at) => {
   if (start === end) return -1;

@@ -1,7 +1,7 @@
 /** How a replica's column is read back as the log has it. */
 import { FLOAT_TEXT, writeFloat32, writeFloat64 } from '../../../contracts/types/float-text.ts';
 import { baseType, type LogicalType } from '../../../contracts/types/logical-type.ts';
-import { isGeometry, type MysqlType } from '../../../contracts/types/mysql-types.ts';
+import { isBinary, isGeometry, isInteger, isTemporal, type MysqlType } from '../../../contracts/types/mysql-types.ts';
 
 export interface ReadForm {
   /**
@@ -17,64 +17,43 @@ export interface ReadForm {
   readonly exact: boolean;
 }
 
+const TEXT = { read: null, isBytes: false, exact: true } as const;
+
 type Select = ReadForm['select'];
 
 const asIs: Select = (column) => column;
+const boolSelect: Select = (column) => `(CASE ${column} WHEN 0 THEN 'f' WHEN 1 THEN 't' ELSE ${column} END)`;
 const asNumber: Select = (column) => `(${column} + 0)`;
 /** The text of a float, and of either with digits in its definition, is rounded. */
 const asDouble: Select = (column) => `(${column} * 1e0)`;
 
 export function readForm(logical: LogicalType, target: MysqlType): ReadForm {
   const base = baseType(logical);
-  const text = { read: null, isBytes: false, exact: true } as const;
   const { name } = target;
-  switch (name) {
-    case 'tinyint':
-    case 'smallint':
-    case 'mediumint':
-    case 'int':
-    case 'bigint':
-      return base.kind === 'bool'
-        ? { ...text, select: (column) => `(CASE ${column} WHEN 0 THEN 'f' WHEN 1 THEN 't' ELSE ${column} END)` }
-        : { ...text, select: asNumber };
-    case 'year':
-      return { ...text, select: asNumber };
-    case 'decimal':
-      return decimalForm(base, target);
-    case 'float':
-      return { ...text, select: asDouble, read: (value) => floatText(Number(value.toString('latin1')), base.kind === 'float64' ? writeFloat64 : writeFloat32), exact: base.kind === 'float32' };
-    case 'double':
-      return { ...text, select: asDouble, read: (value) => floatText(Number(value.toString('latin1')), base.kind === 'float32' ? writeFloat32 : writeFloat64) };
-    case 'bit':
-      return { ...text, select: (column) => `LPAD(BIN(${column} + 0), ${target.length ?? 1}, '0')` };
-    case 'date':
-      return { ...text, select: asIs };
-    case 'datetime':
-    case 'timestamp':
-    case 'time':
-      return { ...text, select: temporalSelect(target.digits ?? 0, base.kind === 'timestamptz') };
-    case 'vector':
-      return { ...text, select: asIs, read: vectorText };
-    default:
-      return isGeometry(name) ? { ...text, select: geometrySelect } : stringForm(logical, target);
-  }
+  if (isInteger(name)) return { ...TEXT, select: base.kind === 'bool' ? boolSelect : asNumber };
+  if (isTemporal(name)) return { ...TEXT, select: name === 'date' ? asIs : temporalSelect(target.digits ?? 0, base.kind === 'timestamptz') };
+  if (isGeometry(name)) return { ...TEXT, select: geometrySelect };
+  if (name === 'year') return { ...TEXT, select: asNumber };
+  if (name === 'decimal') return decimalForm(base, target);
+  if (name === 'float') return { ...TEXT, select: asDouble, read: base.kind === 'float64' ? doubleText : floatText, exact: base.kind === 'float32' };
+  if (name === 'double') return { ...TEXT, select: asDouble, read: base.kind === 'float32' ? floatText : doubleText };
+  if (name === 'bit') return { ...TEXT, select: (column) => `LPAD(BIN(${column} + 0), ${target.length ?? 1}, '0')` };
+  return name === 'vector' ? { ...TEXT, select: asIs, read: vectorText } : stringForm(logical, target);
 }
 
 /** A column without a scale at the source has a fixed one here: the zeros at the end are not the value's. */
 function decimalForm(base: LogicalType, { digits }: MysqlType): ReadForm {
-  const text = { read: null, isBytes: false } as const;
   const scale = digits ?? 0;
   if (base.kind === 'decimal' && (base.scale === null || base.scale !== scale)) {
     const bare: Select = scale === 0 ? asNumber : (column) => withoutZeros(`(${column} + 0)`);
-    return { ...text, select: bare, exact: base.scale !== null && base.scale <= 0 && scale === 0 };
+    return { ...TEXT, select: bare, exact: base.scale !== null && base.scale <= 0 && scale === 0 };
   }
-  return { ...text, select: asNumber, exact: base.kind !== 'decimal' || base.scale === scale };
+  return { ...TEXT, select: asNumber, exact: base.kind !== 'decimal' || base.scale === scale };
 }
 
 function stringForm(logical: LogicalType, target: MysqlType): ReadForm {
-  const isBinary = target.charset === null && (target.name === 'binary' || target.name === 'varbinary' || target.name.endsWith('blob'));
   const exact = target.name !== 'json' && target.name !== 'char' && target.name !== 'binary';
-  if (isBinary) {
+  if (isBinary(target.name)) {
     if (logical.kind === 'bytes') return { select: asIs, read: null, isBytes: true, exact };
     if (baseType(logical).kind === 'bytes') return { select: (column) => `CONCAT('\\\\x', LOWER(HEX(${column})))`, read: null, isBytes: false, exact };
     return { select: asIs, read: null, isBytes: false, exact };
@@ -100,9 +79,14 @@ const geometrySelect: Select = (column) => {
   return `IF(LEFT(${hex}, 8) = '00000000', SUBSTR(${hex}, 9), CONCAT(SUBSTR(${hex}, 9, 8), '20', LEFT(${hex}, 8), SUBSTR(${hex}, 19)))`;
 };
 
-function floatText(value: number, write: (into: Uint8Array, at: number, value: number) => number): Buffer {
+function floatText(text: Buffer): Buffer {
   const into = Buffer.allocUnsafe(FLOAT_TEXT);
-  return into.subarray(0, write(into, 0, write === writeFloat32 ? Math.fround(value) : value));
+  return into.subarray(0, writeFloat32(into, 0, Math.fround(Number(text.toString('latin1')))));
+}
+
+function doubleText(text: Buffer): Buffer {
+  const into = Buffer.allocUnsafe(FLOAT_TEXT);
+  return into.subarray(0, writeFloat64(into, 0, Number(text.toString('latin1'))));
 }
 
 function vectorText(value: Buffer): Buffer {

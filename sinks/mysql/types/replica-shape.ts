@@ -5,7 +5,7 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { Cell } from '../../../contracts/row-image.ts';
 import { type Column, tableName, type TableSchema } from '../../../contracts/schema.ts';
-import type { MysqlType } from '../../../contracts/types/mysql-types.ts';
+import { isGeometry, type MysqlType } from '../../../contracts/types/mysql-types.ts';
 import type { UnfitRules } from '../../relational/unfit.ts';
 import { characterBytes, exactText } from './collations.ts';
 import { type ColumnType, columnType, longText, parseNative } from './column-type.ts';
@@ -145,48 +145,21 @@ function outsideRow({ charset, collation }: MysqlType, server: ReplicaServer): s
   return collation === null ? longText(server) : `mediumtext character set ${charset} collate ${collation}`;
 }
 
-/** Bytes in an index or in a row; of text and blobs, which are outside of it, their pointer. */
-function rowBytes(type: MysqlType): number {
-  const length = type.length ?? 1;
-  const characters = length * characterBytes(type.charset ?? 'binary');
-  switch (type.name) {
-    case 'tinyint':
-    case 'year':
-      return 1;
-    case 'smallint':
-    case 'enum':
-      return 2;
-    case 'mediumint':
-    case 'date':
-      return 3;
-    case 'int':
-    case 'float':
-    case 'inet4':
-      return 4;
-    case 'bigint':
-    case 'double':
-    case 'set':
-    case 'datetime':
-    case 'timestamp':
-      return 8;
-    case 'time':
-      return 6;
-    case 'decimal':
-      return 4 * Math.ceil(length / 9) + 4;
-    case 'bit':
-      return Math.ceil(length / 8);
-    case 'uuid':
-    case 'inet6':
-      return 16;
-    case 'char':
-    case 'binary':
-      return characters;
-    case 'varchar':
-    case 'varbinary':
-      return characters + 2;
-    default:
-      return POINTER_BYTES;
-  }
+/** Bytes in an index or in a row. */
+const FIXED_BYTES: ReadonlyMap<string, number> = new Map([
+  ['tinyint', 1], ['year', 1], ['smallint', 2], ['enum', 2], ['mediumint', 3], ['date', 3], ['int', 4], ['float', 4], ['inet4', 4], ['time', 6], ['bigint', 8],
+  ['double', 8], ['set', 8], ['datetime', 8], ['timestamp', 8], ['uuid', 16], ['inet6', 16],
+]);
+
+/** The same; of text and blobs, which are outside of the row, their pointer. */
+function rowBytes({ name, length, charset }: MysqlType): number {
+  const fixed = FIXED_BYTES.get(name);
+  if (fixed !== undefined) return fixed;
+  const most = length ?? 1;
+  if (name === 'decimal') return 4 * Math.ceil(most / 9) + 4;
+  if (name === 'bit') return Math.ceil(most / 8);
+  if (name === 'char' || name === 'varchar') return most * characterBytes(charset ?? 'ascii') + 2;
+  return name === 'binary' || name === 'varbinary' ? most + 2 : POINTER_BYTES;
 }
 
 /** Lengths that need an index of their own kind: text and bytes. */
@@ -239,8 +212,7 @@ function keyColumn(index: number, type: ColumnType | undefined, column: Column |
   }
   if (name === 'varbinary') return { index, bytes: length ?? 1, isText: false };
   if (name.endsWith('blob')) return { index, bytes: UNLIMITED, isText: false };
-  const isUnkeyed = name.endsWith('text') || name === 'json' || name === 'vector' || rowBytes(native) === POINTER_BYTES;
-  return isUnkeyed ? { index, bytes: UNLIMITED, isText: true } : { index, fixed: rowBytes(native) };
+  return name.endsWith('text') || name === 'json' || name === 'vector' || isGeometry(name) ? { index, bytes: UNLIMITED, isText: true } : { index, fixed: rowBytes(native) };
 }
 
 /** What of the index each column of text or bytes gets: what it asks for, or an equal share of what is left. */

@@ -5,11 +5,11 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Column } from '../../../contracts/schema.ts';
 import { baseType, type LogicalType } from '../../../contracts/types/logical-type.ts';
-import { isGeometry, type MysqlType } from '../../../contracts/types/mysql-types.ts';
+import { isBinary, isGeometry, isInteger, isTemporal, type MysqlType } from '../../../contracts/types/mysql-types.ts';
 import { type CellEncoder, type CellWriter, countEscapes, encodeBytes, encodeText, writeField, writeQuoted } from './cell-writer.ts';
-import { bitEncoder, encodeGeometry, labelEncoder, vectorEncoder } from './packed-values.ts';
+import { bitEncoder, bitLiteral, encodeGeometry, labelEncoder, vectorEncoder } from './packed-values.ts';
 import {
-  datetimeEncoder, decimalEncoder, encodeBool, encodeDate, encodeFloat32, encodeFloat64, encodeInteger, encodeYear, timeEncoder, timestampEncoder,
+  datetimeEncoder, decimalEncoder, encodeBool, encodeDate, encodeExactFloat32, encodeFloat32, encodeFloat64, encodeInteger, encodeYear, timeEncoder, timestampEncoder,
 } from './plain-values.ts';
 import { type ReadForm, readForm } from './read-form.ts';
 import { hasLongTimestamps, type ReplicaServer } from './replica-server.ts';
@@ -22,13 +22,16 @@ export interface ValueForm extends ReadForm {
   /** An expression of the column's value for a statement; also for comparing it with the column. NULL is the caller's. */
   readonly literal: CellWriter;
   /** Bytes that field or literal of this value take at most. */
-  room(bytes: Uint8Array, start: number, end: number): number;
+  readonly room: (bytes: Uint8Array, start: number, end: number) => number;
 }
 
 /** @param target as `mysqlType` reads it from the replica's `information_schema.COLUMNS` */
 export function valueForm(column: Pick<Column, 'type'>, target: MysqlType, server: ReplicaServer): ValueForm {
   const logical = column.type;
   const read = readForm(logical, target);
+  // A literal is compared as it stands: with the bits of the column, not with their text or their bytes.
+  if (target.name === 'float') return { ...read, field: encodeFloat32, assign: null, literal: encodeExactFloat32, room };
+  if (target.name === 'bit') return { ...read, field: escaped(bitEncoder(target.length ?? 1)), assign: null, literal: bitLiteral(target.length ?? 1), room };
   const { encode, kind } = encoding(logical, target, server);
   switch (kind) {
     case 'number':
@@ -72,7 +75,6 @@ function encoding(logical: LogicalType, target: MysqlType, server: ReplicaServer
   const plain = plainEncoder(baseType(logical), target, server);
   if (plain !== null) return { kind: target.name === 'year' || isTemporal(target.name) ? 'plain' : 'number', encode: plain };
   const { name, length } = target;
-  if (name === 'bit') return { kind: 'packed', encode: bitEncoder(length ?? 1) };
   if (name === 'vector') return { kind: 'packed', encode: vectorEncoder(server.version.flavor === 'mariadb' ? length : null) };
   if (isGeometry(name)) return { kind: 'packed', encode: encodeGeometry };
   if (name === 'enum' || name === 'set') {
@@ -84,42 +86,17 @@ function encoding(logical: LogicalType, target: MysqlType, server: ReplicaServer
 }
 
 function plainEncoder(logical: LogicalType, target: MysqlType, server: ReplicaServer): CellEncoder | null {
+  const { name } = target;
   const digits = target.digits ?? 0;
   const zoned = logical.kind === 'timestamptz';
-  switch (target.name) {
-    case 'tinyint':
-    case 'smallint':
-    case 'mediumint':
-    case 'int':
-    case 'bigint':
-      return logical.kind === 'bool' ? encodeBool : encodeInteger;
-    case 'year':
-      return encodeYear;
-    case 'decimal':
-      return decimalEncoder(target.length ?? 10, digits);
-    case 'float':
-      return encodeFloat32;
-    case 'double':
-      return encodeFloat64;
-    case 'date':
-      return encodeDate;
-    case 'datetime':
-      return datetimeEncoder(digits, zoned);
-    case 'timestamp':
-      return timestampEncoder(digits, zoned, hasLongTimestamps(server) ? '2106-02-07 06:28:15' : '2038-01-19 03:14:07');
-    case 'time':
-      return timeEncoder(digits, server.version.flavor === 'mysql');
-    default:
-      return null;
-  }
-}
-
-function isTemporal(name: string): boolean {
-  return name === 'date' || name === 'datetime' || name === 'timestamp' || name === 'time';
-}
-
-function isBinary(name: string): boolean {
-  return name === 'binary' || name === 'varbinary' || name.endsWith('blob');
+  if (isInteger(name)) return logical.kind === 'bool' ? encodeBool : encodeInteger;
+  if (name === 'year') return encodeYear;
+  if (name === 'decimal') return decimalEncoder(target.length ?? 10, digits);
+  if (name === 'double') return encodeFloat64;
+  if (name === 'date') return encodeDate;
+  if (name === 'datetime') return datetimeEncoder(digits, zoned);
+  if (name === 'timestamp') return timestampEncoder(digits, zoned, hasLongTimestamps(server) ? '2106-02-07 06:28:15' : '2038-01-19 03:14:07');
+  return name === 'time' ? timeEncoder(digits, server.version.flavor === 'mysql') : null;
 }
 
 function isBytesDomain(type: LogicalType): boolean {
