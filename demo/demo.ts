@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HubStatus } from '../hub/service.ts';
-import { type TableComparison, compareDatabases } from '../test/fixtures/compare-databases.ts';
-import { type PostgresServer, startPostgres } from '../test/fixtures/embedded-postgres.ts';
+import type { TableComparison } from '../test/fixtures/compare-databases.ts';
 import { type HubProcess, startHubProcess } from '../test/fixtures/hub-process.ts';
-import { createShop } from '../test/fixtures/shop/schema.ts';
-import { type ShopWorkload, startShopWorkload } from '../test/fixtures/shop/workload.ts';
+import type { ShopWorkload } from '../test/fixtures/shop/writers.ts';
+import { mysqlStand } from './mysql-stand.ts';
 import type { DemoOptions } from './options.ts';
+import { postgresStand } from './postgres-stand.ts';
 import { type Screen, grouped, table } from './screen.ts';
+import type { DemoSource, DemoStand, StandBuilder } from './stand.ts';
 
 const SHOP = { customers: 2_000, products: 300, orders: 5_000 };
 const TRANSACTIONS_PER_SECOND = 300;
@@ -28,32 +29,33 @@ export async function runDemo(options: DemoOptions, screen: Screen, stack: Async
     if (!kept.value) await rm(directory, { recursive: true, force: true });
   });
 
-  screen.step('Starting a real Postgres 18, with a database for the shop and one for its replica');
-  const postgres = stack.use(await startPostgres({ databases: ['shop', 'replica'], signal }));
+  const builder = builderOf(options.source);
+  screen.step(builder.opening);
+  const stand = stack.use(await builder.open(signal));
   signal.throwIfAborted();
-  await createShop(postgres.url('shop'), SHOP);
-  screen.step(`  port ${postgres.port}: ${grouped(SHOP.customers)} customers, ${grouped(SHOP.products)} products, ${grouped(SHOP.orders)} orders, ready in ${seconds(started)} s`);
+  await stand.createShop(SHOP);
+  screen.step(`  ${stand.place}: ${grouped(SHOP.customers)} customers, ${grouped(SHOP.products)} products, ${grouped(SHOP.orders)} orders, ready in ${seconds(started)} s`);
   signal.throwIfAborted();
 
-  screen.step('Starting the hub: it copies the shop into its log, and the replica from the log');
+  screen.step('Starting the hub: it copies the shop into its log, and the sinks from the log');
   const copyStarted = performance.now();
-  const hub = stack.use(await startHubProcess({ directory, config: configFor(postgres) }, signal));
-  const copied = await hub.until('every table is copied and at the replica', isCopied, COPY_LIMIT_MS, signal);
+  const hub = stack.use(await startHubProcess({ directory, config: stand.config }, signal));
+  const copied = await hub.until('every table is copied and at the sinks', isCopied, COPY_LIMIT_MS, signal);
   screen.step(`  ${grouped(offsets(copied).log)} records in the log, every table consistent, in ${seconds(copyStarted)} s`);
 
-  const workload = stack.use(startShopWorkload({ url: postgres.url('shop'), writers: 2, transactionsPerSecond: TRANSACTIONS_PER_SECOND }));
+  const workload = stack.use(stand.startWorkload({ writers: 2, transactionsPerSecond: TRANSACTIONS_PER_SECOND }));
   await business(options, screen, hub, workload, signal);
   screen.step('Stopping the writers, waiting for the replica to reach the last change');
   await workload.stop();
-  await waitForLast(postgres, hub, screen, signal);
+  await waitForLast(stand, hub, screen, signal);
 
-  const comparisons = await compareDatabases(postgres.url('shop'), postgres.url('replica'));
+  const comparisons = await stand.compare();
   signal.throwIfAborted();
   const equal = verdict(comparisons, screen, workload);
   if (!options.keep) await hub.stop();
   // The hub's folder stays in any case: to look at, or to find out what went wrong.
   kept.value = true;
-  sayWhatNext(options, screen, postgres, directory);
+  sayWhatNext(options, screen, stand, directory);
   if (options.keep) {
     await untilAborted(signal);
     kept.value = false;
@@ -61,23 +63,20 @@ export async function runDemo(options: DemoOptions, screen: Screen, stack: Async
   return equal;
 }
 
-function configFor(postgres: PostgresServer): Readonly<Record<string, unknown>> {
-  return {
-    sources: { shop: { type: 'postgres', url: postgres.url('shop'), tables: ['public.*'] } },
-    sinks: { replica: { type: 'postgres', from: 'shop', url: postgres.url('replica'), tables: ['public.*'] } },
-  };
+function builderOf(source: DemoSource): StandBuilder {
+  return source === 'postgres' ? postgresStand : mysqlStand(source);
 }
 
 function isCopied({ sources, sinks }: HubStatus): boolean {
   for (const { error } of [...sources, ...sinks]) if (error !== null) throw new Error(`${error.code}: ${error.message}. ${error.remedy}`);
   const [source] = sources;
-  const [sink] = sinks;
-  if (source === undefined || sink === undefined || source.tables.length === 0) return false;
-  return source.tables.every(({ state }) => state === 'consistent') && sink.offset >= source.highWatermark;
+  if (source === undefined || source.tables.length === 0) return false;
+  return source.tables.every(({ state }) => state === 'consistent') && sinks.every((sink) => sink.offset >= source.highWatermark);
 }
 
-function offsets(status: HubStatus): { log: number; replica: number; lagSeconds: number } {
-  return { log: status.sources[0]?.highWatermark ?? 0, replica: status.sinks[0]?.offset ?? 0, lagSeconds: status.sinks[0]?.lag.seconds ?? 0 };
+function offsets({ sources, sinks }: HubStatus): { log: number; replica: number; lagSeconds: number } {
+  const replica = sinks.find(({ name }) => name === 'replica');
+  return { log: sources[0]?.highWatermark ?? 0, replica: replica?.offset ?? 0, lagSeconds: replica?.lag.seconds ?? 0 };
 }
 
 /** The shop is in business, with the live line; in the middle the shape of a table changes. */
@@ -106,13 +105,14 @@ async function business(options: DemoOptions, screen: Screen, hub: HubProcess, w
   }
 }
 
-/** Read your writes: the replica has what the shop had when the writers stopped. */
-async function waitForLast(postgres: PostgresServer, hub: HubProcess, screen: Screen, signal: AbortSignal): Promise<void> {
+/** Read your writes: every sink has what the shop had when the writers stopped. */
+async function waitForLast(stand: DemoStand, hub: HubProcess, screen: Screen, signal: AbortSignal): Promise<void> {
   const started = performance.now();
-  const [row] = await postgres.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn', [], 'shop');
-  const lsn = row?.lsn ?? '';
-  const offset = await hub.api.wait('replica', `lsn:${lsn}`, CATCH_UP_LIMIT_MS, signal);
-  screen.step(`  position ${lsn} is offset ${grouped(offset)}, at the replica after ${Math.round(performance.now() - started)} ms`);
+  const { shown, token } = await stand.position();
+  const { sinks } = await hub.status(signal);
+  const offset = Math.max(...(await Promise.all(sinks.map(({ name }) => hub.api.wait(name, token, CATCH_UP_LIMIT_MS, signal)))));
+  const where = sinks.length === 1 ? 'at the replica' : 'at the replica and in the cache';
+  screen.step(`  position ${shown} is offset ${grouped(offset)}, ${where} after ${Math.round(performance.now() - started)} ms`);
 }
 
 function verdict(comparisons: readonly TableComparison[], screen: Screen, workload: ShopWorkload): boolean {
@@ -125,18 +125,18 @@ function verdict(comparisons: readonly TableComparison[], screen: Screen, worklo
   return equal;
 }
 
-function sayWhatNext(options: DemoOptions, screen: Screen, postgres: PostgresServer, directory: string): void {
+function sayWhatNext(options: DemoOptions, screen: Screen, stand: DemoStand, directory: string): void {
   const config = join(directory, 'tidemark.yaml');
   const tidemark = 'npm run --silent tidemark --';
   screen.step(`\nThe hub's folder, with its configuration, log and output: ${directory}`);
   screen.step('Try next:');
-  const read = `${tidemark} read shop public.orders --config ${config} --limit 5`;
+  const read = `${tidemark} read shop ${stand.orders} --config ${config} --limit 5`;
   const tables = `${tidemark} tables --config ${config}`;
-  const commands = options.keep ? [`${tidemark} status --config ${config} --watch`, tables, read] : [read, tables, 'npm run demo -- --keep'];
+  const commands = options.keep ? [`${tidemark} status --config ${config} --watch`, tables, read] : [read, tables, `npm run demo -- --keep${options.source === 'postgres' ? '' : ` --source ${options.source}`}`];
   for (const command of commands) screen.step(`  ${command}`);
   if (!options.keep) return;
-  screen.step('\nThe databases, for psql or any other client: change the one and look at the other.');
-  for (const database of ['shop', 'replica']) screen.step(`  ${postgres.url(database)}`);
+  screen.step('\nThe databases, for any client: change the first and look at the others.');
+  for (const url of stand.urls) screen.step(`  ${url}`);
   screen.step('\nEverything keeps running. Ctrl-C ends it and removes the folder.');
 }
 

@@ -25,6 +25,12 @@ export async function provideServer(version: MysqlVersion): Promise<ServerFiles>
   return { home: base, system, base };
 }
 
+/** True when the server has been fetched before. */
+export function isProvided(version: MysqlVersion): boolean {
+  const { suite, artifact } = SOURCES[version];
+  return existsSync(folderOf(systemName(suite))) && (artifact === null || existsSync(folderOf(artifactName(version, artifact))));
+}
+
 export async function provideServers(say: (line: string) => void): Promise<void> {
   for (const version of MYSQL_VERSIONS) {
     const started = performance.now();
@@ -36,14 +42,21 @@ export async function provideServers(say: (line: string) => void): Promise<void>
 
 /** The release's loader, C library, servers and clients. */
 export function provideSystem(suite: DebianSuite): Promise<string> {
-  const packages = PACKAGES[suite];
-  return provideFolder(`debian-${suite}-${hashOf(packages.join(' '))}`, async (folder) => {
-    await unpackPackages(suite, packages, folder);
+  return provideFolder(systemName(suite), async (folder) => {
+    await unpackPackages(suite, PACKAGES[suite], folder);
   });
 }
 
+function systemName(suite: DebianSuite): string {
+  return `debian-${suite}-${hashOf(PACKAGES[suite].join(' '))}`;
+}
+
+function artifactName(version: MysqlVersion, artifact: MavenArtifact): string {
+  return `${version}-${artifact.sha256.slice(0, 12)}`;
+}
+
 function provideArtifact(version: MysqlVersion, artifact: MavenArtifact): Promise<string> {
-  return provideFolder(`${version}-${artifact.sha256.slice(0, 12)}`, async (folder) => {
+  return provideFolder(artifactName(version, artifact), async (folder) => {
     const jar = `${folder}.jar`;
     await mkdir(jar);
     try {
@@ -57,10 +70,14 @@ function provideArtifact(version: MysqlVersion, artifact: MavenArtifact): Promis
   });
 }
 
+/** Not in the temporary directory of the environment: that may be the private one of the present user. */
+export function folderOf(name: string): string {
+  return `/tmp/tidemark-${name}-${process.getuid?.() ?? 0}`;
+}
+
 /** Filled aside and renamed, so that it is complete if it exists, whoever else fills it at the same time. */
 async function provideFolder(name: string, fill: (folder: string) => Promise<void>): Promise<string> {
-  // Not the temporary directory of the environment: that may be the private one of the present user.
-  const home = `/tmp/tidemark-${name}-${process.getuid?.() ?? 0}`;
+  const home = folderOf(name);
   if (existsSync(home)) return home;
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error(`the tests have MySQL and MariaDB for linux-x64 only, this is ${process.platform}-${process.arch}`);
