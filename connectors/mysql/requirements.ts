@@ -2,7 +2,7 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName } from '../../contracts/schema.ts';
 import type { Cascade } from './catalog/catalog-query.ts';
-import type { TableRef } from './catalog/table-shape.ts';
+import type { TableRef } from './catalog/table-reading.ts';
 import type { ServerIdentity } from './identity.ts';
 import type { MysqlOptions } from './options.ts';
 

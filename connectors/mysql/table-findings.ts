@@ -1,10 +1,14 @@
 /** What `check` says of the tables that the configuration selects. */
 import type { SourceConfig } from '../../contracts/config.ts';
+import type { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Finding } from '../../contracts/finding.ts';
 import { tableName } from '../../contracts/schema.ts';
-import { listCascades, listTables, readShapes, type Cascade } from './catalog/catalog-query.ts';
+import { listCascades, listTables, type Cascade } from './catalog/catalog-query.ts';
+import { readTables } from './catalog/catalog-reading.ts';
+import { typeOfColumn } from './catalog/column-type.ts';
+import { keyOf } from './catalog/row-key.ts';
 import { SourceTables } from './catalog/source-tables.ts';
-import { keyOf, type TableShape } from './catalog/table-shape.ts';
+import type { TableReading, TableRef } from './catalog/table-reading.ts';
 import type { ServerIdentity } from './identity.ts';
 import type { MysqlOptions } from './options.ts';
 import { quoteTable } from './quote.ts';
@@ -27,39 +31,48 @@ export async function tableFindings(session: Session, identity: ServerIdentity, 
     const findings = [error('tables', `no table that ${user} can see matches ${config.tablePatterns.join(', ')}`, 'Correct `tables` of the source, or GRANT SELECT on them')];
     return { findings: [...findings, ...missingRules(config, new Set())], namespaces };
   }
-  const shapes = await readShapes(session, selected);
+  const { tables, unclear } = await readTables(session, selected);
   const cascades = logsCascades(identity) ? [] : await listCascades(session, [...namespaces]);
   const catalog = new SourceTables(config);
-  const found = [ok('tables', `${shapes.length} tables are selected`)];
-  for (const shape of shapes) {
-    found.push(...shapeFindings(shape, user));
-    const rule = catalog.ruleError(shape);
-    if (rule !== null) found.push(error('column-rule', rule.message, rule.remedy, tableName(shape)));
+  const found = [ok('tables', `${selected.length} tables are selected`)];
+  for (const table of tables) {
+    found.push(...shapeFindings(table, user));
+    const rule = catalog.ruleError(table, table.shape, identity.version.flavor);
+    if (rule !== null) found.push(error('column-rule', rule.message, rule.remedy, tableName(table)));
   }
-  found.push(...cascadeFindings(shapes, cascades, options));
-  found.push(...missingRules(config, new Set(shapes.map(tableName))));
+  for (const { table, error: why } of unclear) found.push(unclearFinding(table, why, user));
+  found.push(...cascadeFindings(tables, cascades, options));
+  found.push(...missingRules(config, new Set(selected.map(tableName))));
   return { findings: summed(found), namespaces };
 }
 
-function shapeFindings(shape: TableShape, user: string): Finding[] {
-  const name = tableName(shape);
+function unclearFinding(table: TableRef, why: TidemarkError, user: string): Finding {
+  const name = tableName(table);
+  if (why.code === 'MYSQL_ACCESS') return error('privilege', `${user} may not see the definition of ${name}: ${why.message}`, `GRANT SELECT ON ${quoteTable(table)} TO ${user}`, name);
+  return error('definition', why.message, `Leave it out with "!${name}", and report its SHOW CREATE TABLE`, name);
+}
+
+function shapeFindings(table: TableReading, user: string): Finding[] {
+  const name = tableName(table);
+  const { shape } = table;
   const findings: Finding[] = [];
-  if (shape.columns.some(({ readable }) => !readable)) findings.push(error('privilege', `${user} may not read every column of ${name}`, `GRANT SELECT ON ${quoteTable(shape)} TO ${user}`, name));
-  findings.push(...keyFindings(shape), ...engineFindings(shape));
-  if (shape.isVersioned) {
+  if (table.unreadable.length > 0) findings.push(error('privilege', `${user} may not read every column of ${name}`, `GRANT SELECT ON ${quoteTable(table)} TO ${user}`, name));
+  findings.push(...keyFindings(table), ...engineFindings(table));
+  if (shape.systemVersioned) {
     findings.push(warning('versioned', `${name} keeps its past rows (system versioning): only its current rows are captured`, `Leave it out with "!${name}" where its past matters`, name));
   }
-  const unknown = shape.columns.filter(({ type }) => type.name === 'other').map((column) => column.name);
+  const unknown = shape.columns.filter((column) => typeOfColumn(column).name === 'other').map((column) => column.name);
   if (unknown.length > 0) findings.push(warning('column-type', `${name} has columns of types that are not known: ${unknown.join(', ')}`, `Leave them out by \`columns\` of the source`, name));
   return findings;
 }
 
-function keyFindings(shape: TableShape): Finding[] {
+function keyFindings(table: TableReading): Finding[] {
+  const { shape } = table;
   if (keyOf(shape).kind !== 'none') return [];
-  const name = tableName(shape);
-  const prefix = shape.uniqueIndexes.some(({ hasPrefix }) => hasPrefix) ? ' (an index over the beginning of a column is none)' : '';
+  const name = tableName(table);
+  const prefix = shape.keys.some(({ kind, parts }) => kind !== 'index' && parts.some(({ length }) => length !== null)) ? ' (an index over the beginning of a column is none)' : '';
   return [warning('key', `${name} has no primary key and no unique index over columns that are never NULL${prefix}: equal rows are told apart by their number only, and its copy cannot be resumed`,
-    `ALTER TABLE ${quoteTable(shape)} ADD PRIMARY KEY (…)`, name)];
+    `ALTER TABLE ${quoteTable(table)} ADD PRIMARY KEY (…)`, name)];
 }
 
 /** Engines with transactions, whose rolled back statements leave nothing in the binlog. */
@@ -67,18 +80,18 @@ const TRANSACTIONAL = new Set(['innodb', 'rocksdb', 'tokudb', 'ndbcluster', 'ndb
 /** Their tables hold no rows of their own, or lose them when the server restarts. */
 const VOLATILE = new Set(['memory', 'heap', 'blackhole', 'federated', 'connect', 'csv', 'example', 'spider', 'oqgraph', 'sequence']);
 
-function engineFindings(shape: TableShape): Finding[] {
-  const name = tableName(shape);
-  const engine = shape.engine.toLowerCase();
+function engineFindings(table: TableReading): Finding[] {
+  const name = tableName(table);
+  const engine = table.engine.toLowerCase();
   if (TRANSACTIONAL.has(engine)) return [];
-  const remedy = `ALTER TABLE ${quoteTable(shape)} ENGINE = InnoDB; or leave it out with "!${name}"`;
+  const remedy = `ALTER TABLE ${quoteTable(table)} ENGINE = InnoDB; or leave it out with "!${name}"`;
   if (engine === 'memory' || engine === 'heap') return [error('engine', `${name} is a MEMORY table: it is emptied by a restart of the server`, remedy, name)];
-  if (VOLATILE.has(engine) || engine === '') return [error('engine', `${name} is of the engine ${shape.engine === '' ? 'that the server does not have' : shape.engine}, whose changes are not all in the binlog`, remedy, name)];
-  return [warning('engine', `${name} is of the engine ${shape.engine}, which has no transactions: a copy may see a statement that has come half way`, remedy, name)];
+  if (VOLATILE.has(engine) || engine === '') return [error('engine', `${name} is of the engine ${table.engine === '' ? 'that the server does not have' : table.engine}, whose changes are not all in the binlog`, remedy, name)];
+  return [warning('engine', `${name} is of the engine ${table.engine}, which has no transactions: a copy may see a statement that has come half way`, remedy, name)];
 }
 
-function cascadeFindings(shapes: readonly TableShape[], cascades: readonly Cascade[], options: MysqlOptions): Finding[] {
-  const names = new Set(shapes.map(tableName));
+function cascadeFindings(tables: readonly TableReading[], cascades: readonly Cascade[], options: MysqlOptions): Finding[] {
+  const names = new Set(tables.map(tableName));
   return cascades.filter((cascade) => names.has(tableName(cascade))).map((cascade) => {
     const name = tableName(cascade);
     const what = `the foreign key ${cascade.constraint} of ${name} to ${cascade.parent} has ${cascade.actions.join(' and ')}, whose changes the server does not write into its binlog`;

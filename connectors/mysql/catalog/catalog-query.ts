@@ -1,16 +1,10 @@
 /** Reads tables from `information_schema`: few statements, whatever the number of tables. */
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { mysqlType } from '../../../contracts/types/mysql-types.ts';
+import { fullCharsetName } from '../ddl/data-type.ts';
+import type { ColumnShape } from '../ddl/shape.ts';
 import { quoteLiteral } from '../quote.ts';
 import type { Session, TextRow } from '../session.ts';
-import { columnDefault } from './column-default.ts';
-import type { ShapeColumn, TableRef, TableShape, UniqueIndex } from './table-shape.ts';
-
-export interface TableEntry extends TableRef {
-  readonly engine: string;
-  /** MariaDB's system versioning. */
-  readonly isVersioned: boolean;
-}
+import type { TableRef } from './table-reading.ts';
 
 /** Databases of the server itself. */
 const SYSTEM = ['mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo', 'innodb_memcache'] as const;
@@ -23,26 +17,34 @@ const NAMES_PER_QUERY = 250;
 const MARIADB_SINGLE = 50;
 
 /** Every table that the user can see, without views, sequences and temporary tables. */
-export async function listTables(session: Session): Promise<TableEntry[]> {
+export async function listTables(session: Session): Promise<TableRef[]> {
   // Of these columns MariaDB has to open no table but for its definition.
   const rows = await session.query(
-    `SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name, TABLE_TYPE AS kind, ENGINE AS engine FROM information_schema.TABLES
+    `SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name FROM information_schema.TABLES
       WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA NOT IN (${SYSTEM.map(quoteLiteral).join(', ')})`,
   );
   return rows
-    .map((row) => ({
-      namespace: text(row, 'namespace'),
-      name: text(row, 'name'),
-      // Null: the table is damaged, or its engine is not there.
-      engine: row['engine'] ?? '',
-      isVersioned: row['kind'] === 'SYSTEM VERSIONED',
-    }))
+    .map((row) => ({ namespace: text(row, 'namespace'), name: text(row, 'name') }))
     .toSorted((a, b) => order(a.namespace, b.namespace) || order(a.name, b.name));
 }
 
-/** Shapes of those of the tables that are there, in the order asked for. */
-export async function readShapes(session: Session, tables: readonly TableEntry[]): Promise<TableShape[]> {
-  const shapes = new Map<string, TableShape>();
+/** Tables as `information_schema` has them. */
+export interface DescribedTable extends TableRef {
+  readonly engine: string;
+  readonly rowFormat: string;
+  readonly isPartitioned: boolean;
+  readonly unreadable: readonly string[];
+  readonly columns: readonly DescribedColumn[];
+  /** PRIMARY and unique indexes. */
+  readonly keys: readonly { readonly name: string; readonly parts: readonly { readonly column: string | null; readonly length: number | null }[] }[];
+}
+
+/** In the words of a shape. */
+export type DescribedColumn = Pick<ColumnShape, 'name' | 'type' | 'collation' | 'nullable' | 'generated' | 'invisible' | 'autoIncrement' | 'json'>;
+
+/** Those of the tables that are there, in the order asked for. */
+export async function describeTables(session: Session, tables: readonly TableRef[]): Promise<DescribedTable[]> {
+  const described = new Map<string, DescribedTable>();
   for (const some of parts(session, tables)) {
     const columns = await read(session, COLUMNS, some);
     const indexes = grouped(await read(session, UNIQUE_INDEXES, some));
@@ -52,18 +54,22 @@ export async function readShapes(session: Session, tables: readonly TableEntry[]
     for (const [key, rows] of grouped(columns)) {
       const table = wanted.get(key);
       if (table === undefined) continue;
-      const shaped = rows.toSorted((a, b) => Number(a['place']) - Number(b['place'])).map((row) => column(session, row, checks));
+      const inOrder = rows.toSorted((a, b) => Number(a['place']) - Number(b['place']));
       const stored = storage.get(key);
-      shapes.set(key, {
-        ...table,
+      described.set(key, {
+        namespace: table.namespace,
+        name: table.name,
+        // Null: the table is damaged, or its engine is not there.
+        engine: stored?.['engine'] ?? '',
         rowFormat: stored?.['row_format'] ?? '',
         isPartitioned: /\bpartitioned\b/i.test(stored?.['create_options'] ?? ''),
-        columns: shaped,
-        uniqueIndexes: uniqueIndexes(indexes.get(key) ?? [], shaped),
+        unreadable: inOrder.filter((row) => !(row['granted'] ?? '').split(',').includes('select')).map((row) => text(row, 'column_name')),
+        columns: inOrder.map((row) => describedColumn(row, checks)),
+        keys: uniqueKeys(indexes.get(key) ?? []),
       });
     }
   }
-  return tables.flatMap(({ namespace, name }) => shapes.get(keyText(namespace, name)) ?? []);
+  return tables.flatMap(({ namespace, name }) => described.get(keyText(namespace, name)) ?? []);
 }
 
 /** A child table whose rows change with its parent's, and by what. */
@@ -96,12 +102,12 @@ export async function listCascades(session: Session, namespaces: readonly string
 /** Tables that one statement reads. */
 interface Part {
   readonly namespace: string;
-  readonly tables: readonly TableEntry[];
+  readonly tables: readonly TableRef[];
   /** The condition reads the whole database. */
   readonly isWhole: boolean;
 }
 
-function parts(session: Session, tables: readonly TableEntry[]): Part[] {
+function parts(session: Session, tables: readonly TableRef[]): Part[] {
   const all: Part[] = [];
   for (const [namespace, some] of Map.groupBy(tables, (table) => table.namespace)) {
     const isWhole = session.version.flavor === 'mariadb' && some.length > MARIADB_SINGLE;
@@ -113,8 +119,7 @@ function parts(session: Session, tables: readonly TableEntry[]): Part[] {
 
 const COLUMNS = (condition: string): string => `
   SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name, ORDINAL_POSITION AS place, COLUMN_NAME AS column_name, COLUMN_TYPE AS type,
-         CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation_name, IS_NULLABLE AS nullable, COLUMN_DEFAULT AS default_text, EXTRA AS extra,
-         PRIVILEGES AS granted
+         COLLATION_NAME AS collation_name, IS_NULLABLE AS nullable, EXTRA AS extra, PRIVILEGES AS granted
     FROM information_schema.COLUMNS WHERE ${condition}`;
 
 const UNIQUE_INDEXES = (condition: string): string => `
@@ -122,7 +127,7 @@ const UNIQUE_INDEXES = (condition: string): string => `
     FROM information_schema.STATISTICS WHERE NON_UNIQUE = 0 AND ${condition}`;
 
 const STORAGE = (condition: string): string => `
-  SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name, ROW_FORMAT AS row_format, CREATE_OPTIONS AS create_options
+  SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name, ENGINE AS engine, ROW_FORMAT AS row_format, CREATE_OPTIONS AS create_options
     FROM information_schema.TABLES WHERE ${condition}`;
 
 const JSON_CHECKS = (condition: string): string => `
@@ -149,40 +154,31 @@ async function jsonChecks(session: Session, columns: readonly TextRow[], part: P
   }));
 }
 
-function column(session: Session, row: TextRow, jsonColumns: ReadonlySet<string>): ShapeColumn {
+function describedColumn(row: TextRow, jsonColumns: ReadonlySet<string>): DescribedColumn {
   const extra = row['extra'] ?? '';
   const name = text(row, 'column_name');
-  const type = mysqlType({
-    columnType: text(row, 'type'),
-    charset: row['charset'] ?? null,
-    collation: row['collation_name'] ?? null,
-    isJson: jsonColumns.has(`${nameOf(row)}\0${name}`),
-  });
+  const collation = row['collation_name'] ?? null;
   return {
     name,
-    type,
+    // MariaDB says here which columns have the temporal format of before version 10.1, which table maps say too.
+    type: text(row, 'type').replace(' /* mariadb-5.3 */', ''),
+    collation: collation === null ? null : fullCharsetName(collation),
     nullable: row['nullable'] === 'YES',
-    default: columnDefault(session.version.flavor, row['default_text'] ?? null, extra, type),
     generated: /\b(STORED|PERSISTENT) GENERATED\b/i.test(extra) ? 'stored' : /\bVIRTUAL GENERATED\b/i.test(extra) ? 'virtual' : 'no',
     invisible: /\bINVISIBLE\b/i.test(extra),
     autoIncrement: /\bauto_increment\b/i.test(extra),
-    readable: (row['granted'] ?? '').split(',').includes('select'),
+    json: jsonColumns.has(`${nameOf(row)}\0${name}`),
   };
 }
 
-function uniqueIndexes(rows: readonly TextRow[], columns: readonly ShapeColumn[]): UniqueIndex[] {
-  const indexes = [...Map.groupBy(rows, (row) => text(row, 'index_name'))].map(([name, entries]) => {
-    const inOrder = entries.toSorted((a, b) => Number(a['place']) - Number(b['place']));
-    return {
-      name,
-      columns: inOrder.map((entry) => {
-        const at = columns.findIndex((one) => one.name === entry['column_name']);
-        return at < 0 ? null : at;
-      }),
-      hasPrefix: inOrder.some((entry) => entry['prefix'] !== null && entry['prefix'] !== undefined),
-    };
-  });
-  return indexes.toSorted((a, b) => Number(b.name === 'PRIMARY') - Number(a.name === 'PRIMARY') || order(a.name, b.name));
+function uniqueKeys(rows: readonly TextRow[]): DescribedTable['keys'] {
+  return [...Map.groupBy(rows, (row) => text(row, 'index_name'))].map(([name, entries]) => ({
+    name,
+    parts: entries.toSorted((a, b) => Number(a['place']) - Number(b['place'])).map((entry) => ({
+      column: entry['column_name'] ?? null,
+      length: entry['prefix'] === null || entry['prefix'] === undefined ? null : Number(entry['prefix']),
+    })),
+  }));
 }
 
 function grouped(rows: readonly TextRow[]): Map<string, TextRow[]> {

@@ -11,7 +11,7 @@ import { sameName } from '../ddl/context.ts';
 import type { ColumnShape, TableShape } from '../ddl/shape.ts';
 import type { Flavor } from '../server-version.ts';
 import type { Session } from '../session.ts';
-import { listTables, type TableEntry } from './catalog-query.ts';
+import { listTables } from './catalog-query.ts';
 import { typeOfColumn } from './column-type.ts';
 import { keyOf } from './row-key.ts';
 import { encodeDefinition } from './definition.ts';
@@ -42,7 +42,7 @@ export class SourceTables {
   }
 
   /** The tables that the configuration selects, whether or not they can be captured. */
-  async selected(session: Session): Promise<TableEntry[]> {
+  async selected(session: Session): Promise<TableRef[]> {
     return (await listTables(session)).filter((table) => this.config.tables(table));
   }
 

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { listCascades, listTables, readShapes } from '../../../../connectors/mysql/catalog/catalog-query.ts';
+import { listCascades, listTables } from '../../../../connectors/mysql/catalog/catalog-query.ts';
+import { readTables } from '../../../../connectors/mysql/catalog/catalog-reading.ts';
+import { typeOfColumn } from '../../../../connectors/mysql/catalog/column-type.ts';
+import { keyOf } from '../../../../connectors/mysql/catalog/row-key.ts';
 import { SourceTables } from '../../../../connectors/mysql/catalog/source-tables.ts';
-import { keyOf, type ShapeColumn, type TableShape } from '../../../../connectors/mysql/catalog/table-shape.ts';
+import type { TableReading } from '../../../../connectors/mysql/catalog/table-reading.ts';
+import type { ColumnShape } from '../../../../connectors/mysql/ddl/shape.ts';
 import type { Session } from '../../../../connectors/mysql/session.ts';
 import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../../fixtures/mysql.ts';
 import { endpointOf, mysqlSource, never } from '../mysql-source.ts';
@@ -29,28 +33,29 @@ const TABLES = `
 describe.each(MYSQL_VERSIONS)('%s', (version) => {
   let server: MysqlServer;
   let session: Session;
-  let shapes: Map<string, TableShape>;
+  let shapes: Map<string, TableReading>;
 
   beforeAll(async () => {
     server = await startMysql({ version, databases: ['shop', 'other'] });
     await server.query(TABLES, 'shop');
     await server.query('CREATE TABLE d1 (x INT)', 'other');
     session = await endpointOf(server.url()).open(never);
-    const tables = await listTables(session);
-    shapes = new Map((await readShapes(session, tables)).map((shape) => [`${shape.namespace}.${shape.name}`, shape]));
+    const { tables, missing, unclear } = await readTables(session, await listTables(session));
+    expect([missing, unclear]).toEqual([[], []]);
+    shapes = new Map(tables.map((table) => [`${table.namespace}.${table.name}`, table]));
   });
   afterAll(async () => {
     await session[Symbol.asyncDispose]();
     await server[Symbol.asyncDispose]();
   });
 
-  const shapeOf = (name: string): TableShape => {
+  const shapeOf = (name: string): TableReading => {
     const shape = shapes.get(`shop.${name}`);
     if (shape === undefined) throw new Error(`there is no ${name}: ${[...shapes.keys()].join(', ')}`);
     return shape;
   };
-  const columnOf = (table: string, name: string): ShapeColumn => {
-    const column = shapeOf(table).columns.find((one) => one.name === name);
+  const columnOf = (table: string, name: string): ColumnShape => {
+    const column = shapeOf(table).shape.columns.find((one) => one.name === name);
     if (column === undefined) throw new Error(`${table} has no ${name}`);
     return column;
   };
@@ -62,34 +67,37 @@ describe.each(MYSQL_VERSIONS)('%s', (version) => {
   });
 
   test('columns stand in the order of the table, with their types, defaults and kinds', () => {
-    const { columns } = shapeOf('d1');
+    const { shape: { columns }, unreadable } = shapeOf('d1');
     expect(columns.map(({ name }) => name)).toEqual(['id', 'a', 'b', 'c', 'n', 'nn', 'ts', 'dt', 'bt', 'f', 'de', 'e', 's', 'nullword', 'y', 'ti', 'g', 'gv', 'tx', 'bi']);
     const defaults = Object.fromEntries(columns.map((column) => [column.name, column.default.kind === 'constant' ? column.default.text : column.default.kind]));
     expect(defaults).toEqual({
-      id: 'none', a: '5', b: `it's \\ "x"`, c: '', n: 'none', nn: 'none', ts: 'other', dt: '2020-01-02 03:04:05', bt: '00101', f: '1e+20', de: '1.50',
-      e: "b'c", s: 'x,y', nullword: 'NULL', y: '2020', ti: '-01:02:03.5', g: 'none', gv: 'none', tx: 'none', bi: 'other',
+      id: 'none', a: '5', b: `it's \\ "x"`, c: '', n: 'none', nn: 'none', ts: 'expression', dt: '2020-01-02 03:04:05', bt: '00101', f: 'expression', de: '1.50',
+      e: "b'c", s: 'x,y', nullword: 'NULL', y: '2020', ti: '-01:02:03.5', g: 'none', gv: 'none', tx: 'none', bi: '\\x6162',
     });
     expect(columns.filter(({ nullable }) => !nullable).map(({ name }) => name)).toEqual(['id', 'b', 'nn']);
     expect(columns.filter(({ generated }) => generated !== 'no').map(({ name, generated }) => [name, generated])).toEqual([['g', 'stored'], ['gv', 'virtual']]);
     expect(columns.filter(({ autoIncrement }) => autoIncrement).map(({ name }) => name)).toEqual(['id']);
-    expect(columns.every(({ readable, invisible }) => readable && !invisible)).toBe(true);
-    expect(columnOf('d1', 'b').type).toMatchObject({ name: 'varchar', length: 20, charset: 'latin1', collation: 'latin1_swedish_ci' });
-    expect(columnOf('d1', 'id').type).toMatchObject({ name: 'int', unsigned: true });
-    expect(columnOf('d1', 'e').type.labels).toEqual(['a', "b'c", 'ü']);
+    expect(columns.every(({ invisible }) => !invisible)).toBe(true);
+    expect(unreadable).toEqual([]);
+    expect(typeOfColumn(columnOf('d1', 'b'))).toMatchObject({ name: 'varchar', length: 20, charset: 'latin1', collation: 'latin1_swedish_ci' });
+    expect(typeOfColumn(columnOf('d1', 'id'))).toMatchObject({ name: 'int', unsigned: true });
+    expect(typeOfColumn(columnOf('d1', 'e')).labels).toEqual(['a', "b'c", 'ü']);
   });
 
   test('JSON is JSON on both flavors, and names may have quotes', () => {
-    const shape = shapeOf("na`me 'x");
+    const table = shapeOf("na`me 'x");
+    const { shape } = table;
     expect(shape.columns[0]?.name).toBe('co`l "y');
-    const schema = new SourceTables(mysqlSource(server.url())).schema(shape, { sourceTableId: 'x' });
+    const schema = new SourceTables(mysqlSource(server.url())).schema(table, shape, { sourceTableId: 'x', flavor: server.flavor });
     expect(schema.columns[1]?.type).toEqual({ kind: 'json' });
     expect(schema.columns[3]?.nativeType).toBe('char(3) character set utf8mb4 collate utf8mb4_bin');
   });
 
   test('keys: primary, else unique over columns that are never null, none over a beginning', () => {
     const names = (table: string): [string, string[]] => {
-      const key = keyOf(shapeOf(table));
-      return [key.kind, key.columns.map((at) => shapeOf(table).columns[at]?.name ?? '')];
+      const { shape } = shapeOf(table);
+      const key = keyOf(shape);
+      return [key.kind, key.numbers.map((number) => shape.columns.find((column) => column.number === number)?.name ?? '')];
     };
     expect(names('d1')).toEqual(['primary', ['id']]);
     expect(names('part')).toEqual(['primary', ['b', 'a']]);
@@ -101,7 +109,7 @@ describe.each(MYSQL_VERSIONS)('%s', (version) => {
 
   test('engine, row format and partitions', () => {
     expect(shapeOf('mem').engine).toBe('MEMORY');
-    expect(shapeOf('d1')).toMatchObject({ engine: 'InnoDB', rowFormat: 'Dynamic', isPartitioned: false, isVersioned: false });
+    expect(shapeOf('d1')).toMatchObject({ engine: 'InnoDB', rowFormat: 'Dynamic', isPartitioned: false, shape: { systemVersioned: false } });
     expect(shapeOf('part').isPartitioned).toBe(true);
   });
 
@@ -117,12 +125,14 @@ describe.each(MYSQL_VERSIONS)('%s', (version) => {
     await server.query(`CREATE DATABASE many; ${Array.from({ length: 120 }, (_, at) => `CREATE TABLE many.t${at} (id INT PRIMARY KEY, js JSON);`).join(' ')}`);
     const tables = (await listTables(session)).filter(({ namespace }) => namespace === 'many');
     expect(tables.length).toBe(120);
-    const all = await readShapes(session, tables);
-    const few = await readShapes(session, tables.slice(0, 7));
-    expect(few).toEqual(all.slice(0, 7));
-    expect(new Set(all.map((shape) => shape.columns[1]?.type.text)).size).toBe(1);
+    const all = await readTables(session, tables);
+    const few = await readTables(session, tables.slice(0, 7));
+    expect(few.tables).toEqual(all.tables.slice(0, 7));
+    expect(new Set(all.tables.map(({ shape }) => JSON.stringify(shape.columns[1]))).size).toBe(1);
     await server.query('DROP TABLE many.t0');
-    expect((await readShapes(session, tables.slice(0, 7))).map(({ name }) => name)).toEqual(tables.slice(0, 7).map(({ name }) => name).filter((name) => name !== 't0'));
+    const without = await readTables(session, tables.slice(0, 7));
+    expect(without.tables.map(({ name }) => name)).toEqual(tables.slice(0, 7).map(({ name }) => name).filter((name) => name !== 't0'));
+    expect(without.missing).toEqual([{ namespace: 'many', name: 't0' }]);
     await server.query('DROP DATABASE many');
   });
 
@@ -131,8 +141,12 @@ describe.each(MYSQL_VERSIONS)('%s', (version) => {
     await using limited = await endpointOf(server.url('', 'part')).open(never);
     const tables = await listTables(limited);
     expect(tables.map(({ name }) => name)).toEqual(['d1']);
-    const [shape] = await readShapes(limited, tables);
-    expect(shape?.columns.filter(({ readable }) => readable).map(({ name }) => name)).toEqual(['id', 'a']);
+    const { tables: [table] } = await readTables(limited, tables);
+    expect(table?.shape.columns.map(({ name }) => name).filter((name) => !table.unreadable.includes(name))).toEqual(['id', 'a']);
+    await server.query(`REVOKE INSERT ON shop.d1 FROM part@'%'`);
+    await using less = await endpointOf(server.url('', 'part')).open(never);
+    const { unclear } = await readTables(less, tables);
+    expect(unclear).toMatchObject([{ table: { name: 'd1' }, error: { code: 'MYSQL_ACCESS' } }]);
   });
 });
 
@@ -141,20 +155,20 @@ test('MySQL: invisible columns, keys that the server adds, expressions', async (
   await server.query(`CREATE TABLE i (id INT PRIMARY KEY, inv INT INVISIBLE DEFAULT 3, ex VARCHAR(40) DEFAULT (UUID()), UNIQUE KEY u ((inv + 1)));
     SET SESSION sql_generate_invisible_primary_key = ON; CREATE TABLE g (a INT)`, 'shop');
   await using session = await endpointOf(server.url()).open(never);
-  const [g, i] = await readShapes(session, await listTables(session));
-  expect(g?.columns.map(({ name, invisible }) => [name, invisible])).toEqual([['my_row_id', true], ['a', false]]);
-  expect(keyOf(g as TableShape)).toEqual({ kind: 'primary', columns: [0] });
-  expect(i?.columns[1]).toMatchObject({ invisible: true, default: { kind: 'constant', text: '3' } });
-  expect(i?.columns[2]).toMatchObject({ invisible: false, default: { kind: 'other' } });
-  expect(i?.uniqueIndexes[1]).toEqual({ name: 'u', columns: [null], hasPrefix: false });
+  const { tables: [g, i] } = await readTables(session, await listTables(session));
+  if (g === undefined || i === undefined) throw new Error('a table is missing');
+  expect(g.shape.columns.map(({ name, invisible }) => [name, invisible])).toEqual([['my_row_id', true], ['a', false]]);
+  expect(keyOf(g.shape)).toEqual({ kind: 'primary', numbers: [1] });
+  expect(i.shape.columns[1]).toMatchObject({ invisible: true, default: { kind: 'constant', text: '3' } });
+  expect(i.shape.columns[2]).toMatchObject({ invisible: false, default: { kind: 'expression' } });
+  expect(i.shape.keys[1]).toMatchObject({ name: 'u', parts: [{ column: null }] });
 });
 
 test('MariaDB: system-versioned tables and the types of its own', async () => {
   await using server = await startMysql({ version: 'mariadb-11.8', databases: ['shop'] });
   await server.query(`CREATE TABLE v (id INT PRIMARY KEY, u UUID DEFAULT '123e4567-E89b-12d3-a456-426655440000', i INET6, w VECTOR(3)) WITH SYSTEM VERSIONING; CREATE SEQUENCE s`, 'shop');
   await using session = await endpointOf(server.url()).open(never);
-  const shapes = await readShapes(session, await listTables(session));
-  expect(shapes).toMatchObject([{ name: 'v', isVersioned: true }]);
-  expect(shapes[0]?.columns.map(({ type }) => type.name).slice(0, 4)).toEqual(['int', 'uuid', 'inet6', 'vector']);
-  expect(shapes[0]?.columns[1]?.default).toEqual({ kind: 'constant', text: '123e4567-e89b-12d3-a456-426655440000' });
+  const { tables } = await readTables(session, await listTables(session));
+  expect(tables).toMatchObject([{ name: 'v', shape: { systemVersioned: true } }]);
+  expect(tables[0]?.shape.columns.map((column) => typeOfColumn(column).name).slice(0, 4)).toEqual(['int', 'uuid', 'inet6', 'vector']);
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { listTables, readShapes } from '../../../../connectors/mysql/catalog/catalog-query.ts';
+import { listTables } from '../../../../connectors/mysql/catalog/catalog-query.ts';
+import { readTables } from '../../../../connectors/mysql/catalog/catalog-reading.ts';
 import { preflight } from '../../../../connectors/mysql/check.ts';
 import { startMysql } from '../../../fixtures/mysql.ts';
 import { endpointOf, mysqlSource, never } from '../mysql-source.ts';
@@ -29,10 +30,10 @@ describe.each(['mysql-9', 'mariadb-11.8', 'mysql-8.0.15'] as const)('%s', (versi
       return result;
     };
     const tables = await timed('list', () => listTables(session));
-    const shapes = await timed('shapes', () => readShapes(session, tables));
-    expect(shapes.length).toBe(count);
-    const few = await timed('few', () => readShapes(session, tables.slice(0, 20)));
-    expect(few).toEqual(shapes.slice(0, 20));
+    const shapes = await timed('shapes', () => readTables(session, tables));
+    expect(shapes.tables.length).toBe(count);
+    const few = await timed('few', () => readTables(session, tables.slice(0, 20)));
+    expect(few.tables).toEqual(shapes.tables.slice(0, 20));
     const findings = await timed('check', () => preflight(session, mysqlSource(server.url()), session.options, null));
     expect(findings.filter(({ severity }) => severity === 'error')).toEqual([]);
     process.stdout.write(`${version}: ${JSON.stringify(times)} ms\n`);
