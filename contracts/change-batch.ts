@@ -71,6 +71,12 @@ interface OpenTransaction extends PackedHead {
 
 const NO_POSITION: Position = new Uint8Array(0);
 
+/** A place among the records that are being built. Of no use once `take` was called. */
+export interface BatchMark {
+  readonly length: number;
+  readonly count: number;
+}
+
 /**
  * Builds batches: the only writer of record bytes. Owned by one producer. `take` hands the bytes over and starts a new
  * buffer; an open transaction goes on in the next batch.
@@ -119,6 +125,29 @@ export class BatchBuilder {
   setOrigin(origin: string): void {
     if (this.#open === null) throw new TidemarkError('INTERNAL', 'an origin outside a transaction');
     this.#open = { ...this.#open, origin };
+  }
+
+  mark(): BatchMark {
+    return { length: this.#length, count: this.#count };
+  }
+
+  /** Drops what the open transaction has added since `mark`, which was set within it and since the last `take`. */
+  rewind({ length, count }: BatchMark): void {
+    const open = this.#open;
+    if (open === null || count < open.first || count > this.#count) throw new TidemarkError('INTERNAL', 'a transaction is taken back to where it was not');
+    this.#length = length;
+    this.#count = count;
+  }
+
+  /**
+   * Undoes `begin`: the open transaction is none. `mark` was set before it, and since the last `take`. The progress is to be
+   * told anew.
+   */
+  abandon(mark: BatchMark): void {
+    const open = this.#open;
+    if (open === null || !open.begins || open.first !== mark.count) throw new TidemarkError('INTERNAL', 'a transaction is given up that has begun elsewhere');
+    this.rewind(mark);
+    this.#open = null;
   }
 
   /** @param position the transaction's end; also where to resume. */

@@ -3,6 +3,7 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import { GtidSet } from './gtid-set.ts';
 import { formatMariadbGtid, MariadbGtids, parseMariadbGtid, type MariadbGtid } from './mariadb-gtid.ts';
 import { formatPlace, parseBinlogFile, type BinlogPlace, type MariadbPlace, type MysqlPlace } from './position.ts';
+import type { PreparedXa } from './prepared-xa.ts';
 import { isAtLeast, type ServerVersion } from './server-version.ts';
 import type { Session, TextRow } from './session.ts';
 
@@ -119,6 +120,26 @@ export function bytesBehind(files: readonly BinlogFileSize[], { file, offset }: 
 }
 
 /**
+ * Those of the prepared XA transactions of `place` whose rows are still in the binlog of that server.
+ * @throws TidemarkError
+ */
+export async function readablePrepared(session: Session, identity: ServerIdentity, place: BinlogPlace): Promise<PreparedXa[]> {
+  const { prepared = [] } = place;
+  if (prepared.length === 0) return [];
+  if (place.flavor === 'mariadb') {
+    const start = await oldestGtids(session);
+    return prepared.filter(({ after }) => firstMissed(start.gtids, MariadbGtids.parse(after)) === undefined);
+  }
+  if (place.isByGtid && identity.isByGtid) {
+    const [row] = await session.query('SELECT @@GLOBAL.gtid_purged AS purged');
+    const purged = GtidSet.parse(row?.['purged'] ?? '');
+    return prepared.filter(({ gtid }) => gtid !== '' && !GtidSet.parse(gtid).isSubsetOf(purged));
+  }
+  const files = new Set((await readBinlogFiles(session)).map(({ file }) => file));
+  return prepared.filter(({ file }) => files.has(file));
+}
+
+/**
  * Whether the stream may go on at `place` on that server.
  * @throws TidemarkError `MYSQL_SERVER_CHANGED`, `MYSQL_DIVERGED`, `MYSQL_BINLOG_PURGED`
  */
@@ -176,13 +197,23 @@ async function checkDomains(session: Session, identity: ServerIdentity, place: M
       throw new TidemarkError('MYSQL_DIVERGED', `the log has ${formatMariadbGtid(gtid)}, which is not in the binlog of the server${instead}`);
     }
   }
+  const { file, gtids } = await oldestGtids(session);
+  const missed = firstMissed(gtids, place.executed);
+  if (missed !== undefined) {
+    throw new TidemarkError('MYSQL_BINLOG_PURGED', `the oldest file of the server, ${file}, begins after ${formatMariadbGtid(missed)}, and the log is at ${formatPlace(place)}`);
+  }
+}
+
+/** What was before the oldest file that MariaDB still has. */
+async function oldestGtids(session: Session): Promise<{ readonly file: string; readonly gtids: MariadbGtids }> {
   const [oldest] = await readBinlogFiles(session);
   if (oldest === undefined) throw new TidemarkError('MYSQL_BINLOG_OFF', 'the server has no binlog file');
-  const start = MariadbGtids.parse((await gtidsAt(session, { file: oldest.file, offset: 4 })) ?? '');
-  const missed = start.all.find((gtid) => (place.executed.get(gtid.domain)?.sequence ?? 0) < gtid.sequence);
-  if (missed !== undefined) {
-    throw new TidemarkError('MYSQL_BINLOG_PURGED', `the oldest file of the server, ${oldest.file}, begins after ${formatMariadbGtid(missed)}, and the log is at ${formatPlace(place)}`);
-  }
+  return { file: oldest.file, gtids: MariadbGtids.parse((await gtidsAt(session, { file: oldest.file, offset: 4 })) ?? '') };
+}
+
+/** A transaction before the files that is not in `executed`. */
+function firstMissed(start: MariadbGtids, executed: MariadbGtids): MariadbGtid | undefined {
+  return start.all.find((gtid) => (executed.get(gtid.domain)?.sequence ?? 0) < gtid.sequence);
 }
 
 /** Of every domain the last GTID of each server. */

@@ -1,7 +1,8 @@
 import type { Position } from '../../contracts/position.ts';
-import { formatUuid, gtidSource, writeNumber } from './gtid-set.ts';
+import { formatUuid, gtidSource, writeNumber, type GtidSet } from './gtid-set.ts';
 import { writeMariadbGtid, type MariadbGtid } from './mariadb-gtid.ts';
 import { layOut, OFFSET_AT, type BinlogPlace, type LaidOut } from './position.ts';
+import type { PreparedXa } from './prepared-xa.ts';
 
 const UUID_BYTES = 16;
 
@@ -67,6 +68,20 @@ export class PositionWriter {
     const entry = this.#laidOut.entries.get(gtid.domain);
     if (entry === undefined) this.#layOut();
     else writeMariadbGtid(this.#laidOut.bytes, gtid, entry);
+  }
+
+  /** All that was executed up to here, as the server says it. The set is the writer's from here on. */
+  executed(set: GtidSet): void {
+    if (this.#place.flavor !== 'mysql') return;
+    this.#place = { ...this.#place, executed: set };
+    this.#layOut();
+  }
+
+  /** XA transactions that are prepared at the positions from here on. */
+  setPrepared(prepared: readonly PreparedXa[]): void {
+    if (prepared.length === 0 && this.#place.prepared === undefined) return;
+    this.#place = { ...this.#place, prepared };
+    this.#layOut();
   }
 
   /** The position with what has been added, at that offset of the file: a copy, the caller's own. */

@@ -4,23 +4,26 @@
  *
  *      0  u8   layout: 1
  *      1  u8   flavor: 0 MySQL, 1 MariaDB
- *      2  u8   1: the GTIDs are the coordinate; 0: file and offset are
+ *      2  u8   bits: 1 the GTIDs are the coordinate, else file and offset are; 2 XA transactions are prepared
  *      3  u8   n, length of the file's base name; 0: the file is not known
  *      4  u32  number of the file: 12 of `binlog.000012`
  *      8  u64  offset in the file
  *     16  16 bytes  the server: of MySQL its UUID, of MariaDB twelve zeros and its server id
  *     32  n bytes   base name of the file, UTF-8: `binlog`
+ *          u32 m, m bytes: prepared XA transactions (prepared-xa.ts); only where bit 2 says so
  *          the rest: the GTIDs. MySQL: the set, as gtid-set.ts encodes it. MariaDB: the last of each domain, as
  *          mariadb-gtid.ts encodes them
  *
  * Within one log positions form a chain. Where the GTIDs are the coordinate, a position comes before another when its
  * transactions are part of the other's, whichever servers the two are of: so a failover goes on by set. Elsewhere file
- * and offset of the same server decide, and another server's position is foreign.
+ * and offset of the same server decide, and another server's position is foreign. A prepared XA transaction counts as
+ * executed: its rows come with its XA COMMIT.
  */
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Position, PositionCodec } from '../../contracts/position.ts';
 import { GtidSet, formatUuid, uuidOf } from './gtid-set.ts';
 import { MariadbGtids } from './mariadb-gtid.ts';
+import { decodePrepared, encodePrepared, type PreparedXa } from './prepared-xa.ts';
 
 const HEAD_BYTES = 32;
 const LAYOUT = 1;
@@ -28,6 +31,9 @@ export const OFFSET_AT = 8;
 const MAX_BASE = 255;
 /** Of a file's number, which the server ends at. */
 const MAX_FILE = 0x7fff_ffff;
+const EMPTY = Buffer.alloc(0);
+const BY_GTID = 1;
+const HAS_PREPARED = 2;
 
 interface Place {
   /** MySQL: the server's UUID. MariaDB: its server id, in decimal. */
@@ -37,6 +43,8 @@ interface Place {
   readonly offset: number;
   /** True where the GTIDs are the coordinate. */
   readonly isByGtid: boolean;
+  /** XA transactions that are neither committed nor rolled back, in the order in which they were prepared. Absent: none. */
+  readonly prepared?: readonly PreparedXa[];
 }
 
 export interface MysqlPlace extends Place {
@@ -78,7 +86,7 @@ export function encodePlace(place: BinlogPlace): Position {
 /** @throws TidemarkError `POSITION_SYNTAX` when the bytes are no position of this connector */
 export function decodePlace(position: Position): BinlogPlace {
   const bytes = Buffer.from(position.buffer, position.byteOffset, position.byteLength);
-  if (bytes.length < HEAD_BYTES || bytes[0] !== LAYOUT || (bytes[1] as number) > 1 || (bytes[2] as number) > 1) throw syntax(`${bytes.length} bytes are no position of MySQL`);
+  if (bytes.length < HEAD_BYTES || bytes[0] !== LAYOUT || (bytes[1] as number) > 1 || (bytes[2] as number) > (BY_GTID | HAS_PREPARED)) throw syntax(`${bytes.length} bytes are no position of MySQL`);
   const baseEnd = HEAD_BYTES + (bytes[3] as number);
   const high = bytes.readUInt32LE(OFFSET_AT + 4);
   if (baseEnd > bytes.length || high > 0x1f_ffff) throw syntax(`${bytes.length} bytes are no position of MySQL`);
@@ -86,13 +94,17 @@ export function decodePlace(position: Position): BinlogPlace {
   const common = {
     file: baseEnd === HEAD_BYTES ? '' : formatBinlogFile({ base: bytes.toString('utf8', HEAD_BYTES, baseEnd), number }),
     offset: high * 0x1_0000_0000 + bytes.readUInt32LE(OFFSET_AT),
-    isByGtid: bytes[2] === 1,
+    isByGtid: ((bytes[2] as number) & BY_GTID) !== 0,
   };
-  const gtids = bytes.subarray(baseEnd);
+  const hasPrepared = ((bytes[2] as number) & HAS_PREPARED) !== 0;
+  const preparedEnd = hasPrepared && baseEnd + 4 <= bytes.length ? baseEnd + 4 + bytes.readUInt32LE(baseEnd) : baseEnd;
+  if (preparedEnd > bytes.length || (hasPrepared && preparedEnd === baseEnd)) throw syntax(`${bytes.length} bytes are no position of MySQL`);
+  const prepared = hasPrepared ? { prepared: decodePrepared(bytes.subarray(baseEnd + 4, preparedEnd)) } : {};
+  const gtids = bytes.subarray(preparedEnd);
   try {
     return bytes[1] === 0
-      ? { flavor: 'mysql', server: formatUuid(bytes, 16), ...common, executed: GtidSet.decode(gtids) }
-      : { flavor: 'mariadb', server: String(bytes.readUInt32LE(28)), ...common, executed: MariadbGtids.decode(gtids) };
+      ? { flavor: 'mysql', server: formatUuid(bytes, 16), ...common, ...prepared, executed: GtidSet.decode(gtids) }
+      : { flavor: 'mariadb', server: String(bytes.readUInt32LE(28)), ...common, ...prepared, executed: MariadbGtids.decode(gtids) };
   } catch (cause) {
     throw new TidemarkError('POSITION_SYNTAX', 'the GTIDs of a position cannot be read', { cause });
   }
@@ -110,12 +122,18 @@ export interface LaidOut {
 export function layOut(place: BinlogPlace, lastEnds: Map<string, number>, entries: Map<number, number>): LaidOut {
   const file = place.file === '' ? { base: '', number: 0 } : parseBinlogFile(place.file);
   const base = Buffer.from(file.base);
-  const start = HEAD_BYTES + base.length;
+  const hasPrepared = place.prepared !== undefined && place.prepared.length > 0;
+  const prepared = hasPrepared ? encodePrepared(place.prepared) : EMPTY;
+  const start = HEAD_BYTES + base.length + (hasPrepared ? 4 + prepared.length : 0);
   const bytes = Buffer.alloc(start + place.executed.encodedLength());
-  bytes.set([LAYOUT, place.flavor === 'mysql' ? 0 : 1, place.isByGtid ? 1 : 0, base.length]);
+  bytes.set([LAYOUT, place.flavor === 'mysql' ? 0 : 1, (place.isByGtid ? BY_GTID : 0) | (hasPrepared ? HAS_PREPARED : 0), base.length]);
   bytes.writeUInt32LE(file.number, 4);
   bytes.writeBigUInt64LE(BigInt(place.offset), OFFSET_AT);
   base.copy(bytes, HEAD_BYTES);
+  if (hasPrepared) {
+    bytes.writeUInt32LE(prepared.length, HEAD_BYTES + base.length);
+    prepared.copy(bytes, start - prepared.length);
+  }
   if (place.flavor === 'mysql') {
     const uuid = uuidOf(place.server);
     if (uuid === null) throw syntax(`'${place.server}' is no server UUID`);

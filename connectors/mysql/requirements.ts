@@ -5,15 +5,23 @@ import type { Cascade } from './catalog/catalog-query.ts';
 import type { TableRef } from './catalog/table-reading.ts';
 import type { ServerIdentity } from './identity.ts';
 import type { MysqlOptions } from './options.ts';
+import type { ServerVersion } from './server-version.ts';
 
-/** @throws TidemarkError `MYSQL_BINLOG_OFF`, `MYSQL_BINLOG_FORMAT` */
-export function requireRowBinlog({ settings, server }: Pick<ServerIdentity, 'settings' | 'server'>): void {
+/** @throws TidemarkError `MYSQL_BINLOG_OFF`, `MYSQL_BINLOG_FORMAT`, `MYSQL_ROW_IMAGE` */
+export function requireRowBinlog({ settings, server, version }: Pick<ServerIdentity, 'settings' | 'server'> & { readonly version: Pick<ServerVersion, 'flavor'> }): void {
   const isOn = settings.get('log_bin') === 'ON' || settings.get('log_bin') === '1';
   if (!isOn) throw new TidemarkError('MYSQL_BINLOG_OFF', `the server ${server} writes no binlog`);
   // A server without that setting writes rows.
   const format = settings.get('binlog_format') ?? 'ROW';
   // MIXED writes rows but for statements that stop their tables when they come.
   if (format === 'STATEMENT') throw new TidemarkError('MYSQL_BINLOG_FORMAT', `binlog_format of the server ${server} is ${format}`);
+  const image = settings.get('binlog_row_image') ?? 'FULL';
+  if (isLossy(version, image)) throw new TidemarkError('MYSQL_ROW_IMAGE', `binlog_row_image of the server ${server} is ${image}`);
+}
+
+/** With minimal images MariaDB writes a REPLACE as an update that lacks what the new row has by default. */
+export function isLossy({ flavor }: Pick<ServerVersion, 'flavor'>, image: string): boolean {
+  return flavor === 'mariadb' && image.toUpperCase() === 'MINIMAL';
 }
 
 /**

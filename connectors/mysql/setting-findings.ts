@@ -1,6 +1,7 @@
 /** What `check` says of the server's settings: pure, from what the server has answered. */
 import type { Finding } from '../../contracts/finding.ts';
 import type { ServerIdentity } from './identity.ts';
+import { isLossy } from './requirements.ts';
 import { isAtLeast, versionName, type ServerVersion } from './server-version.ts';
 
 const DAY_S = 86_400;
@@ -37,7 +38,8 @@ export function settingFindings(identity: ServerIdentity): Finding[] {
 function rowFindings({ version, settings }: ServerIdentity): Finding[] {
   const findings: Finding[] = [];
   const image = settings.get('binlog_row_image') ?? 'FULL';
-  findings.push(image.toUpperCase().startsWith('FULL')
+  if (isLossy(version, image)) findings.push(error('row-image', `binlog_row_image is ${image}, with which MariaDB leaves out what a REPLACE changes`, setStatement(version, 'binlog_row_image', 'FULL')));
+  else findings.push(image.toUpperCase().startsWith('FULL')
     ? ok('row-image', 'updates and deletes come with whole rows')
     : warning('row-image', `binlog_row_image is ${image}: what updates leave out is completed from an index of the hub`, setStatement(version, 'binlog_row_image', 'FULL')));
   const metadata = settings.get('binlog_row_metadata');

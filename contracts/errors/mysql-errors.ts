@@ -140,6 +140,26 @@ export const MYSQL_ERRORS = {
     remedy: '`SET PERSIST binlog_format = ROW` (MariaDB: `SET GLOBAL`, and in my.cnf), then open the sessions of the application anew.',
     retry: 'operator',
   },
+  MYSQL_INCIDENT: {
+    means: 'The server has written into its binary log that changes may be missing from it: it failed while it wrote the log.',
+    remedy: 'Nothing: every table is copied again by itself. Look into the error log of the server for the reason.',
+    retry: 'operator',
+  },
+  MYSQL_XA_UNKNOWN: {
+    means: 'An XA transaction was committed whose rows the log cannot have: it was prepared before the log began, or the binary log with its rows is purged.',
+    remedy: 'Nothing: every table is copied again by itself. Finish prepared XA transactions (`XA RECOVER` lists them) before binary logs are purged.',
+    retry: 'operator',
+  },
+  MYSQL_ROLLED_BACK: {
+    means: 'A transaction in the binary log that is larger than a batch ends with a rollback, or goes back to a savepoint, as happens beside tables without transactions.',
+    remedy: 'Nothing: it is read again at once, without what it takes back.',
+    retry: 'auto',
+  },
+  MYSQL_ROW_IMAGE: {
+    means: 'MariaDB writes minimal row images (`binlog_row_image=MINIMAL`), and with them a REPLACE without some of the values that it changes.',
+    remedy: '`SET GLOBAL binlog_row_image = FULL` and the same line in my.cnf, then open the sessions of the application anew.',
+    retry: 'operator',
+  },
   MYSQL_CASCADE: {
     means: 'Foreign keys change rows of a captured table, which the server does not write into its binary log.',
     remedy: 'Drop the ON DELETE or ON UPDATE action of the foreign key and let the application do it, use MySQL 9.6 or newer with `innodb_native_foreign_keys=OFF`, leave the table out, or accept it by `accept_cascades`.',
@@ -148,6 +168,26 @@ export const MYSQL_ERRORS = {
   MYSQL_COLUMN_RULE: {
     means: 'A column rule (exclude or hash) names a key column, or a column that does not exist, or there is no key to hash with.',
     remedy: 'Correct `columns` of the source; key columns can be neither left out nor hashed.',
+    retry: 'operator',
+  },
+  MYSQL_COPY_LOCKED: {
+    means: 'A table could not be read or locked for a copy within its short limit: somebody holds a lock on it, changes its definition, or has an open transaction that changed it.',
+    remedy: 'It is tried again. Where it comes again and again, look for long transactions and statements: `SHOW PROCESSLIST`, `XA RECOVER`.',
+    retry: 'auto',
+  },
+  MYSQL_COPY_PRIVILEGE: {
+    means: 'Which changes the rows of a copy contain can be told only by locking the table for a moment, and the user may not: MySQL has GTIDs off, or the table has no key and its server never rests.',
+    remedy: '`GRANT LOCK TABLES ON db.* TO user` (the lock lasts milliseconds); or turn GTIDs on (`gtid_mode=ON`), or give the table a primary key.',
+    retry: 'operator',
+  },
+  MYSQL_COPY_CHANGING: {
+    means: 'The definition of a table at the server is not the one that the stream has followed it to, or was changed while the table was read.',
+    remedy: 'It is tried again when the stream has come past the change.',
+    retry: 'auto',
+  },
+  MYSQL_COPY_UNVERSIONED: {
+    means: 'A table without a key is kept by an engine that has no snapshots (MyISAM, Aria, MEMORY): its rows cannot be copied while they change.',
+    remedy: 'Give the table a primary key, or `ALTER TABLE ... ENGINE=InnoDB`; or leave it out.',
     retry: 'operator',
   },
 } as const;

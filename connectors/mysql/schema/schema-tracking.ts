@@ -69,6 +69,8 @@ export interface SchemaTracking {
    * table that is not followed, and nothing when the statement has stopped it already.
    */
   rowFault(map: TableMap, error: TidemarkError): readonly PendingRecord[];
+  /** The binlog lacks changes, of whatever table: all that is followed stops, and is copied again. */
+  stopAll(error: TidemarkError): readonly PendingRecord[];
   /** True: `boundary` may have something to write. */
   readonly isWaiting: boolean;
   /**

@@ -34,6 +34,8 @@ export interface DumpOptions {
   readonly replicaUuid: string;
   /** The server sends a heartbeat when it has had nothing else to send for so long. */
   readonly heartbeatMs: number;
+  /** A server that sends nothing for so long is gone. Default: three heartbeats. */
+  readonly silenceMs?: number;
   readonly clock: Clock;
 }
 
@@ -171,12 +173,12 @@ export class BinlogDump implements AsyncDisposable {
     await answer.promise;
   }
 
-  #start({ start, serverId, heartbeatMs }: DumpOptions): void {
+  #start({ start, serverId, heartbeatMs, silenceMs = heartbeatMs * SILENT_HEARTBEATS }: DumpOptions): void {
     this.#packets.expect(1);
     if (start.by === 'gtids') this.#stream.write(binlogDumpGtid(serverId, start.executed));
     else if (start.by === 'file') this.#stream.write(binlogDump(serverId, start.file, start.offset));
     else this.#stream.write(binlogDump(serverId, '', 4));
-    this.#watch(heartbeatMs * SILENT_HEARTBEATS).catch((error: unknown) => this.#fail(error));
+    this.#watch(silenceMs).catch((error: unknown) => this.#fail(error));
   }
 
   /** A server that is gone without a word: heartbeats would have come. */

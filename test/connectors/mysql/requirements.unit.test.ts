@@ -1,12 +1,15 @@
 import { expect, test } from 'vitest';
 import { cascadeFault, requireRowBinlog } from '../../../connectors/mysql/requirements.ts';
 
-const needs = (settings: Readonly<Record<string, string>>) => (): void => requireRowBinlog({ server: 'x', settings: new Map(Object.entries(settings)) });
+const needs = (settings: Readonly<Record<string, string>>, flavor: 'mysql' | 'mariadb' = 'mysql') => (): void =>
+  requireRowBinlog({ server: 'x', settings: new Map(Object.entries(settings)), version: { flavor } });
 
 test('a binlog of rows', () => {
   expect(needs({ log_bin: 'ON', binlog_format: 'ROW' })).not.toThrow('binlog');
   expect(needs({ log_bin: '1' })).not.toThrow('binlog');
   expect(needs({ log_bin: 'ON', binlog_format: 'MIXED' })).not.toThrow('binlog');
+  expect(needs({ log_bin: 'ON', binlog_row_image: 'MINIMAL' })).not.toThrow('binlog');
+  expect(needs({ log_bin: 'ON', binlog_row_image: 'MINIMAL' }, 'mariadb')).toThrow(expect.objectContaining({ code: 'MYSQL_ROW_IMAGE' }));
   expect(needs({ log_bin: 'OFF' })).toThrow(expect.objectContaining({ code: 'MYSQL_BINLOG_OFF' }));
   expect(needs({ log_bin: 'ON', binlog_format: 'STATEMENT' })).toThrow(expect.objectContaining({ code: 'MYSQL_BINLOG_FORMAT' }));
 });
