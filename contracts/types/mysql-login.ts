@@ -83,7 +83,8 @@ async function commonOptions(address: MysqlAddress, host: MysqlHost, password: s
     charset: 'utf8mb4',
     connectTimeout: address.connectTimeoutMs,
     // A server must not be able to ask for files of this machine: it may at most where the driver answers with a stream of ours.
-    flags: use.loadsData === true ? [] : ['-LOCAL_FILES'],
+    // A statement is a byte and its text, whoever writes it: no attributes stand in front.
+    flags: ['-CLIENT_QUERY_ATTRIBUTES', ...(use.loadsData === true ? [] : ['-LOCAL_FILES'])],
     multipleStatements: use.severalStatements === true,
     connectAttributes: { program_name: 'tidemark' },
     enableCleartextPlugin: isEncrypted && (address.sslMode === 'verify_ca' || address.sslMode === 'verify_identity'),

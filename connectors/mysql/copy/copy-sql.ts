@@ -1,0 +1,82 @@
+/** Statements that read rows. */
+import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { readKey } from '../../../contracts/key.ts';
+import { quoteIdentifier, quoteTable } from '../quote.ts';
+import { keyLiteral, orderLiteral } from './key-literals.ts';
+import type { Bound, KeyRange } from './key-ranges.ts';
+import type { KeyPart, ReadTable } from './read-table.ts';
+
+/** All rows, in no order. */
+export function selectAll(table: ReadTable): string {
+  return `SELECT ${table.selection} FROM ${quoteTable(table.schema)}`;
+}
+
+/** Takes the lock on the table's definition that any statement takes, and holds it until the transaction ends. */
+export function touch({ schema }: Pick<ReadTable, 'schema'>): string {
+  return `SELECT 1 FROM ${quoteTable(schema)} LIMIT 0`;
+}
+
+/** Rows of a range in the order of the index, at most `limit`. */
+export function selectRange(table: ReadTable, range: KeyRange, limit: number): string {
+  return `SELECT ${table.selection} FROM ${indexed(table)}${whereOf(table, range)} ORDER BY ${orderOf(table)} LIMIT ${limit}`;
+}
+
+/** The first and the last value of the key's first column. */
+export function selectEnds(table: ReadTable): string {
+  const column = quoteIdentifier((table.keyParts[0] as KeyPart).column);
+  return `SELECT MIN(${column}) AS low, MAX(${column}) AS high FROM ${quoteTable(table.schema)}`;
+}
+
+/** The rows that are there of given canonical keys. Written as equalities of the columns, which every server looks up by index. */
+export function selectKeys(table: ReadTable, keys: readonly Uint8Array[]): string {
+  return `SELECT ${table.selection} FROM ${indexed(table)} WHERE ${keys.map((key) => `(${equal(table, key)})`).join(' OR ')}`;
+}
+
+function equal({ keyParts, schema }: ReadTable, key: Uint8Array): string {
+  const values = readKey(key);
+  if (values.length !== keyParts.length) throw new TidemarkError('RECORD_CORRUPT', `a key has ${values.length} values and the table's key ${keyParts.length} columns`);
+  // Canonical keys are in the schema's order of the key, which is that of the index.
+  return schema.key.map((_, place) => {
+    const { column, type } = keyParts[place] as KeyPart;
+    return `${quoteIdentifier(column)} = ${keyLiteral(type, values[place] as Buffer)}`;
+  }).join(' AND ');
+}
+
+function indexed({ schema, index }: ReadTable): string {
+  return `${quoteTable(schema)} FORCE INDEX (${quoteIdentifier(index)})`;
+}
+
+function orderOf({ keyParts }: ReadTable): string {
+  return keyParts.map(({ column, isDescending }) => `${quoteIdentifier(column)}${isDescending ? ' DESC' : ''}`).join(', ');
+}
+
+function whereOf({ keyParts }: ReadTable, { after, to }: KeyRange): string {
+  const conditions = [...(after === null ? [] : [behind(keyParts, after)]), ...(to === null ? [] : [upTo(keyParts, to)])];
+  return conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
+}
+
+/**
+ * Servers use an index for comparisons of columns, not for those of whole rows. The first comparison alone is what it is
+ * searched by, whatever else there is.
+ */
+function behind(parts: readonly KeyPart[], bound: Bound): string {
+  return walk(parts, bound, (part) => (part.isDescending ? '<' : '>'), false);
+}
+
+function upTo(parts: readonly KeyPart[], bound: Bound): string {
+  return walk(parts, bound, (part) => (part.isDescending ? '>' : '<'), true);
+}
+
+function walk(parts: readonly KeyPart[], bound: Bound, strict: (part: KeyPart) => '<' | '>', includes: boolean): string {
+  const compared = (place: number, equals: boolean): string => {
+    const part = parts[place];
+    const value = bound[place];
+    if (part === undefined || value === undefined) throw new TidemarkError('RECORD_CORRUPT', 'a place in a table has more columns than its key');
+    return `${quoteIdentifier(part.column)} ${strict(part)}${equals ? '=' : ''} ${orderLiteral(part.type, value)}`;
+  };
+  const same = (place: number): string => `${quoteIdentifier((parts[place] as KeyPart).column)} = ${orderLiteral((parts[place] as KeyPart).type, bound[place] as Buffer)}`;
+  const last = bound.length - 1;
+  let condition = compared(last, includes);
+  for (let place = last - 1; place >= 0; place--) condition = `(${compared(place, false)} OR (${same(place)} AND ${condition}))`;
+  return last === 0 ? condition : `${compared(0, true)} AND ${condition}`;
+}
