@@ -83,8 +83,11 @@ export interface CommitPoint {
 /** A place where the horizon may come to stand, about: near the end of a sealed part of the history. */
 export interface HistoryMark {
   readonly offset: Offset;
-  /** The greatest commit time up to there, microseconds since 1970. */
-  readonly maxCommitTime: number;
+  /**
+   * From when on all up to there ages, microseconds since 1970: the greatest commit time, or when the hub wrote it where that
+   * is earlier, or where it is the hub's own (the rows of a copy).
+   */
+  readonly agesFrom: number;
   /** Bytes of the history from the mark before to this one. */
   readonly bytes: number;
 }

@@ -35,6 +35,8 @@ export class PackedTransactions {
   readonly records: number;
   /** The last of the commit times of those of the source; 0 when none commits. */
   readonly maxCommitTime: number;
+  /** One of them at least is of the hub. */
+  readonly hasOfHub: boolean;
   /** Byte and first record of an entry; -1: there is none. */
   readonly #last: Spot;
   readonly #lastCommit: Spot;
@@ -45,6 +47,7 @@ export class PackedTransactions {
     this.length = scan.length;
     this.records = scan.records;
     this.maxCommitTime = scan.maxCommitTime;
+    this.hasOfHub = scan.hasOfHub;
     this.#last = scan.last;
     this.#lastCommit = scan.lastCommit;
     this.#lastSource = scan.lastSource;
@@ -235,6 +238,7 @@ interface Scan {
   readonly length: number;
   readonly records: number;
   readonly maxCommitTime: number;
+  readonly hasOfHub: boolean;
   readonly last: Spot;
   readonly lastCommit: Spot;
   readonly lastSource: Spot;
@@ -245,6 +249,7 @@ const NOWHERE: Spot = { at: -1, first: 0 };
 /** One walk over all entries. Null when the last one ends behind the bytes. */
 function scanned(bytes: Buffer): Scan | null {
   let [length, records, maxCommitTime] = [0, 0, 0];
+  let hasOfHub = false;
   let [lastAt, lastFirst, commitAt, commitFirst, sourceAt, sourceFirst] = [-1, 0, -1, 0, -1, 0];
   for (let at = 0; at < bytes.length; length++) {
     if (at + HEADER > bytes.length) return null;
@@ -252,6 +257,7 @@ function scanned(bytes: Buffer): Scan | null {
     if (end > bytes.length) return null;
     const flags = bytes[at] as number;
     [lastAt, lastFirst] = [at, records];
+    if ((flags & OF_HUB) !== 0) hasOfHub = true;
     const commitTime = readTime(bytes, at + 14);
     if ((flags & COMMITS) !== 0) {
       [commitAt, commitFirst] = [at, records];
@@ -261,7 +267,7 @@ function scanned(bytes: Buffer): Scan | null {
     records += readU32(bytes, at + 2);
     at = end;
   }
-  return { length, records, maxCommitTime, last: spot(lastAt, lastFirst), lastCommit: spot(commitAt, commitFirst), lastSource: spot(sourceAt, sourceFirst) };
+  return { length, records, maxCommitTime, hasOfHub, last: spot(lastAt, lastFirst), lastCommit: spot(commitAt, commitFirst), lastSource: spot(sourceAt, sourceFirst) };
 }
 
 function spot(at: number, first: number): Spot {

@@ -175,10 +175,12 @@ export class LogWorkload {
 }
 
 /** A batch of one transaction of `rows` creates in table 1, with values of `valueBytes`. */
-export function transactionBatch(parts: { rows: number; position: number; valueBytes?: number; schema?: boolean; tableId?: number }): ChangeBatch {
+export function transactionBatch(parts: {
+  rows: number; position: number; valueBytes?: number; schema?: boolean; tableId?: number; kind?: 'source' | 'hub'; commitTime?: number;
+}): ChangeBatch {
   const builder = new BatchBuilder(1024);
   const tableId = parts.tableId ?? 1;
-  builder.begin('source', parts.position, 1_700_000_000_000_000 + parts.position);
+  builder.begin(parts.kind ?? 'source', parts.position, parts.commitTime ?? 1_700_000_000_000_000 + parts.position);
   if (parts.schema === true) builder.record(Op.schema, 0, tableId, 1, NONE, NONE, encodeSchema(workloadSchema(tableId)));
   for (let row = 0; row < parts.rows; row++) {
     const id = `${parts.position}/${row}`;

@@ -21,7 +21,7 @@ export function horizonTarget(marks: readonly HistoryMark[], historyBytes: numbe
   let target: Offset = 0;
   let folded = 0;
   for (const mark of marks) {
-    const isOld = ageMs !== null && mark.maxCommitTime <= (now - ageMs) * 1000;
+    const isOld = ageMs !== null && mark.agesFrom <= (now - ageMs) * 1000;
     const isMuch = bytes !== null && historyBytes - folded > bytes;
     if (!isOld && !isMuch) break;
     target = mark.offset;

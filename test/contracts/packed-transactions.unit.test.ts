@@ -59,6 +59,7 @@ describe('packed transactions', () => {
         expect(packed.lastSourceCommit).toEqual(entries.findLast((one) => one.commits && one.kind === 'source' && one.position.length > 0) ?? null);
         expect(packed.endsOpen).toBe(entries.at(-1)?.commits === false);
         expect(packed.firstCommitTime).toBe(entries[0]?.commitTime ?? 0);
+        expect(packed.hasOfHub).toBe(entries.some(({ kind }) => kind === 'hub'));
         expect(packed.maxCommitTime).toBe(Math.max(0, ...entries.filter(({ commits, kind }) => commits && kind === 'source').map(({ commitTime }) => commitTime)));
       }),
     );

@@ -44,6 +44,8 @@ export interface SealedSegment extends SegmentStart {
   readonly controls: number;
   /** The greatest commit time up to its end, microseconds since 1970; 0 when there was none. */
   readonly maxCommitTime: number;
+  /** From when on its changes age (`segments/age.ts`), microseconds since 1970; absent: written by a version that did not note it. */
+  readonly agesFrom?: number;
 }
 
 export type SegmentEntry = ActiveSegment | ClosedSegment | SealedSegment;
@@ -71,7 +73,7 @@ export interface ArchiveRun {
   readonly ageMs: number | null;
   readonly entries: number;
   readonly bytes: number;
-  /** The greatest commit times up to `after` and up to `to`, microseconds since 1970. */
+  /** From when on what stands up to `after`, and up to `to`, ages; microseconds since 1970. */
   readonly afterTime: number;
   readonly toTime: number;
 }
@@ -83,6 +85,8 @@ export interface Base {
   /** Commit time of the last transaction up to the horizon, and the greatest up to there; microseconds since 1970. */
   readonly commitTime: number;
   readonly maxCommitTime: number;
+  /** As of a segment. */
+  readonly agesFrom?: number;
   /** The number of the file with the catalog as of the horizon. */
   readonly catalog: number;
   /** CRC-32 of that file; null: written by a version that did not note it. */
@@ -205,7 +209,7 @@ function isBase(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const v = value as Partial<Record<keyof Base, unknown>>;
   return (
-    isOffset(v.catalog) && (v.catalogCrc === null || isOffset(v.catalogCrc)) && isOffset(v.commitTime) && isOffset(v.maxCommitTime) && (v.position === null || typeof v.position === 'string') &&
+    isOffset(v.catalog) && (v.catalogCrc === null || isOffset(v.catalogCrc)) && isOffset(v.commitTime) && isOffset(v.maxCommitTime) && (v.agesFrom === undefined || isOffset(v.agesFrom)) && (v.position === null || typeof v.position === 'string') &&
     Array.isArray(v.runs) && v.runs.every(isRun) && Array.isArray(v.archive) && v.archive.every(isArchiveRun)
   );
 }
@@ -250,7 +254,7 @@ function isSegment(value: unknown): boolean {
   if (v.state === 'active') return starts;
   const closes = starts && isOffset(v.bytes) && isOffset(v.last);
   if (v.state === 'closed') return closes;
-  return v.state === 'sealed' && closes && isOffset(v.controls) && isOffset(v.maxCommitTime);
+  return v.state === 'sealed' && closes && isOffset(v.controls) && isOffset(v.maxCommitTime) && (v.agesFrom === undefined || isOffset(v.agesFrom));
 }
 
 function isOffset(value: unknown): boolean {

@@ -15,8 +15,10 @@ import { epochOf, epochsWith, planRead } from './epochs.ts';
 import { findNewest } from './reading/find-newest.ts';
 import { lastCommit } from './reading/last-commit.ts';
 import type { LogCore } from './log-core.ts';
+import type { SealedSegment } from './manifest.ts';
 import { readLog } from './reading/reader.ts';
 import { readTables } from './reading/table-records.ts';
+import { agesOf } from './segments/age.ts';
 import { cutLog } from './segments/sealing.ts';
 import { ID_BYTES } from './segments/segment.ts';
 import { EmbeddedLogWriter } from './writing/writer.ts';
@@ -103,12 +105,10 @@ export class EmbeddedSourceLog implements SourceLog, AsyncDisposable {
   }
 
   marks(): readonly HistoryMark[] {
-    const marks: HistoryMark[] = [];
-    for (const segment of this.core.view.segments) {
-      if (segment.state !== 'sealed') break;
-      if (segment.last > this.core.view.horizon) marks.push({ offset: segment.last, maxCommitTime: segment.maxCommitTime, bytes: segment.bytes });
-    }
-    return marks;
+    const { segments, horizon } = this.core.view;
+    const sealed = segments.filter((segment): segment is SealedSegment => segment.state === 'sealed' && segment.last > horizon);
+    const ages = agesOf(sealed);
+    return sealed.map((segment, at) => ({ offset: segment.last, agesFrom: ages[at] ?? 0, bytes: segment.bytes }));
   }
 
   async lease(name: string, offset: Offset): Promise<void> {

@@ -4,7 +4,7 @@ import { horizonTarget } from '../../../hub/compaction/retention.ts';
 const HOUR = 3_600_000;
 const now = Date.parse('2026-11-20T12:00:00Z');
 /** Three sealed parts of the history, of 100 bytes each; changes of 3, 2 and 1 hours ago. 50 bytes have no mark yet. */
-const marks = [3, 2, 1].map((hours, index) => ({ offset: (index + 1) * 10, maxCommitTime: (now - hours * HOUR) * 1000, bytes: 100 }));
+const marks = [3, 2, 1].map((hours, index) => ({ offset: (index + 1) * 10, agesFrom: (now - hours * HOUR) * 1000, bytes: 100 }));
 const historyBytes = 350;
 
 describe('where the horizon should be', () => {

@@ -19,6 +19,7 @@ import { BLOCK_BYTES, type EntryCursor } from '../runs/run-format.ts';
 import { MergeCursor } from '../runs/merge.ts';
 import { RunReader } from '../runs/run-reader.ts';
 import { RunWriter } from '../runs/run-writer.ts';
+import { ageOf } from '../segments/age.ts';
 import { ArchiveSort } from './archive-sort.ts';
 import { encodeCatalog } from './base-files.ts';
 import { catalogAt } from './catalog-at.ts';
@@ -137,7 +138,7 @@ export class Compactor implements AsyncDisposable {
   async #fold(cut: Cut, work: Work, files: WrittenFile[]): Promise<boolean> {
     const core = this.#core;
     const { horizon, base, extents } = core.view;
-    const range = { after: horizon, to: cut.offset, afterTime: base?.maxCommitTime ?? 0, toTime: cut.maxCommitTime };
+    const range = { after: horizon, to: cut.offset, afterTime: base === null ? 0 : ageOf(base), toTime: cut.agesFrom };
     const catalog = await catalogAt(core, cut.offset, work.signal);
     const kept = new KeptTables({
       catalog, range, before: extents, archive: base?.archive ?? [],
@@ -208,7 +209,7 @@ export class Compactor implements AsyncDisposable {
     await core.files.replace(core.catalogPath(number), encoded);
     await core.files.syncDirectory(core.directory);
     const before = core.view;
-    const { offset, position, commitTime, maxCommitTime } = cut;
+    const { offset, position, commitTime, maxCommitTime, agesFrom } = cut;
     const { force = false } = work.options;
     let isHeld = false;
     let broken: readonly string[] = [];
@@ -216,7 +217,7 @@ export class Compactor implements AsyncDisposable {
       isHeld = (heldBy(core, force)?.offset ?? offset) < offset;
       if (isHeld) return null;
       const archive = [...(manifest.base?.archive ?? []).filter((one) => !kept.expired.includes(one)), ...archived];
-      const base: Base = { position, commitTime, maxCommitTime, catalog: number, catalogCrc: crc32(encoded), runs: [...(manifest.base?.runs ?? []), run], archive };
+      const base: Base = { position, commitTime, maxCommitTime, agesFrom, catalog: number, catalogCrc: crc32(encoded), runs: [...(manifest.base?.runs ?? []), run], archive };
       // The one in which the high watermark stands is a place that readers go on from.
       const end = core.view.end.segment;
       const segments = manifest.segments.filter((segment) => segment.state !== 'sealed' || segment.last > offset || segment.number === end);

@@ -1,6 +1,7 @@
 import type { Offset } from '../../../../contracts/offset.ts';
 import type { LogCore } from '../log-core.ts';
 import type { SealedSegment } from '../manifest.ts';
+import { agesOf } from '../segments/age.ts';
 import { readLog } from '../reading/reader.ts';
 
 /** The end of a transaction at which a fold may end, and what is true there. */
@@ -10,6 +11,8 @@ export interface Cut {
   readonly position: string | null;
   readonly commitTime: number;
   readonly maxCommitTime: number;
+  /** From when on what is folded ages, microseconds since 1970. */
+  readonly agesFrom: number;
   /** Of the segments from the horizon to here. */
   readonly bytes: number;
 }
@@ -49,12 +52,14 @@ async function completed(core: LogCore, { offset, ...last }: Commits, folded: re
     position ??= before.position;
     commitTime ??= before.commitTime;
   }
-  const { base } = core.view;
+  const { base, segments, horizon } = core.view;
+  const ages = agesOf(segments.filter((segment): segment is SealedSegment => segment.state === 'sealed' && segment.last > horizon));
   return {
-    offset: offset ?? core.view.horizon,
+    offset: offset ?? horizon,
     position: position ?? base?.position ?? null,
     commitTime: commitTime ?? base?.commitTime ?? 0,
     maxCommitTime: folded.at(-1)?.maxCommitTime ?? 0,
+    agesFrom: ages[folded.length - 1] ?? 0,
     bytes: folded.reduce((sum, segment) => sum + segment.bytes, 0),
   };
 }

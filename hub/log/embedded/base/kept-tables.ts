@@ -18,7 +18,7 @@ export type Extents = ReadonlyMap<number, Extent>;
 export interface FoldedRange {
   readonly after: Offset;
   readonly to: Offset;
-  /** The greatest commit times up to its ends, microseconds since 1970. */
+  /** From when on what stands up to its ends ages, microseconds since 1970. */
   readonly afterTime: number;
   readonly toTime: number;
 }

@@ -4,6 +4,7 @@ import { Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import { diskError } from '../disk-error.ts';
 import type { Boundary, LogCore, OpenSegment } from '../log-core.ts';
+import { lastAge, sealedAge } from './age.ts';
 import type { ClosedSegment, Manifest, SealedSegment, SegmentEntry } from '../manifest.ts';
 import { SegmentCursor } from './segment-cursor.ts';
 import type { ControlRecord } from './segment-index.ts';
@@ -44,6 +45,7 @@ async function sealSegment(core: LogCore, segment: ClosedSegment): Promise<void>
       state: 'sealed',
       controls,
       maxCommitTime: Math.max(index.maxCommitTime, lastMaxCommitTime(manifest)),
+      agesFrom: sealedAge(index, lastAge(manifest), core.runtime.clock.now() * 1000),
     };
     return {
       ...manifest,

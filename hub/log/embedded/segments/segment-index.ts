@@ -30,6 +30,7 @@ const ALL_TABLES = 1;
 const HAS_CONTENT = 2;
 const HAS_COMMIT = 4;
 const HAS_POSITION = 8;
+const HAS_OF_HUB = 16;
 const MAX_TABLES = 1 << 16;
 
 /** Bytes of a segment between two places of its index, at least. */
@@ -87,15 +88,18 @@ export class SegmentIndexBuilder {
   hasContent = false;
   /** The greatest commit time of a source transaction that has gone by; 0 when there was none. */
   maxCommitTime = 0;
+  /** A transaction of the hub has gone by. */
+  hasOfHub = false;
 
   /** As it was when it was stored; only `cut` may change it. */
-  static of({ index, controls, hasContent, maxCommitTime }: StoredIndex): SegmentIndexBuilder {
+  static of({ index, controls, hasContent, maxCommitTime, hasOfHub }: StoredIndex): SegmentIndexBuilder {
     const builder = new SegmentIndexBuilder();
     builder.#places.push(...index.places);
     builder.#tables = index.tables === null ? null : new Set(index.tables);
     builder.#loaded = controls;
     builder.hasContent = hasContent;
     builder.maxCommitTime = maxCommitTime;
+    builder.hasOfHub = hasOfHub;
     return builder;
   }
 
@@ -113,6 +117,7 @@ export class SegmentIndexBuilder {
   noteBatch(batch: ChangeBatch): void {
     if (batch.count > 0 || batch.packed.length > 0) this.hasContent = true;
     this.maxCommitTime = Math.max(this.maxCommitTime, batch.packed.maxCommitTime);
+    this.hasOfHub ||= batch.packed.hasOfHub;
   }
 
   addTable(tableId: number): void {
@@ -156,7 +161,7 @@ export class SegmentIndexBuilder {
     bytes.writeUInt32BE(MAGIC, 0);
     bytes.writeUInt16BE(VERSION, 4);
     const named = (commit === null ? 0 : HAS_COMMIT) | (position === null ? 0 : HAS_POSITION);
-    bytes.writeUInt16BE((this.#tables === null ? ALL_TABLES : 0) | (this.hasContent ? HAS_CONTENT : 0) | named, 6);
+    bytes.writeUInt16BE((this.#tables === null ? ALL_TABLES : 0) | (this.hasContent ? HAS_CONTENT : 0) | (this.hasOfHub ? HAS_OF_HUB : 0) | named, 6);
     writeU64(bytes, number, 8);
     bytes.writeUInt32BE(this.#places.length, 16);
     bytes.writeUInt32BE(tables.length, 20);
@@ -185,6 +190,7 @@ export interface StoredIndex {
   readonly bytes: number;
   readonly hasContent: boolean;
   readonly maxCommitTime: number;
+  readonly hasOfHub: boolean;
   /** The last commit in the segment or before it, when the segment was closed. */
   readonly commit: Boundary | null;
 }
@@ -219,6 +225,7 @@ export function decodeIndex(bytes: Buffer, number: number): StoredIndex | null {
     bytes: readU64(bytes, 32),
     hasContent: (flags & HAS_CONTENT) !== 0,
     maxCommitTime: readI64(bytes, 40),
+    hasOfHub: (flags & HAS_OF_HUB) !== 0,
     commit: (flags & HAS_COMMIT) === 0 ? null : decodeCommit(bytes, (flags & HAS_POSITION) === 0 ? null : bytes.subarray(HEADER, positionEnd)),
   };
 }
