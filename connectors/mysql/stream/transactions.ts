@@ -152,16 +152,12 @@ export class Transactions implements BinlogHandler {
       return;
     }
     if (group.fate === 'skip') return;
-    // Where a two-phase ALTER begins, or ends without effect, the table stays as it is.
-    const alter = group.mariadb?.alter ?? 'none';
-    if (alter !== 'start' && alter !== 'rollback') {
-      const { effect, records } = this.#tracking.statement(event, this.#format);
-      if (effect.kind === 'transaction') {
-        this.#transactionStatement(group, effect);
-        return;
-      }
-      this.#emit(group, records);
+    const { effect, records } = this.#tracking.statement(event, this.#format);
+    if (effect.kind === 'transaction') {
+      this.#transactionStatement(group, effect);
+      return;
     }
+    this.#emit(group, records);
     if (!group.isOpen) this.#commit(group);
   }
 
