@@ -285,7 +285,7 @@ function mergeClaims(a: TailClaims, b: TailClaims): TailClaims {
 /** Adds a batch to an index; answers copies of its `s` and `h` records. */
 export function noteBatch(index: SegmentIndexBuilder, { batch, position }: StoredBatch): ControlRecord[] {
   index.addPlace(batch.baseOffset, position);
-  index.noteBatch(batch);
+  index.noteBatch(batch, Number.POSITIVE_INFINITY);
   const { controls } = surveyRecords(batch, 0, (tableId) => index.addTable(tableId));
   if (controls.length > 0) index.addControlBatch(position);
   return controls.length === 0 ? [] : controlRecords(batch.records, batch.baseOffset);

@@ -1,7 +1,8 @@
 /**
  * From when on the changes of a segment age. A transaction of the source does from its commit, by the source's clock; where
  * that is ahead, from when the hub had it. What the hub itself has written, the rows of a copy above all, has no commit time
- * of its own and ages from then on, too. A segment ages as its youngest transaction does, and at the latest from its sealing.
+ * of its own and ages from then on; from its sealing, where the hub began anew in between. A segment ages as its youngest
+ * transaction does.
  */
 import type { Manifest, SealedSegment } from '../manifest.ts';
 
@@ -9,8 +10,8 @@ import type { Manifest, SealedSegment } from '../manifest.ts';
 export interface SealedContent {
   /** The greatest commit time of a source transaction in it, microseconds since 1970. */
   readonly maxCommitTime: number;
-  /** It has something that the hub has written of its own. */
-  readonly hasOfHub: boolean;
+  /** When the last of what the hub has written of its own was, microseconds since 1970; 0: there is none; infinite: it is not known. */
+  readonly ofHubAt: number;
 }
 
 /**
@@ -18,8 +19,8 @@ export interface SealedContent {
  * @param before that of the segment, or the base, before it
  * @param now the hub's clock, microseconds since 1970
  */
-export function sealedAge({ maxCommitTime, hasOfHub }: SealedContent, before: number, now: number): number {
-  return Math.max(Math.min(before, now), hasOfHub ? now : Math.min(maxCommitTime, now));
+export function sealedAge({ maxCommitTime, ofHubAt }: SealedContent, before: number, now: number): number {
+  return Math.max(Math.min(before, now), Math.min(Math.max(maxCommitTime, ofHubAt), now));
 }
 
 /** Of the last sealed segment, else of the base. */

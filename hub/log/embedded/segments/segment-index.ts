@@ -88,8 +88,8 @@ export class SegmentIndexBuilder {
   hasContent = false;
   /** The greatest commit time of a source transaction that has gone by; 0 when there was none. */
   maxCommitTime = 0;
-  /** A transaction of the hub has gone by. */
-  hasOfHub = false;
+  /** When the last transaction of the hub was written, microseconds since 1970; 0: none has gone by; infinite: it is not known. */
+  ofHubAt = 0;
 
   /** As it was when it was stored; only `cut` may change it. */
   static of({ index, controls, hasContent, maxCommitTime, hasOfHub }: StoredIndex): SegmentIndexBuilder {
@@ -99,7 +99,7 @@ export class SegmentIndexBuilder {
     builder.#loaded = controls;
     builder.hasContent = hasContent;
     builder.maxCommitTime = maxCommitTime;
-    builder.hasOfHub = hasOfHub;
+    builder.ofHubAt = hasOfHub ? Number.POSITIVE_INFINITY : 0;
     return builder;
   }
 
@@ -113,11 +113,14 @@ export class SegmentIndexBuilder {
     if (last === undefined || position - last.position >= PLACE_BYTES) this.#places.push({ base, position });
   }
 
-  /** A batch goes by: does it keep the segment, and when was it committed? */
-  noteBatch(batch: ChangeBatch): void {
+  /**
+   * A batch goes by: does it keep the segment, and when was it committed?
+   * @param now microseconds since 1970; infinite: it was written earlier
+   */
+  noteBatch(batch: ChangeBatch, now: number): void {
     if (batch.count > 0 || batch.packed.length > 0) this.hasContent = true;
     this.maxCommitTime = Math.max(this.maxCommitTime, batch.packed.maxCommitTime);
-    this.hasOfHub ||= batch.packed.hasOfHub;
+    if (batch.packed.hasOfHub) this.ofHubAt = Math.max(this.ofHubAt, now);
   }
 
   addTable(tableId: number): void {
@@ -161,7 +164,7 @@ export class SegmentIndexBuilder {
     bytes.writeUInt32BE(MAGIC, 0);
     bytes.writeUInt16BE(VERSION, 4);
     const named = (commit === null ? 0 : HAS_COMMIT) | (position === null ? 0 : HAS_POSITION);
-    bytes.writeUInt16BE((this.#tables === null ? ALL_TABLES : 0) | (this.hasContent ? HAS_CONTENT : 0) | (this.hasOfHub ? HAS_OF_HUB : 0) | named, 6);
+    bytes.writeUInt16BE((this.#tables === null ? ALL_TABLES : 0) | (this.hasContent ? HAS_CONTENT : 0) | (this.ofHubAt > 0 ? HAS_OF_HUB : 0) | named, 6);
     writeU64(bytes, number, 8);
     bytes.writeUInt32BE(this.#places.length, 16);
     bytes.writeUInt32BE(tables.length, 20);

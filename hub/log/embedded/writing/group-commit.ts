@@ -188,7 +188,7 @@ export class GroupCommit {
     const { part, end, bytes } = done;
     const position = end - bytes;
     active.index.addPlace(part.batch.baseOffset, position);
-    active.index.noteBatch(part.batch);
+    active.index.noteBatch(part.batch, this.#core.runtime.clock.now() * 1000);
     for (const table of part.tables) active.index.addTable(table);
     if (part.changes.length > 0) active.index.addControlBatch(position);
     this.#core.recent.push({ segment: active.number, position, end, batch: part.batch });

@@ -11,12 +11,13 @@ function segment(number: number, maxCommitTime: number, agesFrom?: number): Seal
 
 describe('from when on a segment ages', () => {
   it.each([
-    ['its last commit', { maxCommitTime: 900_000, hasOfHub: false }, 0, 900_000],
-    ['its sealing, where the clock of the source is ahead', { maxCommitTime: 5_000_000, hasOfHub: false }, 0, NOW],
-    ['its sealing, where it has something of the hub', { maxCommitTime: 900_000, hasOfHub: true }, 0, NOW],
-    ['that of the segment before it, where its commits are older', { maxCommitTime: 100, hasOfHub: false }, 950_000, 950_000],
-    ['now, where the one before it was sealed by a clock that was ahead', { maxCommitTime: 100, hasOfHub: false }, 9_000_000, NOW],
-    ['the beginning, where it has no commit', { maxCommitTime: 0, hasOfHub: false }, 0, 0],
+    ['its last commit', { maxCommitTime: 900_000, ofHubAt: 0 }, 0, 900_000],
+    ['its sealing, where the clock of the source is ahead', { maxCommitTime: 5_000_000, ofHubAt: 0 }, 0, NOW],
+    ['what the hub has written of its own', { maxCommitTime: 900_000, ofHubAt: 950_000 }, 0, 950_000],
+    ['its sealing, where it is not known when the hub wrote it', { maxCommitTime: 900_000, ofHubAt: Number.POSITIVE_INFINITY }, 0, NOW],
+    ['that of the segment before it, where its commits are older', { maxCommitTime: 100, ofHubAt: 0 }, 950_000, 950_000],
+    ['now, where the one before it was sealed by a clock that was ahead', { maxCommitTime: 100, ofHubAt: 0 }, 9_000_000, NOW],
+    ['the beginning, where it has no commit', { maxCommitTime: 0, ofHubAt: 0 }, 0, 0],
   ])('%s', (_name, content, before, expected) => {
     expect(sealedAge(content, before, NOW)).toBe(expected);
   });
