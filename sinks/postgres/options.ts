@@ -1,9 +1,8 @@
 import { Type } from 'typebox';
-import type { Options, SinkConfig } from '../../contracts/config.ts';
+import type { Options } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { durationOption } from '../../contracts/option-schema.ts';
 import { parseDuration } from '../../contracts/units.ts';
-import type { NameRules } from '../relational/names.ts';
 
 export type SynchronousCommit = 'off' | 'local' | 'remote_write' | 'on' | 'remote_apply';
 
@@ -64,18 +63,6 @@ export function resolveOptions(sink: string, options: Options): PostgresSinkOpti
   if (synchronousCommit === undefined) throw new TidemarkError('CONFIG_VALUE', `synchronous_commit is none of ${COMMITS.join(', ')}`, { where: { sink } });
   const file = options['password_file'];
   return { url, passwordFile: typeof file === 'string' ? file : null, synchronousCommit, lockTimeoutMs: duration(options['lock_timeout'], sink) };
-}
-
-export function nameRules(config: SinkConfig): NameRules {
-  const schemas: unknown = config.options['schemas'];
-  const entries = typeof schemas === 'object' && schemas !== null ? Object.entries(schemas) : [];
-  return {
-    schemas: new Map(entries.map(([from, to]) => [from, String(to)])),
-    templateOf: (table) => {
-      const as = config.optionsOf?.(table)['as'];
-      return typeof as === 'string' ? as : null;
-    },
-  };
 }
 
 function duration(value: unknown, sink: string): number {

@@ -1,8 +1,7 @@
 import type pg from 'pg';
 import type { SinkConfig } from '../../contracts/config.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
-import type { NameRules } from '../relational/names.ts';
-import { nameRules } from './options.ts';
+import { type NameRules, nameRules } from '../relational/names.ts';
 import { addEnumLabels, createMissingTypes } from './replica-types.ts';
 
 /** How the types of users that a table names come to be at the replica. */

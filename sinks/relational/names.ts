@@ -1,3 +1,4 @@
+import type { SinkConfig } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 
@@ -41,4 +42,17 @@ export function printedName(name: TargetName): string {
 
 export function sameName(a: TargetName, b: TargetName): boolean {
   return a.schema === b.schema && a.name === b.name;
+}
+
+/** The rules of a sink with the settings `schemas`, and `as` of a table. */
+export function nameRules(config: SinkConfig): NameRules {
+  const schemas: unknown = config.options['schemas'];
+  const entries = typeof schemas === 'object' && schemas !== null ? Object.entries(schemas) : [];
+  return {
+    schemas: new Map(entries.map(([from, to]) => [from, String(to)])),
+    templateOf: (table) => {
+      const as = config.optionsOf?.(table)['as'];
+      return typeof as === 'string' ? as : null;
+    },
+  };
 }

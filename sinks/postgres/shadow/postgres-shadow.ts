@@ -7,7 +7,7 @@ import type { Sink, SinkStart, TableSelector } from '../../../contracts/sink.ts'
 import { readCheckpoint } from '../checkpoint-table.ts';
 import { checkReplica } from '../check.ts';
 import { sinkError } from '../errors.ts';
-import { nameRules } from '../options.ts';
+import { nameRules } from '../../relational/names.ts';
 import type { SinkTarget } from '../sink-target.ts';
 import { ident } from '../sql.ts';
 import { findInTheWay } from './plan.ts';

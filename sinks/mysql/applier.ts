@@ -1,0 +1,204 @@
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import type { FoldedTable, SinkBatch, SinkStep } from '../../contracts/sink.ts';
+import { type BatchPlace, CheckpointRefused, type LineWorker } from '../relational/apply-line.ts';
+import { refusalError } from '../relational/checkpoint.ts';
+import { printedName, targetName } from '../relational/names.ts';
+import { moveCheckpoint, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
+import { checkpointTable, type OwnCheckpoint, ownedSql, readCheckpoint } from './checkpoint-table.ts';
+import { applySchemaStep, type DdlContext, type Intent, parseIntents, tightenTable } from './ddl.ts';
+import { sinkError } from './errors.ts';
+import { readReplicaTable } from './replica-table.ts';
+import type { ServerFacts } from './server.ts';
+import type { Session } from './session.ts';
+import type { SinkTarget } from './sink-target.ts';
+import { planTable, type TablePlan } from './table-plan.ts';
+import type { WriteRules } from './table-statements.ts';
+
+const MAX_PLANS = 1_000;
+
+export interface ApplierParts {
+  readonly target: SinkTarget;
+  /** Applies. */
+  readonly session: Session;
+  /** Reads the catalog while the other one applies. */
+  readonly side: Session;
+  readonly server: ServerFacts;
+  readonly rules: WriteRules;
+  readonly opened: OwnCheckpoint;
+  readonly lockTimeoutMs: number;
+}
+
+/** What is done between two commits of the server's own: changes of shape, then rows. */
+interface Stretch {
+  readonly shapes: readonly Extract<SinkStep, { kind: 'schema' }>[];
+  readonly rows: readonly (readonly FoldedTable[])[];
+}
+
+/** Applies the batches of one opening by one session. */
+export class Applier implements LineWorker<PreparedRows> {
+  readonly #parts: ApplierParts;
+  readonly #plans = new Map<number, TablePlan>();
+  /** What an opening before this one left unfinished. */
+  #intents: readonly Intent[];
+
+  constructor(parts: ApplierParts) {
+    this.#parts = parts;
+    this.#intents = parseIntents(parts.opened.intent);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#parts.session[Symbol.asyncDispose](), this.#parts.side[Symbol.asyncDispose]()]);
+  }
+
+  cut(why: TidemarkError): void {
+    this.#parts.session.cut(why);
+    this.#parts.side.cut(why);
+  }
+
+  /** A commit is durable, as far as the server's settings make it so, once it is answered. */
+  flushed(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  toError(failure: unknown): TidemarkError {
+    return sinkError(failure, { sink: this.#parts.target.sink });
+  }
+
+  async encode(batch: SinkBatch, place: BatchPlace): Promise<PreparedRows> {
+    const step = batch.steps[0];
+    return this.#prepared(step?.kind === 'rows' ? step.tables : [], this.#parts.side, { begin: place.begins, move: place.move, commit: place.commits });
+  }
+
+  async run(rows: PreparedRows): Promise<void> {
+    await runRows(this.#parts.session, rows);
+  }
+
+  /**
+   * Changes of shape commit by themselves: what the transaction had so far is committed before them, at its own place in the
+   * log. Then come the rows, with the checkpoint. Rows that stand before a change of shape in one batch, for which there is
+   * no place, are committed without moving it: they come again after a crash, and do no harm then.
+   */
+  async runSteps(batch: SinkBatch, place: BatchPlace): Promise<void> {
+    const { session } = this.#parts;
+    const stretches = stretchesOf(batch.steps);
+    if (!place.begins && stretches.some(({ shapes }) => shapes.length > 0)) await session.run('COMMIT');
+    let begin = place.begins || stretches.some(({ shapes }) => shapes.length > 0);
+    for (const [index, { shapes, rows }] of stretches.entries()) {
+      if (shapes.length > 0) await this.#reshape(shapes, place);
+      const isLast = index === stretches.length - 1;
+      if (!isLast && rows.length === 0) continue;
+      if (begin) await session.run('START TRANSACTION');
+      if (isLast) await moveCheckpoint(session, this.#parts.rules.ownDatabase, place.move);
+      else await this.#holdCheckpoint(place);
+      for (const tables of rows) await runRows(session, await this.#prepared(tables, session, { begin: false, move: null, commit: false }));
+      if (!isLast || place.commits) await session.run('COMMIT');
+      begin = true;
+    }
+    if (place.commits) await this.#tighten(batch.steps, place);
+  }
+
+  async explain(error: unknown): Promise<TidemarkError> {
+    const { session, opened, rules, target: { sink } } = this.#parts;
+    if (session.lost !== null) return session.lost.at({ sink });
+    await session.run('ROLLBACK');
+    if (!(error instanceof CheckpointRefused)) return sinkError(error, { sink });
+    return refusalError(await readCheckpoint(session, rules.ownDatabase, sink, false), opened, sink);
+  }
+
+  async #prepared(tables: readonly FoldedTable[], reader: Session, place: RowsPlace): Promise<PreparedRows> {
+    return prepareRows(tables, await this.#plansFor(tables.map(({ schema }) => schema), reader), place, this.#parts.rules);
+  }
+
+  async #reshape(shapes: Stretch['shapes'], place: BatchPlace): Promise<void> {
+    await this.#changing(async () => {
+      for (const { before, after } of shapes) {
+        await applySchemaStep(this.#ddl(place), before, after);
+        this.#plans.delete(after.tableId);
+        this.#intents = this.#intents.filter(({ tableId }) => tableId !== after.tableId);
+      }
+    });
+  }
+
+  /** Not null where it had to wait for rows, once they are there. */
+  async #tighten(steps: readonly SinkStep[], place: BatchPlace): Promise<void> {
+    const copied = steps.flatMap((step) => (step.kind === 'table-state' && step.state === 'copied' ? [step.table] : []));
+    if (copied.length === 0) return;
+    await this.#changing(async () => {
+      for (const schema of copied) {
+        if (await tightenTable(this.#ddl(place), schema, this.#planned(schema)?.table ?? null)) this.#plans.delete(schema.tableId);
+      }
+    });
+  }
+
+  /** Statements that wait for those who use a table: for a bounded time. */
+  async #changing(work: () => Promise<void>): Promise<void> {
+    const { session, lockTimeoutMs } = this.#parts;
+    const [before] = await session.rows('SELECT @@SESSION.lock_wait_timeout AS seconds');
+    await session.run(`SET SESSION lock_wait_timeout = ${Math.max(1, Math.round(lockTimeoutMs / 1000))}`);
+    await work();
+    await session.run(`SET SESSION lock_wait_timeout = ${before?.['seconds'] ?? '31536000'}`);
+  }
+
+  #ddl({ move }: BatchPlace): DdlContext {
+    const { session, target, server, rules } = this.#parts;
+    return { session, target, server, ownDatabase: rules.ownDatabase, owned: ownedSql(move, move.fromEpoch, move.from), intents: this.#intents };
+  }
+
+  /** Locks the checkpoint where it stands. @throws CheckpointRefused */
+  async #holdCheckpoint({ move }: BatchPlace): Promise<void> {
+    const { session, rules } = this.#parts;
+    const rows = await session.rows(`SELECT 1 FROM ${checkpointTable(rules.ownDatabase)} WHERE ${ownedSql(move, move.fromEpoch, move.from)} FOR UPDATE`);
+    if (rows.length !== 1) throw new CheckpointRefused('the checkpoint is not where this hub left it');
+  }
+
+  /** The plan of exactly this version, if it is known. */
+  #planned(schema: TableSchema): TablePlan | null {
+    const known = this.#plans.get(schema.tableId);
+    return known?.schema.version === schema.version ? known : null;
+  }
+
+  async #plansFor(schemas: readonly TableSchema[], reader: Session): Promise<TablePlan[]> {
+    const plans: TablePlan[] = [];
+    for (const schema of schemas) {
+      const plan = this.#planned(schema) ?? (await this.#readPlan(schema, reader));
+      plans.push(plan);
+      // The last to be used are the last to be forgotten.
+      this.#plans.delete(schema.tableId);
+      this.#plans.set(schema.tableId, plan);
+    }
+    for (const oldest of this.#plans.keys()) {
+      if (this.#plans.size <= Math.max(MAX_PLANS, schemas.length)) break;
+      this.#plans.delete(oldest);
+    }
+    return plans;
+  }
+
+  async #readPlan(schema: TableSchema, reader: Session): Promise<TablePlan> {
+    const name = targetName(this.#parts.target.names, schema);
+    const table = await readReplicaTable(reader, name);
+    if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(name)} does not exist at the replica`, { where: { table: tableName(schema) } });
+    return planTable(schema, table, this.#parts.server.types);
+  }
+}
+
+/** A new table whose rows come later in the batch than those of others can be made before them. */
+function stretchesOf(steps: readonly SinkStep[]): Stretch[] {
+  const stretches: { shapes: Extract<SinkStep, { kind: 'schema' }>[]; rows: (readonly FoldedTable[])[] }[] = [{ shapes: [], rows: [] }];
+  const touched = new Set<number>();
+  const names = new Set<string>();
+  for (const step of steps) {
+    const last = stretches.at(-1);
+    if (last === undefined || step.kind === 'table-state') continue;
+    if (step.kind === 'rows') {
+      last.rows.push(step.tables);
+      for (const { schema } of step.tables) {
+        touched.add(schema.tableId);
+        names.add(tableName(schema));
+      }
+    } else if (last.rows.length === 0 || (step.before === null && !touched.has(step.after.tableId) && !names.has(tableName(step.after)))) {
+      last.shapes.push(step);
+    } else stretches.push({ shapes: [step], rows: [] });
+  }
+  return stretches;
+}

@@ -1,0 +1,15 @@
+import type { SinkConfig } from '../../contracts/config.ts';
+import { type NameRules, nameRules } from '../relational/names.ts';
+import { type UnfitRules, unfitRules } from '../relational/unfit.ts';
+
+/** Which tables a sink writes to, under which name its checkpoint stands, and what columns may become. */
+export interface SinkTarget {
+  readonly sink: string;
+  readonly names: NameRules;
+  readonly unfit: UnfitRules;
+}
+
+/** The tables that readers of the replica use. */
+export function servedTarget(config: SinkConfig): SinkTarget {
+  return { sink: config.name, names: nameRules(config), unfit: unfitRules(config) };
+}

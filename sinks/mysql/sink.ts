@@ -1,0 +1,128 @@
+import type { Checkpoint } from '../../contracts/checkpoint.ts';
+import type { SinkConfig } from '../../contracts/config.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Finding } from '../../contracts/finding.ts';
+import type { Runtime } from '../../contracts/runtime.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
+import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStart } from '../../contracts/sink.ts';
+import { ApplyLine } from '../relational/apply-line.ts';
+import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
+import { Applier } from './applier.ts';
+import type { PreparedRows } from './batch-transaction.ts';
+import { checkReplica } from './check.ts';
+import { sinkError } from './errors.ts';
+import { takeOver } from './opening.ts';
+import { type MysqlSinkOptions, resolveOptions } from './options.ts';
+import { readServer, usesLoadData } from './server.ts';
+import { Session, type SessionSettings } from './session.ts';
+import { servedTarget, type SinkTarget } from './sink-target.ts';
+import { ReplicaSnapshot } from './snapshot.ts';
+
+const OWNER_BYTES = 16;
+
+/** Databases of a MySQL or MariaDB server that mirror tables of one log: each batch, of any number of tables, is one transaction. */
+export class MysqlSink implements Sink {
+  readonly kind = 'state';
+  readonly limits: BatchLimits = { ...DEFAULT_LIMITS, stepsFirst: true };
+  readonly handsNamesOn = true;
+  readonly inPlace = null;
+  readonly #config: SinkConfig;
+  readonly #runtime: Runtime;
+  readonly #target: SinkTarget;
+  readonly #owner: string;
+  #line: ApplyLine<PreparedRows> | null = null;
+  #fence = 0;
+
+  /** @param target the tables and the checkpoint that are written to, if they are not those that readers use */
+  constructor(config: SinkConfig, runtime: Runtime, target: SinkTarget = servedTarget(config)) {
+    this.#config = config;
+    this.#target = target;
+    this.#runtime = runtime;
+    this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
+  }
+
+  async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
+    const { sink } = this.#target;
+    try {
+      const { options, session: settings } = await this.#settings();
+      await using session = await Session.open(settings, this.#runtime, signal);
+      return await session.within(signal, () => checkReplica({ session, options, target: this.#target }, tables));
+    } catch (error) {
+      const failure = sinkError(error, { sink });
+      if (failure.code === 'ABORTED') throw failure;
+      return [{ severity: 'error', code: 'replica-reach', what: failure.message, remedy: failure.remedy }];
+    }
+  }
+
+  async open(start: SinkStart, signal: AbortSignal): Promise<Checkpoint | null> {
+    await this.#close();
+    try {
+      const opened = await this.#open(start, signal);
+      const { logId, epoch, offset, position, cursor, fence } = opened;
+      return isFresh(opened) ? null : { logId, epoch, offset, position, cursor, fence };
+    } catch (error) {
+      throw this.#noted(sinkError(error, { sink: this.#target.sink }));
+    }
+  }
+
+  apply(batch: SinkBatch, signal: AbortSignal): Applying {
+    if (this.#line === null) {
+      const refusal = Promise.reject<never>(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
+      refusal.catch(() => undefined);
+      return { accepted: refusal, durable: refusal };
+    }
+    const applying = this.#line.apply(batch, signal);
+    applying.durable.catch((error: unknown) => this.#noted(sinkError(error)));
+    return applying;
+  }
+
+  async snapshot(start: SinkStart, signal: AbortSignal): Promise<ReplicaSnapshot> {
+    const { options, session } = await this.#settings();
+    return ReplicaSnapshot.open(
+      { target: this.#target, ownDatabase: options.ownDatabase, logId: start.logId, clock: this.#runtime.clock, open: (stop) => Session.open(session, this.#runtime, stop) },
+      signal,
+    );
+  }
+
+  /** Who is told that another hub owns the sink comes back only when somebody decides so: the next opening takes it over. */
+  #noted(error: TidemarkError): TidemarkError {
+    if (error.code === 'SINK_FENCED') this.#fence = 0;
+    return error;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    const line = this.#line;
+    this.#line = null;
+    await line?.[Symbol.asyncDispose]();
+  }
+
+  /** As they are now: secrets may have been changed. @throws TidemarkError `CONFIG_VALUE`, `CONFIG_SECRET` */
+  async #settings(): Promise<{ readonly options: MysqlSinkOptions; readonly session: SessionSettings }> {
+    const { name, options: first, freshOptions } = this.#config;
+    const options = resolveOptions(name, freshOptions === undefined ? first : await freshOptions());
+    const { url, passwordFile } = options;
+    return { options, session: { url, passwordFile, secretsChange: freshOptions !== undefined || passwordFile !== null } };
+  }
+
+  async #open(start: SinkStart, signal: AbortSignal): Promise<StoredCheckpoint> {
+    const { sink } = this.#target;
+    const { options, session: settings } = await this.#settings();
+    const { ownDatabase, lockTimeoutMs } = options;
+    await using stack = new AsyncDisposableStack();
+    const session = stack.use(await Session.open(settings, this.#runtime, signal));
+    const server = await session.within(signal, () => readServer(session));
+    const loadData = usesLoadData(options.loadWay, server);
+    const request = { sink, ownDatabase, logId: start.logId, owner: this.#owner, ownFence: this.#fence };
+    const opened = await session.within(signal, () => takeOver(session, request));
+    this.#fence = opened.fence;
+    const side = stack.use(await Session.open(settings, this.#runtime, signal));
+    const rules = { loadData, version: server.types.version, maxStatement: server.maxStatement, ownDatabase };
+    this.#line = new ApplyLine(new Applier({ target: this.#target, session, side, server, rules, opened, lockTimeoutMs }), sink, opened);
+    stack.move();
+    return opened;
+  }
+}
