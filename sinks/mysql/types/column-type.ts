@@ -86,9 +86,9 @@ function fromPostgres({ type, nativeType }: Pick<Column, 'type' | 'nativeType'>,
     case 'enum':
       return isEnum(base.labels) ? fits(`enum(${base.labels.map(quoteText).join(',')})${exactText(server)}`) : plainText(server);
     case 'geometry':
-      return { sql: 'geometry', beyond: 'shapes with z or m, curves, empty points', isStandIn: false };
+      return { sql: 'geometry', beyond: 'shapes with z or m, curves, empty shapes other than collections', isStandIn: false };
     case 'vector':
-      return hasVectors(server) && base.dimensions !== null && base.dimensions <= MOST_DIMENSIONS ? fits(`vector(${base.dimensions})`) : plainText(server);
+      return base.dimensions !== null && base.dimensions <= MOST_DIMENSIONS ? vectorType(base.dimensions, server) : plainText(server);
     case 'json':
     case 'xml':
     case 'inet':
@@ -122,6 +122,12 @@ function decimalType({ precision, scale }: Extract<LogicalType, { kind: 'decimal
 
 function isEnum(labels: readonly string[]): boolean {
   return labels.length > 0 && labels.length <= MOST_LABELS && labels.every((label) => label.length <= MOST_LABEL_CHARACTERS && !label.endsWith(' '));
+}
+
+function vectorType(dimensions: number, server: ReplicaServer): ColumnType {
+  if (!hasVectors(server)) return plainText(server);
+  const beyond = server.version.flavor === 'mariadb' ? 'vectors of fewer dimensions, or longer than the root of the largest float' : null;
+  return { sql: `vector(${dimensions})`, beyond, isStandIn: false };
 }
 
 function uuidType(server: ReplicaServer): string {
@@ -169,7 +175,7 @@ function fromMysql({ nativeType, type }: Pick<Column, 'type' | 'nativeType'>, se
     case 'json':
       return { sql: 'json', beyond: server.version.flavor === 'mysql' ? 'decimals in json that no double is' : null, isStandIn: false };
     case 'vector':
-      return hasVectors(server) ? fits(`vector(${length ?? 0})`) : plainText(server);
+      return vectorType(length ?? 1, server);
     case 'uuid':
       return fits(uuidType(server));
     case 'inet4':

@@ -40,76 +40,96 @@ export function bitLiteral(bits: number): CellEncoder {
 
 const HAS_SRID = 0x20;
 const LITTLE_ENDIAN = 1;
-/** Point, line, polygon, the four collections of them: what both servers know. */
-const LAST_KIND = 7;
-
 /**
- * The bytes of a geometry column (SRID, then WKB) of an hexadecimal EWKB. Shapes of more than two dimensions, curves and
- * empty points are none of these servers.
+ * The bytes of a geometry column (SRID, then WKB) of a hexadecimal EWKB. Shapes of more than two dimensions and curves are
+ * none of these servers.
+ * @param takesEmpty lines without points and the like: MariaDB; to MySQL only a collection may be empty
  */
-export const encodeGeometry: CellEncoder = (_kind, bytes, start, end, out, at) => {
-  const length = (end - start) / 2;
-  if (!Number.isInteger(length) || length < 9) return -1;
-  const byteAt = (index: number): number => {
-    const high = hexDigit(bytes[start + 2 * index] as number);
-    const low = hexDigit(bytes[start + 2 * index + 1] as number);
-    return (high | low) < 0 ? -1 : (high << 4) | low;
+export function geometryEncoder(takesEmpty: boolean): CellEncoder {
+  return (_kind, bytes, start, end, out, at) => {
+    const length = (end - start) / 2;
+    if (!Number.isInteger(length) || length < 9) return -1;
+    const byteAt = (index: number): number => {
+      const high = hexDigit(bytes[start + 2 * index] as number);
+      const low = hexDigit(bytes[start + 2 * index + 1] as number);
+      return (high | low) < 0 ? -1 : (high << 4) | low;
+    };
+    const flags = byteAt(4);
+    if (byteAt(0) !== LITTLE_ENDIAN || (flags !== 0 && flags !== HAS_SRID)) return -1;
+    for (let index = 0; index < 4; index++) out[at + index] = flags === HAS_SRID ? byteAt(5 + index) : 0;
+    let to = at + 4;
+    for (let index = 0; index < length; index++) {
+      if (index === 5 && flags === HAS_SRID) index += 4;
+      const byte = index === 4 ? 0 : byteAt(index);
+      if (byte < 0) return -1;
+      out[to++] = byte;
+    }
+    return shapeEnd(out, at + 4, to, takesEmpty) === to ? to : -1;
   };
-  const flags = byteAt(4);
-  if (byteAt(0) !== LITTLE_ENDIAN || (flags & ~HAS_SRID) !== 0 || flags < 0) return -1;
-  const hasSrid = flags === HAS_SRID;
-  for (let index = 0; index < 4; index++) out[at + index] = hasSrid ? byteAt(5 + index) : 0;
-  let to = at + 4;
-  for (let index = 0; index < length; index++) {
-    if (index === 5 && hasSrid) index += 4;
-    const byte = index === 4 ? 0 : byteAt(index);
-    if (byte < 0) return -1;
-    out[to++] = byte;
-  }
-  return isShape(out, at + 4, to) === to ? to : -1;
-};
+}
 
-/** Where the little-endian WKB at `at` ends; -1: it is none that the servers take. */
-function isShape(wkb: Buffer, at: number, end: number): number {
+const POINT = 1;
+const LINE = 2;
+const POLYGON = 3;
+const COLLECTION = 7;
+/** What each of the collections is made of. */
+const MEMBERS: ReadonlyMap<number, number> = new Map([[4, POINT], [5, LINE], [6, POLYGON]]);
+const POINT_BYTES = 16;
+
+/** Where the little-endian WKB at `at` ends; -1: it is none that the server takes. */
+function shapeEnd(wkb: Buffer, at: number, end: number, takesEmpty: boolean): number {
   if (at + 5 > end || wkb[at] !== LITTLE_ENDIAN) return -1;
   const kind = wkb.readUInt32LE(at + 1);
-  if (kind < 1 || kind > LAST_KIND) return -1;
-  if (kind === 1) return isPoint(wkb, at + 5, end) ? at + 21 : -1;
-  if (at + 9 > end) return -1;
+  if (kind === POINT) return at + 5 + POINT_BYTES <= end ? at + 5 + POINT_BYTES : -1;
+  if (kind < LINE || kind > COLLECTION || at + 9 > end) return -1;
   const count = wkb.readUInt32LE(at + 5);
-  let to = at + 9;
-  if (kind === 2) return skipPoints(to, count, end);
-  for (let part = 0; part < count && to >= 0; part++) {
-    if (kind === 3) to = to + 4 > end ? -1 : skipPoints(to + 4, wkb.readUInt32LE(to), end);
-    else to = isShape(wkb, to, end);
+  const to = at + 9;
+  if (kind === LINE) return pointsEnd(to, count, takesEmpty ? 0 : 2, end);
+  if (count === 0 && kind !== COLLECTION && !takesEmpty) return -1;
+  return kind === POLYGON ? ringsEnd(wkb, to, count, end, takesEmpty) : partsEnd(wkb, to, { count, kind }, end, takesEmpty);
+}
+
+function pointsEnd(at: number, count: number, least: number, end: number): number {
+  return count >= least && at + POINT_BYTES * count <= end ? at + POINT_BYTES * count : -1;
+}
+
+function ringsEnd(wkb: Buffer, at: number, count: number, end: number, takesEmpty: boolean): number {
+  for (let ring = 0; ring < count && at >= 0; ring++) at = at + 4 > end ? -1 : pointsEnd(at + 4, wkb.readUInt32LE(at), takesEmpty ? 0 : 4, end);
+  return at;
+}
+
+function partsEnd(wkb: Buffer, at: number, { count, kind }: { count: number; kind: number }, end: number, takesEmpty: boolean): number {
+  const member = MEMBERS.get(kind);
+  for (let part = 0; part < count && at >= 0; part++) {
+    if (member !== undefined && (at + 5 > end || wkb.readUInt32LE(at + 1) !== member)) return -1;
+    at = shapeEnd(wkb, at, end, takesEmpty);
   }
-  return to;
+  return at;
 }
 
-/** An empty point has coordinates that are no numbers. */
-function isPoint(wkb: Buffer, at: number, end: number): boolean {
-  return at + 16 <= end && !Number.isNaN(wkb.readDoubleLE(at)) && !Number.isNaN(wkb.readDoubleLE(at + 8));
-}
+const MOST_FLOAT = 2 ** 128 * (1 - 2 ** -25);
 
-function skipPoints(at: number, count: number, end: number): number {
-  const to = at + 16 * count;
-  return to <= end ? to : -1;
-}
-
-/** `[1,2.5]`: floats of 32 bits, little-endian. @param dimensions how many there must be; null: any number */
-export function vectorEncoder(dimensions: number | null): CellEncoder {
+/**
+ * `[1,2.5]`: floats of 32 bits, little-endian.
+ * @param dimensions how many there must be; null: any number
+ * @param measured the square of its length must be a float, too: MariaDB
+ */
+export function vectorEncoder(dimensions: number | null, measured: boolean): CellEncoder {
   return (_kind, bytes, start, end, out, at) => {
     if (end - start < 3 || bytes[start] !== 0x5b || bytes[end - 1] !== 0x5d) return -1;
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const first = at;
+    let square = 0;
     for (let from = start + 1; from < end; ) {
       let next = from;
       while (next < end - 1 && bytes[next] !== COMMA) next++;
-      const value = Number(text.toString('latin1', from, next));
+      const value = Math.fround(Number(text.toString('latin1', from, next)));
       if (next === from || !Number.isFinite(value)) return -1;
+      square += value * value;
       at = out.writeFloatLE(value, at);
       from = next + 1;
     }
+    if (measured && square >= MOST_FLOAT) return -1;
     return dimensions === null || at - first === 4 * dimensions ? at : -1;
   };
 }

@@ -60,14 +60,22 @@ export const encodeFloat32: CellEncoder = (kind, bytes, start, end, out, at) => 
 };
 
 /** The float's own value, of which its shortest text is another double. */
-export const encodeExactFloat32: CellEncoder = (kind, bytes, start, end, out, at) => {
+export const exactFloat32: CellEncoder = (kind, bytes, start, end, out, at) => {
   const to = encodeFloat64(kind, bytes, start, end, out, at);
   if (to < 0) return -1;
   const value = Math.fround(Number(out.toString('latin1', at, to)));
-  if (!Number.isFinite(value)) return -1;
-  const text = Object.is(value, -0) ? '-0e0' : String(value);
-  return at + out.write(text, at, 'latin1');
+  return Number.isFinite(value) ? at + out.write(isNegativeZero(bytes, start, end) ? NEGATIVE_ZERO : String(value), at, 'latin1') : -1;
 };
+
+/** As a literal: `-0` alone is a whole number, which has no sign. */
+export const exactFloat64: CellEncoder = (kind, bytes, start, end, out, at) =>
+  isNegativeZero(bytes, start, end) ? at + out.write(NEGATIVE_ZERO, at, 'latin1') : encodeFloat64(kind, bytes, start, end, out, at);
+
+const NEGATIVE_ZERO = '-0e0';
+
+function isNegativeZero(bytes: Uint8Array, start: number, end: number): boolean {
+  return end - start === 2 && bytes[start] === MINUS && bytes[start + 1] === ZERO;
+}
 
 /** Finite ones. */
 export const encodeFloat64: CellEncoder = (_kind, bytes, start, end, out, at) => {

@@ -7,9 +7,9 @@ import type { Column } from '../../../contracts/schema.ts';
 import { baseType, type LogicalType } from '../../../contracts/types/logical-type.ts';
 import { isBinary, isGeometry, isInteger, isTemporal, type MysqlType } from '../../../contracts/types/mysql-types.ts';
 import { type CellEncoder, type CellWriter, countEscapes, encodeBytes, encodeText, writeField, writeQuoted } from './cell-writer.ts';
-import { bitEncoder, bitLiteral, encodeGeometry, labelEncoder, vectorEncoder } from './packed-values.ts';
+import { bitEncoder, bitLiteral, geometryEncoder, labelEncoder, vectorEncoder } from './packed-values.ts';
 import {
-  datetimeEncoder, decimalEncoder, encodeBool, encodeDate, encodeExactFloat32, encodeFloat32, encodeFloat64, encodeInteger, encodeYear, timeEncoder, timestampEncoder,
+  datetimeEncoder, decimalEncoder, encodeBool, encodeDate, encodeFloat32, encodeFloat64, encodeInteger, encodeYear, exactFloat32, exactFloat64, timeEncoder, timestampEncoder,
 } from './plain-values.ts';
 import { type ReadForm, readForm } from './read-form.ts';
 import { hasLongTimestamps, type ReplicaServer } from './replica-server.ts';
@@ -30,7 +30,8 @@ export function valueForm(column: Pick<Column, 'type'>, target: MysqlType, serve
   const logical = column.type;
   const read = readForm(logical, target);
   // A literal is compared as it stands: with the bits of the column, not with their text or their bytes.
-  if (target.name === 'float') return { ...read, field: encodeFloat32, assign: null, literal: encodeExactFloat32, room };
+  if (target.name === 'float') return { ...read, field: encodeFloat32, assign: null, literal: exactFloat32, room };
+  if (target.name === 'double') return { ...read, field: encodeFloat64, assign: null, literal: exactFloat64, room };
   if (target.name === 'bit') return { ...read, field: escaped(bitEncoder(target.length ?? 1)), assign: null, literal: bitLiteral(target.length ?? 1), room };
   const { encode, kind } = encoding(logical, target, server);
   switch (kind) {
@@ -75,8 +76,9 @@ function encoding(logical: LogicalType, target: MysqlType, server: ReplicaServer
   const plain = plainEncoder(baseType(logical), target, server);
   if (plain !== null) return { kind: target.name === 'year' || isTemporal(target.name) ? 'plain' : 'number', encode: plain };
   const { name, length } = target;
-  if (name === 'vector') return { kind: 'packed', encode: vectorEncoder(server.version.flavor === 'mariadb' ? length : null) };
-  if (isGeometry(name)) return { kind: 'packed', encode: encodeGeometry };
+  const isMariadb = server.version.flavor === 'mariadb';
+  if (name === 'vector') return { kind: 'packed', encode: isMariadb ? vectorEncoder(length, true) : vectorEncoder(null, false) };
+  if (isGeometry(name)) return { kind: 'packed', encode: geometryEncoder(isMariadb) };
   if (name === 'enum' || name === 'set') {
     const isPlain = target.charset === null || READS_UTF8.has(target.charset);
     return { kind: isPlain ? 'text' : 'converted', encode: name === 'enum' ? labelEncoder(target.labels) : encodeText };
@@ -92,7 +94,6 @@ function plainEncoder(logical: LogicalType, target: MysqlType, server: ReplicaSe
   if (isInteger(name)) return logical.kind === 'bool' ? encodeBool : encodeInteger;
   if (name === 'year') return encodeYear;
   if (name === 'decimal') return decimalEncoder(target.length ?? 10, digits);
-  if (name === 'double') return encodeFloat64;
   if (name === 'date') return encodeDate;
   if (name === 'datetime') return datetimeEncoder(digits, zoned);
   if (name === 'timestamp') return timestampEncoder(digits, zoned, hasLongTimestamps(server) ? '2106-02-07 06:28:15' : '2038-01-19 03:14:07');
