@@ -17,12 +17,14 @@ interface Kind {
   /** Every decimal of fewer digits than this has a number of its own, to which it reads back. */
   readonly exactDigits: number;
   round(value: number): number;
+  /** JavaScript's own text of such a number is its shortest one: `0.0001` to `999999999999999.9` stand in it as they are wanted. */
+  readonly isNative: boolean;
   /** `1.5e+20`: shortest digits. */
   exponential(value: number): string;
 }
 
-const SINGLE: Kind = { fixedEnd: 1e6, exactDigits: 1e6, round: Math.fround, exponential: singleExponential };
-const DOUBLE: Kind = { fixedEnd: 1e15, exactDigits: 1e15, round: (value) => value, exponential: doubleExponential };
+const SINGLE: Kind = { fixedEnd: 1e6, exactDigits: 1e6, round: Math.fround, isNative: false, exponential: singleExponential };
+const DOUBLE: Kind = { fixedEnd: 1e15, exactDigits: 1e15, round: (value) => value, isNative: true, exponential: doubleExponential };
 
 /** `value` must be a float of 32 bits. Answers where the text ends. */
 export function writeFloat32(into: Uint8Array, at: number, value: number): number {
@@ -55,6 +57,7 @@ function write(into: Uint8Array, at: number, value: number, kind: Kind): number 
       if (digits >= kind.exactDigits) break;
       if (kind.round(digits / power) === size) return writeScaled(into, to, digits, scale, power);
     }
+    if (kind.isNative) return writeText(into, to, String(size));
   }
   return writeLayout(into, to, kind.exponential(size), kind);
 }
