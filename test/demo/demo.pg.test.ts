@@ -1,11 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chmodSync, readFileSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { type TemporaryDirectory, temporaryDirectory } from '../fixtures/temp.ts';
 import { run } from '../setup/command.ts';
+import { ended, openPlace, printed, processesIn, startDemo } from './demo-place.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const LIMIT_MS = 180_000;
@@ -67,60 +65,13 @@ test('--keep keeps everything running until it is interrupted', { timeout: LIMIT
   expect(processesIn(place)).toEqual([]);
 });
 
-test('wrong arguments are explained', async () => {
+test.each([
+  [['--seconds', 'many'], '--seconds wants a number'],
+  [['--source', 'oracle'], '--source wants one of postgres, mysql, mariadb, not oracle'],
+])('wrong arguments are explained: %j', async (args, why) => {
   await using place = await openPlace();
-  const { status, output } = await ended(startDemo(place, ['--seconds', 'many']));
-  expect(output).toContain('--seconds wants a number');
+  const { status, output } = await ended(startDemo(place, args));
+  expect(output).toContain(why);
   expect(output).toContain('npm run demo --');
   expect(status).toBe(2);
 });
-
-/** The temporary folder of one demo, so that everything that it makes is seen. */
-async function openPlace(): Promise<TemporaryDirectory> {
-  const place = await temporaryDirectory('place');
-  chmodSync(place.path, 0o755);
-  return place;
-}
-
-function startDemo(place: TemporaryDirectory, args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [join(root, 'demo/main.ts'), ...args], {
-    cwd: root,
-    env: { ...process.env, TMPDIR: place.path },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-  });
-}
-
-async function ended(demo: ChildProcess): Promise<{ status: number | null; output: string }> {
-  let output = '';
-  for (const stream of [demo.stdout, demo.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const [status] = (await once(demo, 'close')) as [number | null];
-  return { status, output };
-}
-
-async function printed(demo: ChildProcess, wanted: string): Promise<string> {
-  let output = '';
-  return new Promise((resolvePrinted, reject) => {
-    demo.stdout?.on('data', (chunk: Buffer) => {
-      output += chunk.toString();
-      if (output.includes(wanted)) resolvePrinted(output);
-    });
-    demo.once('close', () => reject(new Error(`the demo ended before "${wanted}":\n${output}`)));
-  });
-}
-
-/** Command lines of processes that work in the place. */
-function processesIn(place: TemporaryDirectory): string[] {
-  const found: string[] = [];
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
-      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-      if (environment.includes(`TMPDIR=${place.path}\0`) && command !== '') found.push(command);
-    } catch (error) {
-      // It has ended since, or is somebody else's.
-      if (!(error instanceof Error && 'code' in error && ['ENOENT', 'EACCES', 'ESRCH', 'EPERM'].includes(String(error.code)))) throw error;
-    }
-  }
-  return found;
-}
