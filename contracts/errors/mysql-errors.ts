@@ -105,6 +105,16 @@ export const MYSQL_ERRORS = {
     remedy: 'The table stops; `tidemark source recopy` reads its columns and keys from the server and copies it again.',
     retry: 'operator',
   },
+  MYSQL_STATEMENT_ROWS: {
+    means: 'The binary log has a statement in place of the rows that it changed in a captured table: a session or the server has `binlog_format` STATEMENT or MIXED, or a MEMORY table was emptied by a restart.',
+    remedy: 'The table is copied again by itself. Set `binlog_format=ROW` for the server and for every session; what triggers of the statement changed in other tables is not told: copy those with `tidemark source recopy`.',
+    retry: 'auto',
+  },
+  MYSQL_TABLE_REWRITTEN: {
+    means: 'A statement changed rows of a captured table without an event for each: a change of type, a column with computed values, a partition dropped, truncated or exchanged.',
+    remedy: 'The table is copied again by itself; until then it is not consistent from the offset named.',
+    retry: 'auto',
+  },
   MYSQL_ROW_TOO_LARGE: {
     means: 'A row is larger than the limit of a record.',
     remedy: 'Raise `max_row_size` or leave the column out, then re-copy the table.',

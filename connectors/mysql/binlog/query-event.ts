@@ -21,7 +21,10 @@ export interface StatementSession {
   /** MariaDB: what a charset without a collation means, by collation id of the charset's own default. */
   readonly charsetCollations: ReadonlyMap<number, number>;
   readonly foreignKeyChecks: boolean;
+  /** MySQL only, where it matters; null: not said. */
   readonly explicitDefaultsForTimestamp: boolean | null;
+  /** MariaDB says it in every statement; of MySQL it says nothing. */
+  readonly hasExplicitTimestampsBit: boolean;
   /** MySQL: of the transaction that a DDL statement is; 0: it is none. */
   readonly ddlXid: bigint;
   /** MariaDB: what a two-phase ALTER does here. */
@@ -63,6 +66,7 @@ const LENGTHS: ReadonlyMap<number, number> = new Map([
 ]);
 
 const NO_FOREIGN_KEY_CHECKS = 1 << 26;
+const EXPLICIT_TIMESTAMPS = 1 << 24;
 /** As many databases that their names are left out. */
 const TOO_MANY_DATABASES = 254;
 /** MariaDB: an ALTER that is committed or rolled back names the one that began it. */
@@ -110,6 +114,7 @@ function parseStatus(fields: FieldReader): StatementSession {
     charsetCollations: NO_COLLATIONS,
     foreignKeyChecks: true,
     explicitDefaultsForTimestamp: null,
+    hasExplicitTimestampsBit: false,
     ddlXid: 0n,
     gtidFlags: 0,
   };
@@ -125,9 +130,12 @@ function parseStatus(fields: FieldReader): StatementSession {
 
 function readStatus(key: number, fields: FieldReader, session: Session): boolean {
   switch (key) {
-    case Status.flags:
-      session.foreignKeyChecks = (fields.u32() & NO_FOREIGN_KEY_CHECKS) === 0;
+    case Status.flags: {
+      const flags = fields.u32();
+      session.foreignKeyChecks = (flags & NO_FOREIGN_KEY_CHECKS) === 0;
+      session.hasExplicitTimestampsBit = (flags & EXPLICIT_TIMESTAMPS) !== 0;
       return true;
+    }
     case Status.sqlMode:
       session.sqlMode = fields.bits64();
       return true;

@@ -32,6 +32,13 @@ export interface RowRoute {
   readonly isWide: boolean;
   /** The most bytes that the images of a record may have. */
   readonly maxRowBytes: number;
+  /**
+   * MariaDB's system versioning: the column of the table map that says until when a row version counts. Those that do not
+   * count any more are no rows of the table. Absent: every row counts.
+   */
+  readonly rowEnd?: number;
+  /** Rows that are not whole are refused: the server leaves out what has changed, too (MariaDB). Absent: they are not. */
+  readonly isWholeOnly?: boolean;
 }
 
 const EMPTY_SPANS = new CellSpans();
@@ -52,15 +59,25 @@ export class RowWriter {
   }
 
   /**
-   * Writes the row at which `rows` stands, into the open transaction of the batch; answers how many records it became.
+   * Writes the row at which `rows` stands, into the open transaction of the batch; answers how many records it became: none
+   * for a row that is not one of the table (any more).
    * @throws TidemarkError `MYSQL_VALUE`, `MYSQL_ROW_TOO_LARGE` or `MYSQL_PARTIAL_ROW`, with no record written: the table
    * must stop; `MYSQL_BINLOG` when key columns are not in the event
    */
-  write(rows: RowReader, route: RowRoute): 1 | 2 {
+  write(rows: RowReader, route: RowRoute): 0 | 1 | 2 {
     this.#out.reset();
+    if (route.isWholeOnly === true) requireWhole(rows);
+    if (route.rowEnd !== undefined) return this.#version(rows, route, route.rowEnd);
     if (rows.kind === 'write') return this.#insert(rows.after, route);
     if (rows.kind === 'delete') return this.#delete(rows.before, route);
     return this.#update(rows, route);
+  }
+
+  /** An update that ends the row's time is how it is deleted; what a row was before comes as another one. */
+  #version(rows: RowReader, route: RowRoute, rowEnd: number): 0 | 1 | 2 {
+    if (rows.kind === 'write') return counts(rows.after, rowEnd) ? this.#insert(rows.after, route) : 0;
+    if (!counts(rows.before, rowEnd)) return 0;
+    return rows.kind === 'delete' || !counts(rows.after, rowEnd) ? this.#delete(rows.before, route) : this.#update(rows, route);
   }
 
   #insert(row: RowSpans, route: RowRoute): 1 {
@@ -187,6 +204,24 @@ export class RowWriter {
       if (afterLength > 0) from.copy(into, at + beforeLength, after.start, after.end);
     }
   }
+}
+
+/** @throws TidemarkError `MYSQL_PARTIAL_ROW` */
+function requireWhole({ kind, before, after }: RowReader): void {
+  // Of a row that is deleted the key is enough; an update that leaves out what is as before has the rest in the old row.
+  if (kind === 'delete' || (kind === 'write' ? after.isWhole : before.isWhole)) return;
+  throw new TidemarkError('MYSQL_PARTIAL_ROW', 'a row comes without all of its columns, and MariaDB leaves out columns that have changed, too (REPLACE)');
+}
+
+const MICROSECONDS_END = 0x0f_423f;
+
+/** The end of time: 2038-01-19 03:14:07.999999, or 2106-02-07 06:28:15.999999 from MariaDB 11.5 on. */
+function counts({ bytes, starts }: RowSpans, rowEnd: number): boolean {
+  const start = starts[rowEnd] as number;
+  // An update leaves it out where it stays.
+  if (start < 0) return true;
+  const seconds = bytes.readUInt32BE(start);
+  return (seconds === 0x7fff_ffff || seconds === 0xffff_ffff) && bytes.readUIntBE(start + 4, 3) === MICROSECONDS_END;
 }
 
 /** True when every key column has the same bytes in both rows, or the new row leaves it out. */

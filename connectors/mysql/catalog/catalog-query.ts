@@ -7,7 +7,7 @@ import type { Session, TextRow } from '../session.ts';
 import type { TableRef } from './table-reading.ts';
 
 /** Databases of the server itself. */
-const SYSTEM = ['mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo', 'innodb_memcache'] as const;
+export const SYSTEM_DATABASES = ['mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo', 'innodb_memcache'] as const;
 /** Names in one statement. */
 const NAMES_PER_QUERY = 250;
 /**
@@ -21,7 +21,7 @@ export async function listTables(session: Session): Promise<TableRef[]> {
   // Of these columns MariaDB has to open no table but for its definition.
   const rows = await session.query(
     `SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name FROM information_schema.TABLES
-      WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA NOT IN (${SYSTEM.map(quoteLiteral).join(', ')})`,
+      WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA NOT IN (${SYSTEM_DATABASES.map(quoteLiteral).join(', ')})`,
   );
   return rows
     .map((row) => ({ namespace: text(row, 'namespace'), name: text(row, 'name') }))
@@ -30,6 +30,8 @@ export async function listTables(session: Session): Promise<TableRef[]> {
 
 /** Tables as `information_schema` has them. */
 export interface DescribedTable extends TableRef {
+  /** False: MariaDB's sequences look like tables, too. */
+  readonly isTable: boolean;
   readonly engine: string;
   readonly rowFormat: string;
   readonly isPartitioned: boolean;
@@ -59,6 +61,7 @@ export async function describeTables(session: Session, tables: readonly TableRef
       described.set(key, {
         namespace: table.namespace,
         name: table.name,
+        isTable: stored?.['kind'] !== 'SEQUENCE',
         // Null: the table is damaged, or its engine is not there.
         engine: stored?.['engine'] ?? '',
         rowFormat: stored?.['row_format'] ?? '',
@@ -127,7 +130,7 @@ const UNIQUE_INDEXES = (condition: string): string => `
     FROM information_schema.STATISTICS WHERE NON_UNIQUE = 0 AND ${condition}`;
 
 const STORAGE = (condition: string): string => `
-  SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name, ENGINE AS engine, ROW_FORMAT AS row_format, CREATE_OPTIONS AS create_options
+  SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS name, TABLE_TYPE AS kind, ENGINE AS engine, ROW_FORMAT AS row_format, CREATE_OPTIONS AS create_options
     FROM information_schema.TABLES WHERE ${condition}`;
 
 const JSON_CHECKS = (condition: string): string => `

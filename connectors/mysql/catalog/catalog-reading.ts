@@ -75,6 +75,10 @@ export async function readTables(session: Session, tables: readonly TableRef[]):
   const found: TableReading[] = [];
   for (const [table, shape] of shown) {
     const other = described.get(tableName(table));
+    if (other?.isTable === false) {
+      missing.push(table);
+      continue;
+    }
     const difference = other === undefined ? 'it was dropped meanwhile' : differenceOf(shape, other);
     if (other === undefined || difference !== null) {
       unclear.push({ table, error: new TidemarkError('MYSQL_SHAPE', `the definition of ${tableName(table)} is not clear: ${difference}`, { where: { table: tableName(table) } }) });
@@ -146,12 +150,22 @@ export function differenceOf(shape: TableShape, described: Pick<DescribedTable, 
     const field = COMPARED.find((name) => column[name] !== other?.[name]);
     if (field !== undefined) return `${field} of column ${column.name} is ${String(column[field])}, or ${String(other?.[field])}`;
   }
-  const names = new Map(shape.columns.map(({ number, name }) => [number, name]));
-  const unique = shape.keys.filter(({ kind }) => kind !== 'index');
-  const ours = unique.map(({ name, parts }) => keyText(name, parts.map(({ column, length }) => ({ column: column === null ? null : (names.get(column) ?? ''), length }))));
+  const ours = uniqueKeys(shape).map(({ name, parts }) => keyText(name, parts));
   const theirs = described.keys.map(({ name, parts }) => keyText(name, parts));
   const odd = [...ours.filter((key) => !theirs.includes(key)), ...theirs.filter((key) => !ours.includes(key))];
   return odd.length === 0 ? null : `its keys are not clear: ${odd.join('; ')}`;
+}
+
+/** Whether two shapes have the same columns and unique keys, whatever the columns' numbers. */
+export function isSameDefinition(a: TableShape, b: TableShape): boolean {
+  return differenceOf(a, { columns: b.columns, keys: uniqueKeys(b) }) === null;
+}
+
+function uniqueKeys({ columns, keys }: TableShape): DescribedTable['keys'] {
+  const names = new Map(columns.map(({ number, name }) => [number, name]));
+  return keys.filter(({ kind }) => kind !== 'index').map(({ name, parts }) => ({
+    name, parts: parts.map(({ column, length }) => ({ column: column === null ? null : (names.get(column) ?? ''), length })),
+  }));
 }
 
 function keyText(name: string, parts: readonly { readonly column: string | null; readonly length: number | null }[]): string {

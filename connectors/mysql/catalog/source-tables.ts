@@ -23,8 +23,10 @@ export interface SchemaBy {
   readonly flavor: Flavor;
   /** The table's schema before: a column that was left out or hashed stays so, whatever it and its table are called by now. */
   readonly before?: TableSchema | null;
-  /** By number, what rows that are older than the column have in it, as canonical text; absent or null: SQL NULL. */
-  readonly fills?: ReadonlyMap<number, string | null>;
+  /** The configuration is another one than it was before: it alone says what is left out or hashed. */
+  readonly isRuledAnew?: boolean;
+  /** By number of columns that are new, what older rows have in them, as canonical text; absent: SQL NULL. */
+  readonly fills?: ReadonlyMap<number, string>;
 }
 
 export type ColumnRule = 'exclude' | 'hash';
@@ -66,14 +68,20 @@ export class SourceTables {
   schema(table: TableRef, shape: TableShape, by: SchemaBy): TableSchema {
     const before = by.before ?? null;
     const key = keyOf(shape);
-    const ruled = shape.columns.map((column) => ({ column, rule: this.ruleOf(table, column, before) }));
+    const held = by.isRuledAnew === true ? null : before;
+    const ruled = shape.columns.map((column) => ({ column, rule: this.ruleOf(table, column, held) }));
     for (const { column, rule } of ruled) {
       if (rule !== null && key.numbers.includes(column.number)) throw ruleError(table, `${column.name} is a key column of ${tableName(table)}`);
     }
     const isSeen = ({ column, rule }: (typeof ruled)[number]): boolean => rule !== 'exclude' && isSent(column, by.flavor);
     const seen = ruled.filter(isSeen);
     const unseen = ruled.filter((one) => !isSeen(one)).map(({ column }) => column.number);
-    const columns = seen.map(({ column, rule }) => this.#column(table, column, rule === 'hash', by.fills?.get(column.number) ?? null));
+    const columns = seen.map(({ column, rule }) => {
+      const made = this.#column(table, column, rule === 'hash', by.fills?.get(column.number) ?? null);
+      // Once known, the fill value stays.
+      const known = before?.columns.find(({ number }) => number === column.number);
+      return known === undefined || known.hashed !== made.hashed ? made : { ...made, fill: known.fill };
+    });
     return {
       tableId: 0,
       version: 0,

@@ -8,9 +8,12 @@
  * - `tableMap` for every table map, before its rows are walked (it sets widths of the map that only the definition tells).
  *   Its records belong to the open transaction, before the rows.
  * - `rowFault` when a row of the map could not be written.
- * - `boundary` between two transactions, when nothing is open, while `isWaiting`; each list it answers is one transaction of
- *   the hub. Also while the stream stands still: the server's end may be where the stream has been all along.
+ * - `boundary` between two transactions, when nothing is open, while `isWaiting`: first of all before the first transaction.
+ *   Each list it answers is one transaction of the hub. Also while the stream stands still: the server's end may be where
+ *   the stream has been all along.
  * - `acknowledge` with what is durable.
+ * What is answered has happened as far as the tracker goes: records must come into the log even where the transaction that
+ * they were asked for in is rolled back.
  *
  * The order in which whoever reads the server's catalog calls: `ask`; if it wants tables, the end of the binlog is read
  * (`from`), then the tables, then the end again (`until`), all at the server that the stream comes from; then `answer`.
@@ -24,7 +27,7 @@ import type { QueryEvent } from '../binlog/query-event.ts';
 import type { RowRoute } from '../binlog/row-writer.ts';
 import type { TableMap } from '../binlog/table-map.ts';
 import type { CatalogReading, ServerPlace } from '../catalog/catalog-reading.ts';
-import type { TableReading, TableRef } from '../catalog/table-reading.ts';
+import type { TableRef } from '../catalog/table-reading.ts';
 import type { StatementEffect } from '../ddl/effects.ts';
 import type { PendingRecord } from './pending-record.ts';
 
@@ -53,8 +56,13 @@ export interface ReadingRequest {
 export interface FollowedTable {
   /** Of the stream: it may be ahead of what is in the log by what is not appended yet. */
   readonly schema: TableSchema;
-  /** False: its columns are not known for sure just now; it is read anew, and then stopped and copied again. */
+  /**
+   * False: its columns are not known for sure just now. Its rows are passed over, so that nothing may be copied; it is read
+   * anew, and then stopped and copied again.
+   */
   readonly isKnown: boolean;
+  /** Why they are not known; null: they are. */
+  readonly fault: TidemarkError | null;
 }
 
 export interface SchemaTracking {
@@ -69,6 +77,8 @@ export interface SchemaTracking {
    * table that is not followed, and nothing when the statement has stopped it already.
    */
   rowFault(map: TableMap, error: TidemarkError): readonly PendingRecord[];
+  /** Changes of any table may be missing: all stop. Where statements may be missing, too, all are read anew (`blinds`). */
+  stopAll(error: TidemarkError): readonly PendingRecord[];
   /** The binlog lacks changes, of whatever table: all that is followed stops, and is copied again. */
   stopAll(error: TidemarkError): readonly PendingRecord[];
   /** True: `boundary` may have something to write. */
@@ -86,17 +96,19 @@ export interface SchemaTracking {
   /** ChangeStream.announce: those that are not in the log are read at the server. */
   announce(tables: readonly TableRef[]): void;
   /**
-   * SourceConnector.tables, from what the server lists: of tables in the log their schema there (what the stream has not come
-   * to yet is no news), of others that which `readings` tell, under the identity with which they will come in. Those that
-   * are refused are left out.
+   * Those of the selected tables that the server lists which `present` wants readings of. Tables of the log that it does not
+   * list are looked for, and leave the log when it turns out that they went without a statement in the binlog.
    */
-  present(readings: readonly TableReading[]): TableSchema[];
-  /** Those of the listed tables that `present` wants readings of. */
-  unknown<T extends TableRef>(listed: readonly T[]): T[];
+  unknown(listed: readonly TableRef[]): TableRef[];
+  /**
+   * SourceConnector.tables: of tables in the log their schema there (what the stream has not come to yet is no news), of
+   * others that which `reading` tells, under the identity with which they will come in. Those that are refused are left out.
+   */
+  present(reading: Pick<CatalogReading, 'tables' | 'cascades'>): TableSchema[];
 
   // What whoever reads the server's catalog calls.
 
-  /** Null: there is nothing to read now, or a reading is under way. What was asked before and was not answered is void. */
+  /** Null: there is nothing to read now. What was asked before and was not answered is void, and is asked for again. */
   ask(): ReadingRequest | null;
   /** The tables of the request, as read; those that must be read again are asked for again. */
   answer(request: ReadingRequest, reading: CatalogReading): void;

@@ -102,7 +102,7 @@ export class PlainTracking implements SchemaTracking {
 
   table(sourceTableId: string): FollowedTable | null {
     const schema = this.#schemas.get(sourceTableId);
-    return schema === undefined ? null : { schema, isKnown: true };
+    return schema === undefined ? null : { schema, isKnown: true, fault: null };
   }
 
   #stop(schema: TableSchema, { code, message }: TidemarkError): PendingRecord {
