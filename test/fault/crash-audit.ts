@@ -1,75 +1,76 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
-import { lsnOfPosition, postgresPositions } from '../../connectors/postgres/position.ts';
+import type { Catalog, TableState } from '../../contracts/catalog.ts';
+import { tableName } from '../../contracts/schema.ts';
 import { checkLog } from '../../hub/log/embedded/check/check-log.ts';
 import type { LogFinding } from '../../hub/log/embedded/check/finding.ts';
 import { EmbeddedLogEngine } from '../../hub/log/embedded/engine.ts';
 import { stoppedLog } from '../../hub/log/embedded/held-log.ts';
 import { nodeFiles } from '../../hub/runtime/node-files.ts';
-import { compareDatabases } from '../fixtures/compare-databases.ts';
 import { createTestRuntime } from '../fixtures/runtime.ts';
-import { tornTransactions } from '../fixtures/shop/schema.ts';
 import { temporaryDirectory } from '../fixtures/temp.ts';
+import { compareViews } from './compare-views.ts';
 import type { CrashWorld } from './crash-world.ts';
 import { LogAudit } from './log-audit.ts';
+import type { FoundTable, ReplicaServer, View } from './source-world.ts';
 
 const CATCH_UP_LIMIT_MS = 90_000;
 const ASK_AGAIN_MS = 50;
+const MOST_SHOWN = 5;
 
 /** Looks at a world from outside. Each finding is a sentence; none is as it should be. */
 export class CrashAudit {
   readonly #world: CrashWorld;
-  readonly #log: LogAudit;
+  /** Of each replica, since each stands elsewhere in the log. */
+  readonly #logs: ReadonlyMap<ReplicaServer, LogAudit>;
 
   constructor(world: CrashWorld) {
     this.#world = world;
-    this.#log = new LogAudit(world.dataFolder, 'shop', postgresPositions);
+    this.#logs = new Map(world.replicas.map((replica) => [replica, new LogAudit(world.dataFolder, 'shop', world.source.positions)]));
   }
 
   /**
-   * With the hub dead, at any moment, both servers up: the slot is not ahead of the log; the replica stands at an offset
-   * that the log has, and is exactly the fold of the log up to there.
+   * With the hub dead, at any moment, every server up: the source has thrown nothing away that the log does not have; each
+   * replica stands at an offset that the log has, and is exactly the fold of the log up to there.
    */
   async atDeath(): Promise<string[]> {
-    const confirmed = await this.#world.confirmedFlush();
-    const { highWatermark, position } = await this.#log.end();
-    const reached = position === null ? 0 : lsnOfPosition(position);
-    if (confirmed !== null && position !== null && confirmed > reached) {
-      return [`the slot is confirmed up to ${confirmed}, the log ends at ${reached}: ${confirmed - reached} bytes are lost`];
+    const findings: string[] = [];
+    for (const [replica, log] of this.#logs) {
+      const { highWatermark, position } = await log.end();
+      const lost = await this.#world.source.lostBehind(position);
+      if (lost !== null) return [lost];
+      findings.push(...(await replicaFindings(replica, log, highWatermark)));
     }
-    await using replica = await this.#world.replica.connect('replica');
-    await replica.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-    const offset = await checkpointOf(replica);
-    if (offset === null) return [];
-    if (offset > highWatermark) return [`the replica is at offset ${offset}, the log ends at ${highWatermark}`];
-    if (offset < this.#log.offset) return [`the replica went back to offset ${offset}; it was at ${this.#log.offset} before`];
-    await this.#log.advance(offset);
-    const { differences } = await this.#log.tables.compareWith(replica, false);
-    return differences.map((difference) => `the replica at offset ${offset} is not the fold of the log: ${difference}`);
+    return findings;
   }
 
   /** With nobody writing: everything arrives by itself, and is equal. */
   async inTheEnd(): Promise<string[]> {
     await this.#caughtUp();
-    const compared = await compareDatabases(this.#world.source.url('shop'), this.#world.replica.url('replica'));
-    const findings = compared.filter(({ equal }) => !equal).map(({ table, differences }) => `replica, ${table}: ${differences.join('; ')}`);
-    if (compared.length === 0) findings.push('there is nothing to compare');
-    await using replica = await this.#world.replica.connect('replica');
-    findings.push(...(await tornTransactions(replica)), ...(await this.#compareCache()));
+    await using source = await this.#world.source.view();
+    const tables = await source.tables();
+    const findings = tables.length === 0 ? ['there is nothing to compare'] : [];
+    for (const replica of this.#world.replicas) {
+      await using view = await replica.view();
+      const hasSameTypes = replica.dialect === this.#world.source.dialect;
+      findings.push(...(await compareViews(source, view, hasSameTypes)).map((difference) => `${replica.name}, ${difference}`), ...(await view.torn()));
+    }
+    findings.push(...(await this.#compareCache(source, tables)));
     return findings;
   }
 
-  /** Offset up to which the log was read: more must not be folded, or it could not be audited. */
+  /** Offset up to which the log was read: where no more is folded, all of it is audited. */
   get readUpTo(): number {
-    return this.#log.offset;
+    return Math.min(...[...this.#logs.values()].map(({ offset }) => offset));
   }
 
   /** With the hub dead and nobody writing: the log is whole, and its fold is the source. */
   async ofTheLog(): Promise<string[]> {
-    await this.#log.advance();
-    await using source = await this.#world.source.connect('shop');
-    const { tables, differences } = await this.#log.tables.compareWith(source, true);
+    const [log] = this.#logs.values();
+    if (log === undefined) return ['there is no replica'];
+    await log.advance();
+    await using source = await this.#world.source.view();
+    const { tables, differences } = await log.tables.compareWith(source, true);
     return tables === 0 ? ['the log has no table'] : [...differences];
   }
 
@@ -100,18 +101,19 @@ export class CrashAudit {
   }
 
   async #passesEnd(): Promise<void> {
-    const lsn = await this.#world.insertLsn();
-    for (const sink of ['replica', 'cache']) await this.#world.hub.api.wait(sink, `lsn:${lsn}`, CATCH_UP_LIMIT_MS, AbortSignal.timeout(CATCH_UP_LIMIT_MS));
+    const end = await this.#world.source.end();
+    for (const sink of this.#world.sinks) await this.#world.hub.api.wait(sink, end, CATCH_UP_LIMIT_MS, AbortSignal.timeout(CATCH_UP_LIMIT_MS));
   }
 
-  /** By the identities that the source has: a table that was made anew under its name is another one. */
+  /** By the identity that the source has, where it has one: a table that was made anew under its name is another one. */
   async #everyTableConsistent(): Promise<void> {
-    const wanted = await this.#world.sourceTables();
+    await using view = await this.#world.source.view();
+    const wanted = await view.tables();
     const limit = performance.now() + CATCH_UP_LIMIT_MS;
     for (;;) {
       await using engine = await EmbeddedLogEngine.openReadOnly(this.#world.dataFolder, createTestRuntime());
       const catalog = (await engine.open('shop', { create: false })).catalog();
-      const states = wanted.map((oid) => catalog.bySourceId(oid)?.state ?? { state: 'unknown' });
+      const states = wanted.map((table) => ({ table: table.name, ...stateOf(catalog, table) }));
       if (states.every(({ state }) => state === 'consistent')) return;
       if (performance.now() > limit) throw new Error(`not every table has been copied: ${JSON.stringify(states)}\n${JSON.stringify(await this.#world.hub.status())}`);
       await delay(ASK_AGAIN_MS);
@@ -119,24 +121,24 @@ export class CrashAudit {
   }
 
   /** The cache has exactly the rows of the source, by the default key template and one field per column. */
-  async #compareCache(): Promise<string[]> {
-    await using source = await this.#world.source.connect('shop');
+  async #compareCache(source: View, tables: readonly FoundTable[]): Promise<string[]> {
     await using redis = this.#world.cache.client();
-    await source.query("SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET extra_float_digits = 3");
     const findings: string[] = [];
-    const left = new Set(await redis.keys('public.*'));
-    for (const table of await keyedTables(source)) {
-      const columns = table.columns.map((column) => `${pg.escapeIdentifier(column)}::text`);
-      const { rows } = await source.query<Record<string, string | null>>(`SELECT ${columns.join(', ')} FROM ${pg.escapeIdentifier(table.name)}`);
-      const keys = rows.map((row) => `public.${table.name}:${table.key.map((column) => row[column]).join(':')}`);
+    const left = new Set(await redis.keys(`${this.#world.source.namespace}.*`));
+    for (const table of tables) {
+      if (table.key.length === 0) continue;
+      const names = table.columns.map(({ name }) => name);
+      const rows = await source.rows(table, names);
+      const key = table.key.map((column) => names.indexOf(column));
+      const keys = rows.map((row) => `${tableName(table)}:${key.map((index) => row[index]).join(':')}`);
       const pipeline = redis.pipeline();
-      for (const key of keys) pipeline.hgetall(key);
+      for (const one of keys) pipeline.hgetall(one);
       const answers = (await pipeline.exec()) ?? [];
       rows.forEach((row, index) => {
         left.delete(keys[index] ?? '');
         const there = fieldsText(answers[index]?.[1]);
-        const wanted = fieldsText(row);
-        if (there !== wanted && findings.length < 5) findings.push(`cache, ${keys[index]}: ${there.slice(0, 300)} instead of ${wanted.slice(0, 300)}`);
+        const wanted = fieldsText(Object.fromEntries(names.map((name, at) => [name, row[at]])));
+        if (there !== wanted && findings.length < MOST_SHOWN) findings.push(`cache, ${keys[index]}: ${there.slice(0, 300)} instead of ${wanted.slice(0, 300)}`);
       });
     }
     if (left.size > 0) findings.push(`cache: ${left.size} keys without a row, such as ${[...left].slice(0, 3).join(', ')}`);
@@ -144,28 +146,27 @@ export class CrashAudit {
   }
 }
 
-async function checkpointOf(replica: pg.ClientBase): Promise<number | null> {
-  const { rows: there } = await replica.query<{ there: boolean }>("SELECT to_regclass('tidemark.checkpoint') IS NOT NULL AS there");
-  if (there[0]?.there !== true) return null;
-  const { rows } = await replica.query<{ offset: string }>('SELECT "offset"::text FROM tidemark.checkpoint WHERE sink = $1', ['replica']);
-  return rows[0] === undefined ? null : Number(rows[0].offset);
+async function replicaFindings(replica: ReplicaServer, log: LogAudit, highWatermark: number): Promise<string[]> {
+  const { name } = replica;
+  await using view = await replica.view();
+  const checkpoint = await view.checkpoint();
+  if (checkpoint === null) return [];
+  const { offset, isReshaping } = checkpoint;
+  if (offset > highWatermark) return [`${name} is at offset ${offset}, the log ends at ${highWatermark}`];
+  if (offset < log.offset) return [`${name} went back to offset ${offset}; it was at ${log.offset} before`];
+  await log.advance(offset);
+  if (isReshaping) return [];
+  const { differences } = await log.tables.compareWith(view, false);
+  return differences.map((difference) => `${name} at offset ${offset} is not the fold of the log: ${difference}`);
 }
 
-interface KeyedTable {
-  readonly name: string;
-  readonly columns: readonly string[];
-  readonly key: readonly string[];
-}
-
-async function keyedTables(source: pg.ClientBase): Promise<KeyedTable[]> {
-  const { rows } = await source.query<KeyedTable>(`
-    SELECT c.relname::text AS name,
-           (SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS columns,
-           (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n)
-              JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum) AS key
-      FROM pg_class AS c JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'`);
-  return rows;
+function stateOf(catalog: Catalog, { namespace, name, sourceTableId }: FoundTable): TableState | { readonly state: 'unknown' } {
+  if (sourceTableId !== null) return catalog.bySourceId(sourceTableId)?.state ?? { state: 'unknown' };
+  const named = catalog.tables().filter(({ versions, state }) => {
+    const schema = versions.at(-1)?.schema;
+    return state.state !== 'removed' && schema?.namespace === namespace && schema.name === name;
+  });
+  return named.at(-1)?.state ?? { state: 'unknown' };
 }
 
 /** Of a row or a hash: what is not null, by name. */

@@ -2,8 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Random } from '../../contracts/runtime.ts';
 import type { TcpProxy } from '../fixtures/tcp-proxy.ts';
+import type { CrashSource } from './crash-servers.ts';
 import type { CrashWorld } from './crash-world.ts';
-import { SHAPE_CHANGES } from './hard-schema.ts';
+import { below } from './hard-workload.ts';
+import { MYSQL_FAULTS } from './mysql/faults.ts';
+import type { ReplicaServer } from './source-world.ts';
 
 export interface Fault {
   readonly name: string;
@@ -12,7 +15,7 @@ export interface Fault {
 }
 
 const pause = (random: Random, most: number): Promise<void> => delay(random.unit() * most);
-const below = (random: Random, limit: number): number => Math.floor(random.unit() * limit);
+const someReplica = (world: CrashWorld, random: Random): ReplicaServer => world.replicas[below(random, world.replicas.length)] as ReplicaServer;
 
 const HUB_DIES: readonly Fault[] = [
   {
@@ -46,21 +49,20 @@ const HUB_DIES: readonly Fault[] = [
 ];
 
 const SERVERS_DIE: readonly Fault[] = [
-  { name: 'the source crashes', strike: (world) => world.source.restart('immediate') },
-  { name: 'the source restarts', strike: (world) => world.source.restart('fast') },
-  { name: 'the replica crashes', strike: (world) => world.replica.restart('immediate') },
-  { name: 'the replica restarts', strike: (world) => world.replica.restart('fast') },
+  { name: 'the source crashes', strike: (world) => world.source.restart('crash') },
+  { name: 'the source restarts', strike: (world) => world.source.restart('order') },
+  { name: 'the replica crashes', strike: (world, random) => someReplica(world, random).restart('crash') },
+  { name: 'the replica restarts', strike: (world, random) => someReplica(world, random).restart('order') },
   {
     name: 'source and hub crash together',
     async strike(world) {
-      await Promise.all([world.hub.kill(), world.source.restart('immediate')]);
+      await Promise.all([world.hub.kill(), world.source.restart('crash')]);
     },
   },
   {
     name: 'sessions are ended by an administrator',
     async strike(world) {
-      const end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tidemark%'";
-      await Promise.all([world.source.query(end), world.replica.query(end)]);
+      await Promise.all([world.source, ...world.replicas].map((server) => server.endSessions()));
     },
   },
   {
@@ -82,38 +84,41 @@ const SERVERS_DIE: readonly Fault[] = [
 ];
 
 /** The network between the hub and one server. */
-function networkFaults(name: string, proxyOf: (world: CrashWorld) => TcpProxy, way: 'to-server' | 'to-client'): Fault[] {
+function networkFaults(name: string, networkOf: (world: CrashWorld, random: Random) => TcpProxy, way: 'to-server' | 'to-client'): Fault[] {
   return [
     {
       name: `the network to ${name} is cut`,
       async strike(world, random) {
-        proxyOf(world).refuse();
-        proxyOf(world).cut();
+        const network = networkOf(world, random);
+        network.refuse();
+        network.cut();
         await pause(random, 300);
       },
     },
     {
       name: `the network to ${name} breaks in the middle of a transaction`,
       async strike(world, random) {
-        proxyOf(world).cutAfter(below(random, 20_000), way);
+        networkOf(world, random).cutAfter(below(random, 20_000), way);
         await pause(random, 300);
       },
     },
     {
       name: `${name} does the work but its answers are lost`,
       async strike(world, random) {
-        proxyOf(world).hold('to-client');
+        const network = networkOf(world, random);
+        network.hold('to-client');
         await pause(random, 300);
-        proxyOf(world).cut();
+        network.cut();
       },
     },
     {
       name: `answers of ${name} are lost and the hub is killed`,
       async strike(world, random) {
-        proxyOf(world).hold('to-client');
+        const network = networkOf(world, random);
+        network.hold('to-client');
         await pause(random, 300);
         await world.hub.kill();
-        proxyOf(world).cut();
+        network.cut();
       },
     },
   ];
@@ -141,28 +146,11 @@ const TABLES = ['customers', 'products', 'stock', 'orders', 'order_lines', 'coun
 
 /** A table is copied again, if the hub knows it just then. */
 async function recopy(world: CrashWorld, random: Random): Promise<void> {
-  const table = `public.${TABLES[below(random, TABLES.length)] ?? 'counters'}`;
+  const table = `${world.source.namespace}.${TABLES[below(random, TABLES.length)] ?? 'counters'}`;
   try {
     await world.hub.api.tableAction('shop', 'recopy', table, AbortSignal.timeout(10_000));
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.code !== 'TABLE_UNKNOWN') throw error;
-  }
-}
-
-/** One change of a shape. Writers hold locks: it is tried until it gets through. */
-async function changeShape(world: CrashWorld, random: Random): Promise<void> {
-  const change = SHAPE_CHANGES[below(random, SHAPE_CHANGES.length)];
-  if (change === undefined) return;
-  await using session = await world.source.connect('shop');
-  await session.query("SET lock_timeout = '2s'; SET deadlock_timeout = '50ms'");
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await session.query(['BEGIN', ...change.statements(`c${below(random, 1_000_000)}`), 'COMMIT'].join('; '));
-      return;
-    } catch (error) {
-      await session.query('ROLLBACK');
-      if (attempt === 10) throw new Error(`${change.name}: not in ${attempt} tries`, { cause: error });
-    }
   }
 }
 
@@ -181,32 +169,37 @@ const IN_THE_MIDDLE: readonly Fault[] = [
     async strike(world, random) {
       await recopy(world, random);
       await pause(random, 200);
-      await world.source.restart('immediate');
+      await world.source.restart('crash');
     },
   },
-  { name: 'the shape of a table changes', strike: changeShape },
+  { name: 'the shape of a table changes', strike: (world, random) => world.source.changeShape(random) },
   {
     name: 'the hub is killed while the shape of a table changes',
     async strike(world, random) {
-      await Promise.all([changeShape(world, random), pause(random, 400).then(() => world.hub.kill())]);
+      await Promise.all([world.source.changeShape(random), pause(random, 400).then(() => world.hub.kill())]);
     },
   },
   {
     name: 'the replica crashes while the shape of a table changes',
     async strike(world, random) {
-      await changeShape(world, random);
+      await world.source.changeShape(random);
       await pause(random, 200);
-      await world.replica.restart('immediate');
+      await someReplica(world, random).restart('crash');
     },
   },
 ];
 
-export const FAULTS: readonly Fault[] = [
+const FAULTS: readonly Fault[] = [
   ...HUB_DIES,
   ...SERVERS_DIE,
-  ...networkFaults('the source', (world) => world.toSource, 'to-client'),
-  ...networkFaults('the replica', (world) => world.toReplica, 'to-server'),
-  ...networkFaults('the cache', (world) => world.toCache, 'to-server'),
+  ...networkFaults('the source', (world) => world.networkTo(world.source), 'to-client'),
+  ...networkFaults('the replica', (world, random) => world.networkTo(someReplica(world, random)), 'to-server'),
+  ...networkFaults('the cache', (world) => world.networkTo(world.cache), 'to-server'),
   ...DISK_FULL,
   ...IN_THE_MIDDLE,
 ];
+
+/** What can strike a source of that kind. */
+export function faultsOf(kind: CrashSource): readonly Fault[] {
+  return kind === 'postgres' ? FAULTS : [...FAULTS, ...MYSQL_FAULTS];
+}

@@ -1,9 +1,10 @@
-import pg from 'pg';
 import { Catalog } from '../../contracts/catalog.ts';
 import { Flag, Op } from '../../contracts/op.ts';
 import type { RecordView } from '../../contracts/record.ts';
 import { PLACEHOLDER, readImage } from '../../contracts/row-image.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import { compareRows } from './compare-views.ts';
+import type { View } from './source-world.ts';
 
 /** A row by column number, in canonical text; a column that is not there yet is filled when compared. */
 type Row = ReadonlyMap<number, string | null>;
@@ -85,17 +86,16 @@ export class FoldedTables {
     columns.forEach((column, index) => {
       const cell = cells[index] ?? null;
       if (cell === PLACEHOLDER) throw new Error(`a placeholder in the log at offset ${offset}, column ${column.name}`);
-      row.set(column.number, cell instanceof Uint8Array ? Buffer.from(cell).toString('hex') : cell);
+      row.set(column.number, cell instanceof Uint8Array ? `\\x${Buffer.from(cell).toString('hex')}` : cell);
     });
     return row;
   }
 
   /**
-   * The tables that are consistent here, compared with those of a database as the session sees them.
+   * The tables that are consistent here, compared with those of a database.
    * @param all a table that is not consistent is a difference, too
    */
-  async compareWith(client: pg.ClientBase, all: boolean): Promise<Compared> {
-    await client.query("SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET extra_float_digits = 3");
+  async compareWith(view: View, all: boolean): Promise<Compared> {
     const differences: string[] = [];
     let tables = 0;
     for (const { tableId, versions, state } of this.catalog.tables()) {
@@ -106,35 +106,14 @@ export class FoldedTables {
         continue;
       }
       tables++;
-      differences.push(...(await this.#compareTable(client, tableId, schema)));
+      differences.push(...(await this.#compareTable(view, tableId, schema)));
     }
     return { tables, differences };
   }
 
-  async #compareTable(client: pg.ClientBase, tableId: number, schema: TableSchema): Promise<string[]> {
-    const name = tableName(schema);
-    const columns = schema.columns.map((column) => `${pg.escapeIdentifier(column.name)}::text`);
-    const { rows } = await client.query<(string | null)[]>({
-      text: `SELECT ${columns.join(', ')} FROM ${pg.escapeIdentifier(schema.namespace)}.${pg.escapeIdentifier(schema.name)}`,
-      rowMode: 'array',
-    });
-    const there = rows.map((row) => JSON.stringify(row)).toSorted();
-    const folded = (this.#tables.get(tableId)?.rows() ?? [])
-      .map((row) => JSON.stringify(schema.columns.map((column) => (row.has(column.number) ? row.get(column.number) : column.fill))))
-      .toSorted();
-    if (there.length === folded.length && there.every((row, index) => row === folded[index])) return [];
-    const inLog = new Set(folded);
-    const inTable = new Set(there);
-    return [
-      `${name}: ${there.length} rows there, ${folded.length} in the fold of the log`,
-      ...there.filter((row) => !inLog.has(row)).slice(0, 3).map((row) => `${name}: not in the log: ${shortened(row)}`),
-      ...folded.filter((row) => !inTable.has(row)).slice(0, 3).map((row) => `${name}: only in the log: ${shortened(row)}`),
-    ];
+  async #compareTable(view: View, tableId: number, schema: TableSchema): Promise<string[]> {
+    const rows = await view.rows(schema, schema.columns.map((column) => column.name));
+    const folded = (this.#tables.get(tableId)?.rows() ?? []).map((row) => schema.columns.map((column) => (row.has(column.number) ? (row.get(column.number) ?? null) : column.fill)));
+    return compareRows(tableName(schema), rows, folded, 'the log');
   }
-}
-
-const LONGEST_SHOWN = 300;
-
-function shortened(row: string): string {
-  return row.length > LONGEST_SHOWN ? `${row.slice(0, LONGEST_SHOWN)}…` : row;
 }

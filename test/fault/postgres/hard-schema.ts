@@ -12,9 +12,6 @@ export const HARD_TABLES = `
   INSERT INTO shapes SELECT i FROM generate_series(1, 200) AS i;
 `;
 
-/** A unique constraint at the replica, as users add them: values that swap owners are in each other's way there. */
-export const REPLICA_UNIQUE = 'ALTER TABLE counters ADD CONSTRAINT one_slot UNIQUE (slot)';
-
 /** Statements of one change of a table's shape, in one transaction. `fresh` makes names that are new. */
 export const SHAPE_CHANGES: readonly { readonly name: string; readonly statements: (fresh: string) => readonly string[] }[] = [
   { name: 'a nullable column comes', statements: (fresh) => [`ALTER TABLE shapes ADD COLUMN ${fresh} text`, `UPDATE shapes SET ${fresh} = 'set' WHERE id % 3 = 0`] },

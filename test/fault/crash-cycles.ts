@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import { seededRandom } from '../fixtures/runtime.ts';
+import { CrashAudit } from './crash-audit.ts';
+import { type Fault, faultsOf } from './crash-faults.ts';
+import type { CrashSource } from './crash-servers.ts';
+import { CrashWorld } from './crash-world.ts';
+
+const SEED = Number(process.env['TIDEMARK_SEED'] ?? Date.now() % 1_000_000);
+/** Part of a fault's name: only those strike. */
+const STRIKING = new RegExp(process.env['TIDEMARK_CRASH_FAULTS'] ?? '');
+/** Folder in which what the hub has of a cycle that fails is kept: its log, its notes, what it said. */
+const KEPT = process.env['TIDEMARK_CRASH_KEEP'];
+const CYCLE_LIMIT_MS = 180_000;
+const TRANSACTIONS_PER_SECOND = 300;
+/** What every cycle compares row by row stays of this size; the rest goes in a large transaction, which the faults then meet. */
+const MOST_ORDERS = 5_000;
+
+/** A world of its own that goes through so many cycles; each ends with everything equal. */
+export function crashTest(kind: CrashSource, cycles: number): void {
+  describe(`crash test of ${kind}, ${cycles} cycles, TIDEMARK_SEED=${SEED}`, () => {
+    const random = seededRandom(SEED);
+    const striking = faultsOf(kind).filter(({ name }) => STRIKING.test(name));
+    let world: CrashWorld;
+    let audit: CrashAudit;
+
+    beforeAll(async () => {
+      world = await CrashWorld.create(kind);
+      audit = new CrashAudit(world);
+      await world.startHub();
+      expect(await audit.inTheEnd()).toEqual([]);
+      // What was copied has no time of its own, and is folded before anything else.
+      await world.hub.kill();
+      expect(await audit.ofTheLog()).toEqual([]);
+      await world.startHub();
+      for (const replica of world.replicas) await replica.addUnique();
+    });
+    afterAll(async () => {
+      await world?.[Symbol.asyncDispose]();
+    });
+
+    for (let cycle = 1; cycle <= cycles; cycle++) {
+      const faults = Array.from({ length: 1 + Math.floor(random.unit() * 3) }, () => striking[Math.floor(random.unit() * striking.length)] as Fault);
+      const seed = Math.floor(random.unit() * 2 ** 31);
+      it(`cycle ${cycle}: ${faults.map((fault) => fault.name).join(', then ')}`, { timeout: CYCLE_LIMIT_MS }, async ({ onTestFailed }) => {
+        if (KEPT !== undefined) onTestFailed(() => world.keep(join(KEPT, `${kind}-seed-${SEED}-cycle-${cycle}`)));
+        await runCycle(world, audit, faults, seed);
+      });
+    }
+  });
+}
+
+async function runCycle(world: CrashWorld, audit: CrashAudit, faults: readonly Fault[], seed: number): Promise<void> {
+  const random = seededRandom(seed);
+  await world.source.prepare(MOST_ORDERS, random);
+  const shop = world.source.startShop({ seed, transactionsPerSecond: TRANSACTIONS_PER_SECOND });
+  const hard = world.source.startHard(seed);
+  // Into the middle of which the faults come.
+  const known = audit.readUpTo;
+  const folding = world.fold(known);
+  folding.catch(() => undefined); // `foldingEnds` looks at it.
+  try {
+    for (const fault of faults) {
+      await delay(random.unit() * 500);
+      await fault.strike(world, random);
+      await world.undoFaults();
+      if (world.hub.hasEnded()) expect(await audit.atDeath()).toEqual([]);
+      await world.startHub();
+    }
+    await delay(random.unit() * 300);
+    // As busy as can be: what is under way is half done.
+    await world.hub.kill();
+    expect(await audit.atDeath()).toEqual([]);
+    await world.startHub();
+  } finally {
+    await Promise.all([shop.stop(), hard.stop()]);
+  }
+  await foldingEnds(folding);
+  expect(shop.counts.transactions).toBeGreaterThan(0);
+  expect(hard.transactions()).toBeGreaterThan(0);
+  expect(await audit.inTheEnd()).toEqual([]);
+  expect(await world.fold(known)).toBeGreaterThanOrEqual(known);
+  await world.hub.kill();
+  expect(await audit.atDeath()).toEqual([]);
+  expect(await audit.ofTheLog()).toEqual([]);
+  expect(await audit.ofTheFiles()).toEqual([]);
+  await world.startHub();
+}
+
+/** A full disk is a good reason not to fold. */
+async function foldingEnds(folding: Promise<unknown>): Promise<void> {
+  try {
+    await folding;
+  } catch (failure) {
+    if (!(failure instanceof TidemarkError) || failure.code !== 'LOG_DISK_FULL') throw failure;
+  }
+}

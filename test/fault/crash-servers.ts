@@ -1,0 +1,30 @@
+import { MysqlSource } from './mysql/servers.ts';
+import { PostgresReplica, PostgresSource } from './postgres/servers.ts';
+import type { ReplicaServer, SourceServer } from './source-world.ts';
+
+export const CRASH_SOURCES = ['postgres', 'mysql', 'mariadb'] as const;
+export type CrashSource = (typeof CRASH_SOURCES)[number];
+
+/** A source, and the replicas that the crash test has of one of its kind. Disposing ends them. */
+export interface CrashServers extends AsyncDisposable {
+  readonly source: SourceServer;
+  readonly replicas: readonly ReplicaServer[];
+}
+
+export async function startServers(kind: CrashSource): Promise<CrashServers> {
+  await using starting = new AsyncDisposableStack();
+  const source = starting.use(await startSource(kind));
+  const replicas = [starting.use(await PostgresReplica.start('replica', source.namespace))];
+  const started = starting.move();
+  return { source, replicas, [Symbol.asyncDispose]: () => started.disposeAsync() };
+}
+
+function startSource(kind: CrashSource): Promise<SourceServer> {
+  switch (kind) {
+    case 'postgres':
+      return PostgresSource.start();
+    case 'mysql':
+    case 'mariadb':
+      return MysqlSource.start(kind);
+  }
+}
