@@ -34,11 +34,38 @@ export async function spoolRows(session: RowSession, table: ReadTable, statement
   }
 }
 
+export interface SpooledSome {
+  /** Where the last row of the spool stands in the server's order; null: there was none. */
+  readonly last: Bound | null;
+  /** Rows that the statement gave; those that the spool had no room for were passed over. */
+  readonly rows: number;
+}
+
+/** As {@link spoolRows}, to the end of the statement, whatever the spool has room for: the session stays usable. */
+export async function spoolSome(session: RowSession, table: ReadTable, statement: string, spool: Spool): Promise<SpooledSome> {
+  const records = new RowRecords(table.layout, (bytes, count) => spool.add(bytes, count));
+  let rows = 0;
+  await session.rows(statement, (bytes, start, end) => {
+    rows++;
+    if (!spool.isFull) records.row(bytes, start, end);
+    return true;
+  }).ended;
+  records.flush();
+  return { last: records.lastPlace(), rows };
+}
+
+export interface StreamedRows {
+  /** In batches of about 1 MiB. The server is held back while nobody takes them. */
+  readonly batches: AsyncGenerator<ChangeBatch, void, void>;
+  /** The statement has ended. */
+  readonly ended: Promise<'ended' | 'enough'>;
+}
+
 /**
- * The rows in batches of about 1 MiB. The server is held back while nobody takes them. When the loop is left early, the
- * session is in the middle of a result, and only good for disposing.
+ * @param whenLeft what becomes of the statement when the loop over the batches is left early. `drop`: the session is cut off,
+ *   and only good for disposing. `drain`: its rows are passed over until it ends, for which the caller sees to it.
  */
-export async function* streamRows(session: RowSession, table: ReadTable, statement: string): AsyncGenerator<ChangeBatch, void, void> {
+export function streamRows(session: RowSession, table: ReadTable, statement: string, whenLeft: 'drop' | 'drain'): StreamedRows {
   const waiting: ChangeBatch[] = [];
   const failures: TidemarkError[] = [];
   let wake = (): void => undefined;
@@ -50,7 +77,7 @@ export async function* streamRows(session: RowSession, table: ReadTable, stateme
     wake();
   });
   const running = session.rows(statement, (bytes, start, end) => {
-    if (isLeft) return false;
+    if (isLeft) return whenLeft === 'drain';
     records.row(bytes, start, end);
     return true;
   });
@@ -63,18 +90,22 @@ export async function* streamRows(session: RowSession, table: ReadTable, stateme
       isOver = true;
       wake();
     });
-  try {
-    for (;;) {
-      const batch = waiting.shift();
-      if (batch !== undefined) {
-        if (waiting.length < MOST_WAITING) running.resume();
-        yield batch;
-      } else if (isOver) break;
-      else await new Promise<void>((resolve) => (wake = resolve));
+  const batches = async function* taking(): AsyncGenerator<ChangeBatch, void, void> {
+    try {
+      for (;;) {
+        const batch = waiting.shift();
+        if (batch !== undefined) {
+          if (waiting.length < MOST_WAITING) running.resume();
+          yield batch;
+        } else if (isOver) break;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      isLeft = true;
+      running.resume();
     }
-  } finally {
-    isLeft = true;
-  }
-  const [failure] = failures;
-  if (failure !== undefined) throw failure;
+    const [failure] = failures;
+    if (failure !== undefined) throw failure;
+  };
+  return { batches: batches(), ended: running.ended };
 }

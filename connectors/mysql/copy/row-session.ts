@@ -84,6 +84,11 @@ export class RowSession implements AsyncDisposable {
     return this.#failure === null && this.#running === null;
   }
 
+  /** False: lost, or closed. */
+  get isLive(): boolean {
+    return this.#failure === null;
+  }
+
   /** Rows as text, by the name of the column; for a few of them. @throws TidemarkError */
   async query(sql: string): Promise<TextRow[]> {
     const names: string[] = [];

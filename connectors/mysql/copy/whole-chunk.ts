@@ -70,7 +70,7 @@ class StreamedChunk implements CopiedChunk {
 
   async *batches(): AsyncGenerator<ChangeBatch, void, void> {
     const { session, table, deps, view, reader, followed, signal } = this.#parts;
-    for await (const batch of streamRows(session, table, selectAll(table))) {
+    for await (const batch of streamRows(session, table, selectAll(table), 'drop').batches) {
       this.rowCount += batch.count;
       yield batch;
     }
