@@ -44,7 +44,7 @@ export interface ShadowRebuild {
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]>;
   /**
    * The shadow, as a sink to be opened and applied to. Opening one that was filled in part goes on where it stands; one
-   * of another log, or that was being removed, is removed first. It can be opened again after `finish`, to catch up.
+   * of another log, or that was being removed, is removed first, and so is what a swap has replaced. It can be opened again after `finish`, to catch up.
    * @param selects the tables of the rebuild
    */
   open(selects: TableSelector): Sink;

@@ -14,6 +14,8 @@ export interface DeadLetter {
   readonly message: string;
   /** When, ISO 8601. */
   readonly at: string;
+  /** A batch that ends there writes the key, or removes it: a sink that stands there or beyond has taken that. Left out: none was seen. */
+  readonly settledAt?: Offset;
 }
 
 /** Open letters of one sink; with more, something is wrong with the sink and not with single rows. */
@@ -63,6 +65,29 @@ export class DeadLetters {
     }
     for (const letter of letters) this.#open.set(nameOf(letter.tableId, letter.key), letter);
     if (letters.length > 0) await this.#save();
+  }
+
+  /**
+   * Notes before a batch is applied which letters it settles: that it was applied may not be noted any more. Durable when it
+   * resolves.
+   * @param to where the batch ends
+   */
+  async settling(letters: readonly DeadLetter[], to: Offset): Promise<void> {
+    let isNoted = true;
+    for (const { tableId, key } of letters) {
+      const name = nameOf(tableId, key);
+      const open = this.#open.get(name);
+      if (open === undefined || open.settledAt === to) continue;
+      this.#open.set(name, { ...open, settledAt: to });
+      isNoted = false;
+    }
+    if (!isNoted) await this.#save();
+  }
+
+  /** Closes the letters that were settled by what a sink that stands there has taken. */
+  async closeSettled(at: Offset): Promise<void> {
+    const settled = this.list().filter(({ settledAt }) => settledAt !== undefined && settledAt <= at);
+    if (settled.length > 0) await this.close(settled);
   }
 
   /** Closes the letters of these keys. Not before the sink has made their rows durable. */
@@ -116,7 +141,7 @@ function isStored(value: unknown): value is Stored {
   if (typeof value !== 'object' || value === null) return false;
   const v = value as Partial<Record<keyof Stored, unknown>>;
   return (
-    typeof v.tableId === 'number' && typeof v.offset === 'number' &&
+    typeof v.tableId === 'number' && typeof v.offset === 'number' && (v.settledAt === undefined || typeof v.settledAt === 'number') &&
     [v.table, v.key, v.code, v.message, v.at].every((text) => typeof text === 'string')
   );
 }

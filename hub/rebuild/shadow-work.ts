@@ -211,6 +211,7 @@ export class ShadowWork implements Work {
     const { pipeline, shadow, runtime } = this.#parts;
     const selects = this.#selects(request);
     const shadowed = await DeadLetters.load(runtime.files, this.#lettersPath);
+    await shadowed.closeSettled(to.offset);
     const ids = new Set(this.#tables(to.offset, selects).map(({ tableId }) => tableId));
     await pipeline.letters.close(pipeline.letters.list().filter(({ tableId, key }) => ids.has(tableId) && !shadowed.has(tableId, key)));
     await pipeline.letters.write(shadowed.list());

@@ -267,10 +267,10 @@ export class SinkRebuild implements Supervised {
   #request(order: RebuildOrder, way: RebuildRequest['way'], to: Offset | null): RebuildRequest {
     const { pipeline, runtime } = this.#parts;
     const paused = pipeline.pausedBy;
-    // A cache that is paused is rebuilt to where it stands.
+    // A cache that is paused is rebuilt to where it stands; one that has nothing yet, to the end of the log.
     const rests = way === 'in-place' && to === null && paused !== null;
     const { horizon } = pipeline.log.state();
-    const place = rests && paused.offset >= horizon ? paused.offset : to;
+    const place = rests && paused.offset > 0 && paused.offset >= horizon ? paused.offset : to;
     return {
       id: runtime.random.bytes(8).toString('hex'), way, tables: order.tables, to: place, rests, config: fingerprint(pipeline.config),
       logId: pipeline.log.state().logId, pausedAt: way === 'in-place' ? (paused?.at ?? null) : null,

@@ -266,6 +266,8 @@ export class Deliver implements Work {
     await using load = await this.#openLoad(start);
     // The horizon was forced past the lease: opened again.
     if (start.load !== null && load === null) return;
+    // What was applied before the end of an earlier life.
+    if (load === null) await this.#parts.letters.closeSettled(start.after);
     // Until the sink has come to where the log ends now, the horizon does not pass it again.
     this.#leasedUntil = log.state().highWatermark;
     if (load === null) await this.#join(start, signal);
@@ -355,7 +357,7 @@ export class Deliver implements Work {
     const delivery = new Delivery({ sink, log, selects: config.tables, clock: runtime.clock, bytes, load }, load?.end ?? start, {
       onHanded: (batch) => {
         this.#parts.onJoined(delivery.tables.takeJoined());
-        this.#settling.handed(batch);
+        return this.#settling.handed(batch);
       },
       onDurable: (batch, ms) => {
         this.#hurdle = null;

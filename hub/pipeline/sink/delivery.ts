@@ -3,7 +3,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Clock } from '../../../contracts/runtime.ts';
-import { DEFAULT_LIMITS, type Sink, type SinkBatch, type TableSelector } from '../../../contracts/sink.ts';
+import { type Applying, DEFAULT_LIMITS, type Sink, type SinkBatch, type TableSelector } from '../../../contracts/sink.ts';
 import type { BaseLoad } from './base-load.ts';
 import { Budget, isReady } from './budget.ts';
 import { Fold, type FoldStart } from './fold.ts';
@@ -33,8 +33,8 @@ export interface DeliveryParts {
 }
 
 export interface DeliveryEvents {
-  /** A batch is handed over. */
-  onHanded(batch: SinkBatch): void;
+  /** A batch is about to be handed over; not null: it is once that has resolved. It does not reject. */
+  onHanded(batch: SinkBatch): Promise<void> | null;
   /** The sink has made the batch durable. The rows of a part of a transaction are not in it any more. */
   onDurable(batch: SinkBatch, ms: number): void;
   /** The sink equals the source as of `offset`, in the tables that it mirrors. */
@@ -202,8 +202,8 @@ export class Delivery {
     const begun = clock.monotonic();
     this.#flights.add(flight);
     this.#budget.take(batch.bytes);
-    this.#events.onHanded(batch);
-    const { accepted, durable } = sink.apply(batch, this.#cut.signal);
+    const ready = this.#events.onHanded(batch);
+    const { accepted, durable } = ready === null ? sink.apply(batch, this.#cut.signal) : applyOnce(ready, () => sink.apply(batch, this.#cut.signal));
     this.#follow(flight, begun, accepted, durable);
   }
 
@@ -271,6 +271,12 @@ export class Delivery {
     ended.abort();
     await deadline;
   }
+}
+
+/** The next batch waits until this one is accepted, so that they stay in order. */
+function applyOnce(ready: Promise<void>, apply: () => Applying): Applying {
+  const applying = ready.then(apply);
+  return { accepted: applying.then(({ accepted }) => accepted), durable: applying.then(({ durable }) => durable) };
 }
 
 /** What the sink takes its time for must not keep a delivery that is asked to stop. */

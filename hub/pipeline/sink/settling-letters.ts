@@ -22,20 +22,28 @@ export class SettlingLetters {
     this.#settling.clear();
   }
 
-  /** Notes which open letters a batch settles, while its rows are at hand. */
-  handed(batch: SinkBatch): void {
-    if (this.#letters.count === 0) return;
+  /**
+   * Notes which open letters a batch settles, while its rows are at hand. Null: none; else the batch is to be applied once it
+   * has resolved: a sink that was killed right after it knows of the letters by its checkpoint.
+   */
+  handed(batch: SinkBatch): Promise<void> | null {
+    if (this.#letters.count === 0) return null;
     const settled = this.#letters.list().filter(keysOf(batch));
-    if (settled.length > 0) this.#settling.set(endOf(batch), settled);
+    if (settled.length === 0) return null;
+    this.#settling.set(endOf(batch), settled);
+    // Letters are tried again behind a load.
+    return batch.cursor === null ? this.#letters.settling(settled, batch.to).catch((failure: unknown) => this.#notSaved(failure)) : null;
   }
 
   durable(batch: SinkBatch): void {
     const settled = this.#settling.get(endOf(batch));
     if (settled === undefined) return;
     this.#settling.delete(endOf(batch));
-    this.#letters.close(settled).catch((failure: unknown) => {
-      this.#logger.log('warn', 'sink.dead-letters-not-saved', { what: String(failure) });
-    });
+    this.#letters.close(settled).catch((failure: unknown) => this.#notSaved(failure));
+  }
+
+  #notSaved(failure: unknown): void {
+    this.#logger.log('warn', 'sink.dead-letters-not-saved', { what: String(failure) });
   }
 }
 

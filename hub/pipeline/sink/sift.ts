@@ -10,6 +10,7 @@ import { DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStep, type TableSel
 import type { Clock } from '../../../contracts/runtime.ts';
 import type { DeadLetter, DeadLetters } from '../../dead-letters/dead-letters.ts';
 import type { PrintPosition } from '../../print-position.ts';
+import { keysOf } from './batch-keys.ts';
 import { sinkStart } from './delivery-plan.ts';
 import { isDataError } from '../error-policy.ts';
 import { Fold, type FoldLimits, type FoldStart } from './fold.ts';
@@ -95,7 +96,7 @@ export class Sift {
     const last = ends.at(-1);
     if (last === undefined || last <= start.after) return start;
     const batch = await this.#folded(start, last);
-    const error = await this.#refusal(batch);
+    const error = await this.#settledBy(batch);
     if (error === null) return this.#applied(batch);
     if (ends.length === 1) return this.#overOne(batch, error);
     const middle = ends.length >> 1;
@@ -120,7 +121,7 @@ export class Sift {
     const letters = refused.map((one) => this.#letter(batch, one));
     await this.#parts.letters.write(letters);
     const bad = new Set(refused.map(({ piece }) => piece.ref));
-    const left = await this.#refusal({ ...batch, steps: stepsWith(batch, (ref) => !bad.has(ref), true) });
+    const left = await this.#settledBy({ ...batch, steps: stepsWith(batch, (ref) => !bad.has(ref), true) }, letters);
     if (left !== null) throw this.#impossible(batch, left);
     return letters;
   }
@@ -133,7 +134,7 @@ export class Sift {
    */
   async still(batch: SinkBatch, cursor: LoadCursor | null = null): Promise<void> {
     this.#cursor = cursor;
-    const error = await this.#refusal(batch);
+    const error = await this.#settledBy(batch);
     if (error === null) return;
     const refused = await this.#refusedOf(batch, piecesOf(batch));
     if (this.#parts.refused === 'name') throw this.#named(batch, refused[0] ?? null, error);
@@ -147,8 +148,10 @@ export class Sift {
   async #overParts(start: FoldStart, end: Offset): Promise<FoldStart> {
     const letters = new Map<string, DeadLetter>();
     for (;;) {
-      const { batch, error } = await this.#applyParts(start, end, letters);
+      const settled: DeadLetter[] = [];
+      const { batch, error } = await this.#applyParts(start, end, letters, settled);
       if (error === null) {
+        await this.#parts.letters.close(settled);
         const at = this.#applied(batch);
         await this.#tryAgain(at, [...letters.values()]);
         return at;
@@ -165,8 +168,9 @@ export class Sift {
   /**
    * Applies the transaction without the keys that are left out. Answers its last batch; or the part that is refused, as
    * one that follows the checkpoint, with the changes of schema that come before it.
+   * @param settled gets the open letters that the parts settle
    */
-  async #applyParts(start: FoldStart, end: Offset, without: ReadonlyMap<string, unknown>): Promise<{ readonly batch: SinkBatch; readonly error: TidemarkError | null }> {
+  async #applyParts(start: FoldStart, end: Offset, without: ReadonlyMap<string, unknown>, settled: DeadLetter[]): Promise<{ readonly batch: SinkBatch; readonly error: TidemarkError | null }> {
     const { log, sink, maxBytes } = this.#parts;
     const fold = this.#fold(start, { ...(sink.limits ?? DEFAULT_LIMITS), maxBytes });
     const earlier: SinkStep[] = [];
@@ -175,6 +179,7 @@ export class Sift {
       const taken = fold.take((offset) => log.epochAt(offset));
       const kept = stepsWith(taken, ({ batch, at }) => !without.has(idOf({ tableId: view.seek(batch.records, at).tableId, key: view.key() })), true);
       const batch = { ...taken, steps: kept };
+      settled.push(...(await this.#settling(batch, without)));
       const error = await this.#partRefusal(batch);
       if (error !== null) return { batch: { ...batch, after: start.after, steps: [...earlier, ...kept] }, error };
       earlier.push(...kept.filter(({ kind }) => kind !== 'rows'));
@@ -364,6 +369,27 @@ export class Sift {
       fold.run();
     }
     return { ...fold.take((offset) => log.epochAt(offset)), endsOpen: false };
+  }
+
+  /**
+   * As `#refusal`; the open letters whose keys the batch writes or removes are closed once it is durable.
+   * @param opened letters of rows that were left out of it, which stay
+   */
+  async #settledBy(batch: SinkBatch, opened: readonly DeadLetter[] = []): Promise<TidemarkError | null> {
+    const { letters } = this.#parts;
+    const settled = await this.#settling(batch, new Set(opened.map(idOf)));
+    const error = await this.#refusal(batch);
+    if (error === null) await letters.close(settled);
+    return error;
+  }
+
+  /** The open letters that a batch settles, noted as such where it moves the checkpoint. */
+  async #settling(batch: SinkBatch, without: Pick<ReadonlySet<string>, 'has'>): Promise<readonly DeadLetter[]> {
+    const { letters } = this.#parts;
+    if (letters.count === 0) return [];
+    const settled = letters.list().filter(keysOf(batch)).filter((letter) => !without.has(idOf(letter)));
+    if (batch.to > batch.after && settled.length > 0) await letters.settling(settled, batch.to);
+    return settled;
   }
 
   /** Applies a batch; the data error with which the sink refuses it, or null. The sink is open again afterwards. */

@@ -245,6 +245,7 @@ async function settle(world: RebuildWorld, random: Random, way: Way): Promise<vo
   if (!sameRows(world.place.live.rows, world.taken(world.source.rows))) world.wrong.push('the last state differs');
   const letters = lettersOf(world);
   for (const key of world.place.live.refused) if (world.source.rows.has(key) && !letters.has(key)) world.wrong.push(`${key} was left out, and no letter says so`);
+  for (const key of letters) if (!world.source.rows.has(key)) world.wrong.push(`a letter is open for ${key}, which the source has not`);
   if (world.place.stale !== null) world.wrong.push('what was begun in place is not swept');
   if (world.place.shadow !== null) world.wrong.push('a shadow is left');
   if (world.place.replaced > 0) world.wrong.push('something replaced is left');

@@ -164,7 +164,7 @@ class MemoryShadow implements ShadowRebuild {
   }
 
   #opened(start: SinkStart): Promise<Checkpoint | null> {
-    if (this.#place.replaced > 0) throw new TidemarkError('INTERNAL', 'a shadow is filled where something replaced is');
+    this.#place.replaced = 0;
     this.#place.shadow ??= new MemorySink(this.#place.limits);
     for (const key of this.#place.refused) this.#place.shadow.refused.add(key);
     this.#open = new MortalSink(this.#place.shadow, this.#life, () => undefined);

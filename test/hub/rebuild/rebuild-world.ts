@@ -266,7 +266,7 @@ export class RebuildWorld implements AsyncDisposable {
     // What is written anew in place begins at the beginning.
     if (this.#way === 'shadow' && checkpoint !== null && at < this.#seen && rebuild?.to === null) this.wrong.push(`it went back from ${this.#seen} to ${at}`);
     // Once it has been put there it rests, whatever the hub has noted of that by then.
-    const isPut = rebuild?.id === this.#swapped && rebuild.to !== null && rebuild.endedAt === null;
+    const isPut = rebuild?.id === this.#swapped && rebuild.to !== null && rebuild.offset === 0;
     if (isPut && at > (rebuild.to ?? 0)) this.wrong.push(`it has gone on to ${at} and was put to ${rebuild.to}`);
     this.#seen = at;
     // A sink that stands nowhere is still being filled.

@@ -401,6 +401,21 @@ describe('a rebuild in place', () => {
     }
   }, 30_000);
 
+  it('of a sink that was paused before it had anything goes to the end of the log, where it rests', async () => {
+    await using world = await RebuildWorld.create({ way: 'in-place', wholeTransactions: false });
+    const end = await filled(world);
+    world.fault = (step) => (step === 'open' ? 'fail-before' : 'none');
+    await world.start();
+    await world.pipeline.pause();
+    world.fault = () => 'none';
+    await world.begin();
+    await world.until('it has ended', () => !world.rebuild.isUnderWay && world.pipeline.status().state === 'paused');
+    expect(world.rebuild.status()).toMatchObject({ state: 'done', offset: end });
+    expect(world.place.live.rows).toEqual(world.source.rows);
+    await filled(world, 3);
+    expect(world.pipeline.status()).toMatchObject({ state: 'paused', offset: end });
+  });
+
   it('cannot be taken back once it was begun: cancelled, it goes on to the end', async () => {
     await using world = await RebuildWorld.create({ way: 'in-place', wholeTransactions: false });
     const end = await filled(world);
@@ -414,6 +429,25 @@ describe('a rebuild in place', () => {
     await world.pipeline.reached(end, patience());
     expect(world.place.live.rows).toEqual(world.source.rows);
     expect(world.rebuild.status()?.state).toBe('cancelled');
+  });
+});
+
+describe('a dead letter', () => {
+  it('is closed when its row was deleted, also when the hub is killed before that is noted', async () => {
+    await using world = await RebuildWorld.create();
+    world.place.live.refused.add('public.t1/1');
+    await world.start();
+    await world.pipeline.reached(await world.commit([{ table: 1, key: 1, value: 1 }, { table: 1, key: 2, value: 2 }]), patience());
+    expect(world.letters.count).toBe(1);
+    let end = Number.POSITIVE_INFINITY;
+    world.fault = (step) => (step === 'file' && (world.place.live.checkpoint?.offset ?? 0) >= end ? 'kill-before' : 'none');
+    end = world.log.state().highWatermark + 1;
+    await world.commit([{ table: 1, key: 1, value: null }]);
+    await world.until('it is killed', () => world.isDead);
+    world.fault = () => 'none';
+    await world.start();
+    await world.pipeline.reached(end, patience());
+    expect(world.letters.list()).toEqual([]);
   });
 });
 

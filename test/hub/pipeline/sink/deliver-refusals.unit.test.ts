@@ -37,6 +37,20 @@ describe('Deliver, where the sink refuses rows or takes nothing', () => {
     }
   });
 
+  it.each([true, false])('closes the letter of a row that is deleted together with one that is refused (whole transactions: %s)', async (wholeTransactions) => {
+    const sink = new MemorySink({ wholeTransactions, maxKeys: 100 });
+    for (const key of [1, 2, 3]) sink.refused.add(`public.t1/${key}`);
+    await using test = await delivering(sink, { onError: 'dead-letter' });
+    test.part.start();
+    await test.deliver.reached(await test.source.commit([{ table: 1, key: 1, value: 1 }]), patience());
+    expect(test.letters.count).toBe(1);
+    const end = await test.source.commit([{ table: 1, key: 1, value: null }, { table: 1, key: 2, value: 2 }, { table: 1, key: 5, value: 5 }]);
+    await test.deliver.reached(end, patience());
+    expect(test.letters.list().map(({ offset }) => offset)).toEqual([end - 1]);
+    await test.deliver.reached(await test.source.commit([{ table: 1, key: 2, value: null }]), patience());
+    await expect.poll(() => test.letters.count).toBe(0);
+  });
+
   it('stops on a row that cannot be set aside, and says what to do', async () => {
     const keyless = new MemorySink();
     keyless.refused.add('public.t3/');

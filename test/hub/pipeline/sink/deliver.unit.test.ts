@@ -169,7 +169,7 @@ describe('Deliver', () => {
     const stop = new AbortController();
     const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock: test.runtime.clock, bytes: 1 << 20, load: null }, start, {
-      onHanded: () => undefined,
+      onHanded: () => null,
       onDurable: ({ endsOpen, steps, records }) => void durable.push({ endsOpen, steps: steps.length, records }),
       onProgress: (at) => {
         if (at >= offset) stop.abort(new Error('done'));
@@ -200,7 +200,7 @@ describe('Deliver', () => {
     const start = { after: 0, position: positionOf(0), commitTime: 0, sweepAt: null, fence: 1 };
     const clock = { ...test.runtime.clock, sleep: () => Promise.resolve() };
     const delivery = new Delivery({ sink, log: test.log, selects: () => true, clock, bytes: 1 << 20, load: null }, start, {
-      onHanded: () => undefined, onDurable: () => undefined, onProgress: () => undefined, onFailed: () => undefined,
+      onHanded: () => null, onDurable: () => undefined, onProgress: () => undefined, onFailed: () => undefined,
     });
     const running = delivery.run(stop.signal);
     await handed.promise;
