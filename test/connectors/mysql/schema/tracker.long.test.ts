@@ -1,0 +1,5 @@
+import { MYSQL_VERSIONS } from '../../../fixtures/mysql.ts';
+import { trackerSuite } from './tracker-suite.ts';
+
+// The others run with the tests of every day.
+for (const version of MYSQL_VERSIONS) if (version !== 'mysql-9' && version !== 'mariadb-11.8') trackerSuite(version);
