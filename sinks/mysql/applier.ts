@@ -8,10 +8,12 @@ import { moveCheckpoint, prepareRows, type PreparedRows, type RowsPlace, runRows
 import { checkpointTable, type OwnCheckpoint, ownedSql, readCheckpoint } from './checkpoint-table.ts';
 import { applySchemaStep, type DdlContext, type Intent, parseIntents, tightenTable } from './ddl.ts';
 import { sinkError } from './errors.ts';
+import { holdLock, shapeLock } from './opening.ts';
 import { readReplicaTable } from './replica-table.ts';
 import type { ServerFacts } from './server.ts';
 import type { Session } from './session.ts';
 import type { SinkTarget } from './sink-target.ts';
+import { quoteText } from './sql.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
 import type { WriteRules } from './table-statements.ts';
 
@@ -135,8 +137,11 @@ export class Applier implements LineWorker<PreparedRows> {
   async #changing(work: () => Promise<void>): Promise<void> {
     const { session, lockTimeoutMs } = this.#parts;
     const [before] = await session.rows('SELECT @@SESSION.lock_wait_timeout AS seconds');
+    const lock = shapeLock(this.#parts.target.sink, this.#parts.opened.fence);
+    if (!(await holdLock(session, lock, 0))) throw new CheckpointRefused('another hub is taking the sink over');
     await session.run(`SET SESSION lock_wait_timeout = ${Math.max(1, Math.round(lockTimeoutMs / 1000))}`);
     await work();
+    await session.rows(`SELECT RELEASE_LOCK(${quoteText(lock)})`);
     await session.run(`SET SESSION lock_wait_timeout = ${before?.['seconds'] ?? '31536000'}`);
   }
 

@@ -1,6 +1,7 @@
 /**
- * Taking the sink over: one hub process applies at a time. The checkpoint's row fences its transactions; a change of shape
- * is none, so that whoever applies holds a lock of the server's that names its fence, and an older one's session is ended.
+ * Taking the sink over: one hub process applies at a time. The checkpoint's row fences its transactions. A change of shape
+ * is none: while one is under way, from before its intent is written to after its statement, a lock of the server's is
+ * held, by which an older hub's session is found and ended. So is one that keeps the checkpoint's row for too long.
  */
 import { createHash } from 'node:crypto';
 import type { LogId } from '../../contracts/checkpoint.ts';
@@ -72,7 +73,7 @@ async function writeFence(session: Session, request: TakeOver, patience: number)
     if (opening.kind === 'foreign') throw foreign(request, stored?.logId ?? '');
     if (opening.kind === 'fenced') throw new TidemarkError('SINK_FENCED', `another hub has opened the sink (fence ${stored?.fence})`);
     // Under the lock of the row: nobody takes it over between.
-    if (stored !== null) await endHolder(session, lockName(sink, stored.fence));
+    if (stored !== null) await endHolder(session, shapeLock(sink, stored.fence));
     const opened = openedCheckpoint(stored, logId, owner, ownFence);
     await writeOpened(session, ownDatabase, sink, opened);
     if (!(await holdLock(session, lockName(sink, opened.fence), PATIENCE_S))) throw new TidemarkError('REPLICA_BUSY', 'the lock that names the sink is held by somebody else');
@@ -103,12 +104,17 @@ async function endHolder(session: Session, name: string): Promise<void> {
   await session.rows(`SELECT RELEASE_LOCK(${quoteText(name)})`);
 }
 
-async function holdLock(session: Session, name: string, seconds: number): Promise<boolean> {
+export async function holdLock(session: Session, name: string, seconds: number): Promise<boolean> {
   const [row] = await session.rows(`SELECT GET_LOCK(${quoteText(name)}, ${seconds}) AS held`);
   return row?.['held'] === '1';
 }
 
-/** At most 64 characters. */
+/** Held while shapes are changed under this fence. */
+export function shapeLock(sink: string, fence: number): string {
+  return `${lockName(sink, fence)} shape`;
+}
+
+/** Held by the session that applies under this fence. At most 64 characters. */
 function lockName(sink: string, fence: number): string {
   return `tidemark ${createHash('sha1').update(sink).digest('hex').slice(0, 24)} ${fence}`;
 }

@@ -53,6 +53,7 @@ export class Session implements AsyncDisposable {
   readonly #clock: Clock;
   #lost: TidemarkError | null = null;
   #ending = false;
+  #streaming = 0;
 
   private constructor(login: Login, clock: Clock, version: ServerVersion, id: number) {
     this.#login = login;
@@ -124,9 +125,24 @@ export class Session implements AsyncDisposable {
     return isList<(Buffer | null)[]>(rows) ? rows : [];
   }
 
-  /** Rows one by one, as they come; not asking for the next ones holds the server back. Ended early, the session is of no more use. */
-  stream(sql: string | Uint8Array): Readable {
-    return this.#login.connection.query({ sql: asSent(sql), rowsAsArray: true, typeCast: (field) => field.buffer() }).stream({ highWaterMark: 1_000 });
+  /**
+   * Rows one by one, as they come; not asking for the next ones holds the server back. When the loop is left early, the
+   * rest still comes and is dropped: the statement is to be killed then.
+   */
+  stream(sql: string | Uint8Array): AsyncIterable<(Buffer | null)[]> {
+    const query = this.#login.connection.query({ sql: asSent(sql), rowsAsArray: true, typeCast: (field) => field.buffer() });
+    this.#streaming++;
+    const over = (): void => {
+      this.#streaming--;
+      for (const event of ['end', 'error']) query.off(event, over);
+    };
+    for (const event of ['end', 'error']) query.on(event, over);
+    return query.stream({ highWaterMark: 1_000 });
+  }
+
+  /** True while rows of a stream are to come. */
+  get isBusy(): boolean {
+    return this.#streaming > 0;
   }
 
   /** Breaks the connection at once: what is under way fails with `reason`. */
@@ -165,9 +181,10 @@ export class Session implements AsyncDisposable {
   }
 
   async #begin(): Promise<void> {
-    // Names and texts go out as UTF-8, which `asSent` has made bytes of; values may be any bytes.
-    this.#login.connection.config.charsetNumber = BINARY;
     await this.run('SET NAMES utf8mb4');
+    // Names and texts go out as UTF-8, which `asSent` has made bytes of; values may be any bytes. The driver sets this by
+    // itself when the server tells it of another charset.
+    this.#login.connection.config.charsetNumber = BINARY;
     await this.run(REPLICA_SESSION_SQL);
     const known = new Set((await this.rows(`SHOW SESSION VARIABLES WHERE Variable_name IN (${Object.keys(SETTINGS).map((name) => `'${name}'`).join(', ')})`)).map((row) => row['Variable_name']));
     const settings = Object.entries(SETTINGS).filter(([name]) => known.has(name));

@@ -107,8 +107,10 @@ export function alterPlan(name: TargetName, from: ReplicaShape, to: ReplicaShape
   };
 }
 
-function setDefault({ defaultSql: fallback, nullable }: ReplicaColumn): string {
-  return fallback !== null ? `SET DEFAULT ${fallback}` : nullable ? 'SET DEFAULT NULL' : 'DROP DEFAULT';
+/** Columns that are kept outside of the row take no literal as a default, not even NULL. */
+function setDefault({ defaultSql: fallback, nullable, type }: ReplicaColumn): string {
+  const isOutside = /(text|blob)$|^(json|vector|geometry|point|linestring|polygon|multi|geometrycollection)/.test(type.name);
+  return fallback !== null ? `SET DEFAULT ${fallback}` : nullable && !isOutside ? 'SET DEFAULT NULL' : 'DROP DEFAULT';
 }
 
 export function tightenSql(name: TargetName, column: ReplicaColumn): string {
