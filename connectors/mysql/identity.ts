@@ -38,6 +38,12 @@ export async function readIdentity(session: Session): Promise<ServerIdentity> {
   return { version, server, serverId, isByGtid: version.flavor === 'mariadb' || settings.get('gtid_mode') === 'ON', settings };
 }
 
+/** Updates may come without columns that they leave as they are, or with parts of JSON values. */
+export function leavesColumnsOut({ settings }: Pick<ServerIdentity, 'settings'>): boolean {
+  const image = settings.get('binlog_row_image') ?? 'FULL';
+  return !image.toUpperCase().startsWith('FULL') || (settings.get('binlog_row_value_options') ?? '').toUpperCase().includes('PARTIAL_JSON');
+}
+
 /** What the server says of its binlog: names of the databases that it writes, where it does not write all. */
 export interface BinlogEnd {
   /** The place: all that has been committed is before it. */
@@ -155,6 +161,20 @@ export async function checkPlace(session: Session, identity: ServerIdentity, pla
   } catch (error) {
     throw error instanceof TidemarkError ? error.at(where) : error;
   }
+}
+
+/** Whether the tables of the server are those of the log: it is the same one, or has executed something of what the log has. */
+export async function isSameSystem(session: Session, identity: ServerIdentity, place: BinlogPlace): Promise<boolean> {
+  if (place.flavor !== identity.version.flavor) return false;
+  if (place.server === identity.server) return true;
+  if (place.flavor === 'mariadb') {
+    const [row] = await session.query('SELECT @@GLOBAL.gtid_binlog_state AS state');
+    const state = statesOf(row?.['state'] ?? '');
+    return place.executed.all.some(({ domain, server }) => state.some((one) => one.domain === domain && one.server === server));
+  }
+  const [row] = await session.query('SELECT @@GLOBAL.gtid_executed AS executed');
+  const unknown = place.executed.subtract(GtidSet.parse(row?.['executed'] ?? ''));
+  return !place.executed.isEmpty && unknown.count() < place.executed.count();
 }
 
 async function checkSet(session: Session, place: MysqlPlace): Promise<void> {

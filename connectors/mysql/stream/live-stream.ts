@@ -7,7 +7,7 @@ import type { MysqlHost } from '../../../contracts/types/mysql-address.ts';
 import type { BinlogHandler } from '../binlog/binlog-handler.ts';
 import { BinlogReader } from '../binlog/binlog-reader.ts';
 import type { CatalogReading } from '../catalog/catalog-reading.ts';
-import type { ServerIdentity } from '../identity.ts';
+import { leavesColumnsOut, type ServerIdentity } from '../identity.ts';
 import type { MysqlOptions } from '../options.ts';
 import type { BinlogPlace } from '../position.ts';
 import { PositionWriter } from '../position-writer.ts';
@@ -31,9 +31,9 @@ export interface StreamParts {
   /** Outlives the stream. */
   readonly rolledBack: RolledBack;
   /** Where a new log begins; null: at the server's end. */
-  readonly begin: () => BinlogPlace | null;
-  /** Follows the shapes of the tables from there on. */
-  readonly track: (start: StreamStart, identity: ServerIdentity, place: BinlogPlace) => SchemaTracking;
+  readonly begin: () => Beginning | null;
+  /** Follows the shapes of the tables from where the stream begins. */
+  readonly track: (session: Session, identity: ServerIdentity) => Promise<SchemaTracking>;
   /** Reads tables at the server that the stream comes from. */
   readonly readCatalog: (session: Session, identity: ServerIdentity, request: ReadingRequest) => Promise<CatalogReading>;
   /** What the stream waits for, for people; '' when it streams. */
@@ -44,18 +44,27 @@ export interface StreamParts {
   readonly moved: () => void;
 }
 
+/** Where a new log begins, and what the server's catalog said there or behind it. */
+export interface Beginning {
+  readonly place: BinlogPlace;
+  readonly reading: CatalogReading;
+}
+
 /** What others see of a stream. */
 export interface RunningStream {
   readonly host: MysqlHost;
   readonly tracking: SchemaTracking;
   /** All that ends there has been handled: a copy, the caller's own. */
   readonly place: BinlogPlace;
+  /** Rows may come with columns left out. */
+  readonly leavesColumnsOut: boolean;
 }
 
 export interface LiveStart {
   readonly session: Session;
   readonly identity: ServerIdentity;
   readonly place: BinlogPlace;
+  readonly tracking: SchemaTracking;
 }
 
 const TICK_MS = 50;
@@ -105,7 +114,7 @@ export class LiveStream implements RunningStream {
     this.#dumpStart = dumpStart;
     this.#positions = new PositionWriter(place);
     if (!identity.isByGtid) this.#positions.countBy(false);
-    this.tracking = parts.track(start, identity, place);
+    this.tracking = from.tracking;
     this.outlet = new Outlet({ pause: () => this.#hold('full'), resume: () => this.#release('full') }, parts.runtime.clock);
     this.#transactions = new Transactions({
       tracking: this.tracking,
@@ -133,6 +142,10 @@ export class LiveStream implements RunningStream {
     return place.flavor === 'mysql' ? { ...place, ...at, executed: place.executed.clone() } : { ...place, ...at, executed: place.executed.clone() };
   }
 
+  get leavesColumnsOut(): boolean {
+    return leavesColumnsOut(this.#from.identity);
+  }
+
   async begin(owned: AsyncDisposableStack): Promise<void> {
     const { endpoint, runtime } = this.#parts;
     const signal = this.#signal;
@@ -140,8 +153,7 @@ export class LiveStream implements RunningStream {
     signal.addEventListener('abort', abort, { once: true });
     owned.defer(() => signal.removeEventListener('abort', abort));
     signal.throwIfAborted();
-    // A new log has no position yet, and an idle source would not give it one.
-    if (this.#start.position === null) this.#progress(runtime.clock.monotonic());
+    if (this.#start.position === null) this.#beginLog(runtime.clock.monotonic());
     const reader: BinlogReader = new BinlogReader(this.#transactions, this.#readerOptions());
     this.#transactions.attach(reader);
     const options = await this.#dumpOptions('stream');
@@ -151,6 +163,17 @@ export class LiveStream implements RunningStream {
     if (this.#holds.size > 0) dump.pause();
     dump.ended.then(() => this.outlet.end(), (error: unknown) => this.#failed(error));
     owned.use(runtime.clock.every(TICK_MS, () => this.#guard(() => this.#tick())));
+  }
+
+  /** A new log has no position yet, and an idle source would not give it one. Its tables come into it before their first rows. */
+  #beginLog(now: number): void {
+    const reading = this.#parts.begin()?.reading;
+    if (reading !== undefined && this.#start.catalog.tables().length === 0) {
+      this.tracking.announce(reading.tables);
+      for (let request = this.tracking.ask(); request !== null; request = this.tracking.ask()) this.tracking.answer(request, reading);
+    }
+    this.#progress(now);
+    this.#settle();
   }
 
   acknowledge({ highWatermark }: DurableProgress): void {

@@ -67,14 +67,15 @@ export class MysqlStream implements ChangeStream {
 
   /** Connects, checks that the stream may go on where the log is, and begins. */
   async #open(): Promise<LiveStream> {
-    const { endpoint, report, runs } = this.#parts;
+    const { endpoint, report, runs, track } = this.#parts;
     const signal = this.#signal;
     report({ connected: false, waitingFor: 'a connection' });
     const session = this.#owned.use(await endpoint.open(signal));
     const identity = await readIdentity(session);
     requireRowBinlog(identity);
     const place = await this.#place(session, identity);
-    const live = new LiveStream(this.#parts, this.#start, { session, identity, place }, signal);
+    const tracking = await track(session, identity);
+    const live = new LiveStream(this.#parts, this.#start, { session, identity, place, tracking }, signal);
     await live.begin(this.#owned);
     await runs(live);
     this.#live = live;
@@ -85,7 +86,7 @@ export class MysqlStream implements ChangeStream {
 
   /** Where to begin, as that server has it. */
   async #place(session: Session, identity: ServerIdentity): Promise<BinlogPlace> {
-    const known = this.#start.position === null ? this.#parts.begin() : decodePlace(this.#start.position);
+    const known = this.#start.position === null ? (this.#parts.begin()?.place ?? null) : decodePlace(this.#start.position);
     const place = known ?? (await readBinlogEnd(session, identity)).place;
     if (known !== null) await checkPlace(session, identity, place);
     const prepared = await readablePrepared(session, identity, place);

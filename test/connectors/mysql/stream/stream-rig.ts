@@ -27,7 +27,6 @@ export class StreamRig implements AsyncDisposable {
   tracking: PlainTracking | null = null;
   readonly #options: Readonly<Record<string, unknown>>;
   readonly #ids = new ReplicaIds(null, createTestRuntime().random);
-  #begin: BinlogPlace | null = null;
   #stream: MysqlStream | null = null;
   #pump: Promise<void> = Promise.resolve();
   #failure: TidemarkError | null = null;
@@ -52,6 +51,7 @@ export class StreamRig implements AsyncDisposable {
     this.log.rollback();
     const runtime = createTestRuntime();
     const config = mysqlSource(this.url, { options: { url: this.url, ...this.#options } });
+    const start = { position: this.position, catalog: this.log.highWatermark === 0 ? Catalog.from([]) : this.log.catalog() };
     const stream = new MysqlStream(
       {
         endpoint: new Endpoint(config, runtime),
@@ -59,18 +59,17 @@ export class StreamRig implements AsyncDisposable {
         runtime,
         replicaIds: this.#ids,
         rolledBack: this.rolledBack,
-        begin: () => this.#begin,
-        track: (start, identity, place) => {
-          this.#begin ??= place;
-          this.tracking = new PlainTracking(start.catalog, identity.version.flavor);
-          return this.tracking;
+        begin: () => null,
+        track: (_session, { version }) => {
+          this.tracking = new PlainTracking(start.catalog, version.flavor);
+          return Promise.resolve(this.tracking);
         },
         readCatalog: () => Promise.reject(new Error('nothing is read')),
         report: () => undefined,
         runs: () => Promise.resolve(),
         moved: () => undefined,
       },
-      { position: this.position, catalog: this.log.highWatermark === 0 ? Catalog.from([]) : this.log.catalog() },
+      start,
       new AbortController().signal,
     );
     this.#stream = stream;
