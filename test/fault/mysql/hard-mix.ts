@@ -9,7 +9,7 @@ import { below, type HardDatabase, type HardMix, type Step } from '../hard-workl
  * What a transaction may meet: a deadlock, too long a wait, a lost race for a key, a table that was just made anew or has got
  * another shape, an XA transaction that was given up, one that is in the way of an end.
  */
-const PART_OF_LIFE = new Set([1213, 1205, 1062, 1146, 1054, 1412, 1615, 1136, 1317, 1614, 1402, 1613]);
+const PART_OF_LIFE = new Set([1213, 1020, 1205, 1062, 1146, 1054, 1412, 1615, 1136, 1317, 1614, 1402, 1613]);
 
 const someId = (random: Random): number => 1 + below(random, 400);
 

@@ -38,17 +38,33 @@ export async function provideServers(say: (line: string) => void): Promise<void>
     const seconds = (performance.now() - started) / 1000;
     if (seconds > 1) say(`${version} fetched in ${seconds.toFixed(1)} s`);
   }
+  await provideSysbench();
 }
 
 /** The release's loader, C library, servers and clients. */
 export function provideSystem(suite: DebianSuite): Promise<string> {
-  return provideFolder(systemName(suite), async (folder) => {
-    await unpackPackages(suite, PACKAGES[suite], folder);
+  return providePackages(suite, PACKAGES[suite]);
+}
+
+const SYSBENCH = { suite: 'bookworm', packages: ['sysbench'] } as const;
+
+/** sysbench with the loader and the libraries that it wants. */
+export function provideSysbench(): Promise<string> {
+  return providePackages(SYSBENCH.suite, SYSBENCH.packages);
+}
+
+function providePackages(suite: DebianSuite, packages: readonly string[]): Promise<string> {
+  return provideFolder(packagesName(suite, packages), async (folder) => {
+    await unpackPackages(suite, packages, folder);
   });
 }
 
 function systemName(suite: DebianSuite): string {
-  return `debian-${suite}-${hashOf(PACKAGES[suite].join(' '))}`;
+  return packagesName(suite, PACKAGES[suite]);
+}
+
+function packagesName(suite: DebianSuite, packages: readonly string[]): string {
+  return `debian-${suite}-${hashOf(packages.join(' '))}`;
 }
 
 function artifactName(version: MysqlVersion, artifact: MavenArtifact): string {
