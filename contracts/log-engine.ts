@@ -186,6 +186,8 @@ export interface ReadOptions {
    * bytes: their memory may be used again. For who walks a lot and copies what it wants. Default: batches stay as they are.
    */
   readonly transient?: boolean;
+  /** Where the caller would have to begin again: the horizon does not pass that either, as little as where it reads. Asked often. */
+  readonly keeps?: () => Offset;
   readonly signal: AbortSignal;
 }
 

@@ -56,7 +56,7 @@ interface Flight {
 /**
  * Log to sink, from one opening of the sink to its failure or stop: the base, where the sink has nothing; then the history,
  * folded. Keeps several batches in flight within a budget. Progress moves on what the sink calls durable alone; over records that the sink does not
- * mirror it moves at once, and the checkpoint follows each second.
+ * mirror it moves at once, and the checkpoint follows each second, and when the delivery is asked to stop.
  */
 export class Delivery {
   readonly #parts: DeliveryParts;
@@ -115,7 +115,9 @@ export class Delivery {
   async run(signal: AbortSignal, to: Offset | null = null): Promise<void> {
     const { log, clock } = this.#parts;
     const either = AbortSignal.any([signal, this.#life.signal]);
-    const range = to === null ? { follow: true } : { follow: false, to };
+    // A sink that is opened again begins at its checkpoint.
+    const range = { keeps: () => this.#durable, ...(to === null ? { follow: true } : { follow: false, to }) };
+    let isAsked = false;
     using _checkpoints = clock.every(IDLE_CHECKPOINT_MS, () => this.#checkpointIdle());
     try {
       await this.#fill(either);
@@ -132,9 +134,10 @@ export class Delivery {
     } catch (failure) {
       if (this.#life.signal.aborted) throw reasonOf(this.#life.signal);
       if (!signal.aborted) throw failure;
+      isAsked = true;
     } finally {
       this.#reading = false;
-      await this.#drain();
+      await this.#drain(isAsked);
     }
   }
 
@@ -257,11 +260,21 @@ export class Delivery {
     if (!this.#life.signal.aborted) this.#sendFolded();
   }
 
+  /** Ends what is in flight, then moves the checkpoint to what has been read since, where that is nothing of the sink's. */
+  async #leave(): Promise<void> {
+    await Promise.allSettled(this.#settling);
+    const fold = this.#fold;
+    const isOver = this.#life.signal.aborted || this.#cut.signal.aborted || this.#filling;
+    if (isOver || fold.isEmpty || !fold.isIdle || fold.endsOpen) return;
+    this.#sendFolded();
+    await Promise.allSettled(this.#settling);
+  }
+
   /** Lets what is in flight end, for a bounded time; a part of a transaction whose rest will not come is cut at once. */
-  async #drain(): Promise<void> {
+  async #drain(leavesCheckpoint: boolean): Promise<void> {
     const last = [...this.#flights].at(-1);
     if (last?.batch.endsOpen === true) this.#cut.abort(new TidemarkError('ABORTED', 'the delivery stops inside a transaction'));
-    const all = Promise.allSettled(this.#settling);
+    const all = leavesCheckpoint ? this.#leave() : Promise.allSettled(this.#settling);
     const ended = new AbortController();
     const deadline = this.#parts.clock.sleep(DRAIN_MS, ended.signal).then(
       () => this.#cut.abort(new TidemarkError('ABORTED', 'the delivery did not end in time')),

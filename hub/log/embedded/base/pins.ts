@@ -8,15 +8,22 @@ const STUCK_MS = 300_000;
 export class Pin implements Disposable {
   offset: Offset;
   movedAt: number;
+  readonly #keeps: () => Offset;
   readonly #pins: Set<Pin>;
   readonly #clock: Clock;
 
-  constructor(pins: Set<Pin>, clock: Clock, offset: Offset) {
+  constructor(pins: Set<Pin>, clock: Clock, offset: Offset, keeps: () => Offset) {
     this.#pins = pins;
+    this.#keeps = keeps;
     this.#clock = clock;
     this.offset = offset;
     this.movedAt = clock.monotonic();
     pins.add(this);
+  }
+
+  /** What the horizon may not pass. */
+  get kept(): Offset {
+    return Math.min(this.offset, this.#keeps());
   }
 
   moveTo(offset: Offset): void {
@@ -52,15 +59,16 @@ export class Pins {
     this.#clock = clock;
   }
 
-  pin(offset: Offset): Pin {
-    return new Pin(this.#pins, this.#clock, offset);
+  /** @param keeps where its owner would begin again */
+  pin(offset: Offset, keeps: () => Offset = () => Number.POSITIVE_INFINITY): Pin {
+    return new Pin(this.#pins, this.#clock, offset, keeps);
   }
 
   /** The lowest offset that the horizon may not pass; Infinity: there is none. */
   lowest(): Offset {
     const now = this.#clock.monotonic();
     let lowest = Number.POSITIVE_INFINITY;
-    for (const pin of this.#pins) if (now - pin.movedAt < STUCK_MS) lowest = Math.min(lowest, pin.offset);
+    for (const pin of this.#pins) if (now - pin.movedAt < STUCK_MS) lowest = Math.min(lowest, pin.kept);
     return lowest;
   }
 }

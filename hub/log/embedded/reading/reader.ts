@@ -26,7 +26,7 @@ export async function* readLog(core: LogCore, options: ReadOptions): AsyncGenera
   const { after, follow, signal } = options;
   const to = options.to ?? MAX_OFFSET;
   assertAboveHorizon(core, after);
-  using pin = core.pins.pin(after);
+  using pin = core.pins.pin(after, options.keeps);
   const walk = new LogWalk(core, recentPlace(core, after) ?? (await placeOf(core, after)), after, options.transient === true);
   try {
     for (;;) {

@@ -149,6 +149,45 @@ describe('Deliver', () => {
     expect(sink.applied.at(-1)).toMatchObject({ steps: [], to: offset });
   });
 
+  it('leaves the checkpoint where it has come to over records of others when it is stopped', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink, { patterns: ['public.t1'] });
+    test.part.start();
+    await test.deliver.reached(await test.source.commit([{ table: 1, key: 1, value: 1 }]), patience());
+    let offset = 0;
+    for (let n = 0; n < 10; n++) offset = await test.source.commit([{ table: 2, key: 1, value: n }]);
+    await test.deliver.reached(offset, patience());
+    await test.part.pause();
+    expect(sink.checkpoint?.offset).toBe(offset);
+    expect(test.deliver.stored).toBe(offset);
+    // So folding what it has read leaves it nothing to be behind of.
+    const { highWatermark } = test.log.state();
+    await test.log.compact(highWatermark, { memoryBytes: 1 << 20, share: 1, seals: true }, patience());
+    expect(test.log.state().horizon).toBe(highWatermark);
+    test.part.start();
+    await test.deliver.reached(await test.source.commit([{ table: 1, key: 2, value: 2 }]), patience());
+    expect(sink.rows).toEqual(new Map([...test.source.rows].filter(([key]) => key.startsWith('public.t1/'))));
+  });
+
+  it('is not passed by the horizon while the sink takes what it has read', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink, { segmentBytes: 600 });
+    test.part.start();
+    await test.deliver.reached(await test.source.commit([{ table: 1, key: 1, value: 1 }]), patience());
+    const opened = Promise.withResolvers<void>();
+    sink.gate = opened.promise;
+    for (let n = 0; n < 30; n++) await test.source.commit([{ table: 1, key: n % 7, value: n }]);
+    const { highWatermark } = test.log.state();
+    const fold = (): Promise<number> => test.log.compact(highWatermark, { memoryBytes: 1 << 20, share: 1, seals: true }, patience());
+    await expect.poll(() => sink.handed).toBeGreaterThan(1);
+    const horizon = await fold();
+    const standing = sink.checkpoint?.offset ?? 0;
+    opened.resolve();
+    expect(horizon).toBeLessThanOrEqual(standing);
+    await test.deliver.reached(highWatermark, patience());
+    expect(await fold()).toBe(highWatermark);
+  });
+
   it('hands a hot backlog over in few batches', async () => {
     const sink = new MemorySink();
     await using test = await delivering(sink);
