@@ -122,6 +122,11 @@ export const SINK_ERRORS = {
     remedy: 'Create the extension or the type at the replica, then run `tidemark sink retry`.',
     retry: 'operator',
   },
+  REPLICA_NAMES: {
+    means: 'Two tables, or two columns of a table, would have one and the same name at the replica: it folds case, or both are mapped to it.',
+    remedy: 'Give one of the tables another name with `as`; rename a column, or leave it out at the source with `columns`.',
+    retry: 'operator',
+  },
   REPLICA_STATEMENT: {
     means: 'The replica refused a statement of the sink for a reason that is neither the data nor a passing one.',
     remedy: 'Read the message of the server; run `tidemark check`, and report it when the replica is as it should be.',

@@ -1,10 +1,13 @@
 /** What `check` looks at: whether the role can do what the sink does, and whether the tables that exist can be mirrored into. */
+import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Finding } from '../../contracts/finding.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { type NameRules, printedName, targetName, type TargetName } from '../relational/names.ts';
 import { keyNames } from '../relational/schema-diff.ts';
+import { unfitFindings } from '../relational/unfit.ts';
 import { sqlState } from './errors.ts';
 import { findingIndex, readReplicaTable, type ReplicaTable } from './replica-table.ts';
+import type { ReplicaSchemas } from './replica-schemas.ts';
 import type { Session } from './session.ts';
 import { ident, literal, qualified, rowsOf } from './sql.ts';
 import { creatableTypes } from './type-sql.ts';
@@ -18,6 +21,7 @@ export interface CheckContext {
   readonly session: Session;
   readonly sink: string;
   readonly names: NameRules;
+  readonly schemas: ReplicaSchemas;
 }
 
 interface Server {
@@ -32,10 +36,13 @@ interface Server {
 /** Looks at server, role and the tables; changes nothing. @throws what the session throws */
 export async function checkReplica(context: CheckContext, tables: readonly TableSchema[]): Promise<Finding[]> {
   const server = await readServer(context.session);
+  await context.schemas.learn(context.session.client);
   const findings = [...serverFindings(server), ...(await ownTables(context, server))];
   const enforced = !(await mayHoldTriggers(context.session));
   const taken = new Map<string, string>();
-  for (const schema of tables) {
+  for (const logged of tables) {
+    const schema = fitted(context.schemas, logged, findings);
+    if (schema === null) continue;
     const name = targetName(context.names, schema);
     const other = taken.get(printedName(name));
     if (other !== undefined) {
@@ -48,6 +55,18 @@ export async function checkReplica(context: CheckContext, tables: readonly Table
     findings.push({ severity: 'ok', code: 'replica', what: `role ${server.role} can mirror into ${server.database}`, remedy: '' });
   }
   return findings;
+}
+
+/** The table as the replica has it; null: it cannot have it, and a finding says so. */
+function fitted(schemas: ReplicaSchemas, schema: TableSchema, findings: Finding[]): TableSchema | null {
+  try {
+    findings.push(...unfitFindings(schema, schemas.columns(schema).map(({ column, ...rest }) => ({ ...rest, name: column.name, type: column.nativeType }))));
+    return schemas.of(schema);
+  } catch (failure) {
+    if (!(failure instanceof TidemarkError)) throw failure;
+    findings.push(error(failure.code === 'REPLICA_NAMES' ? 'replica-name' : 'replica-type', failure.message, failure.remedy, schema));
+    return null;
+  }
 }
 
 async function readServer(session: Session): Promise<Server> {

@@ -3,6 +3,7 @@ import type { Options } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { durationOption } from '../../contracts/option-schema.ts';
 import { parseDuration } from '../../contracts/units.ts';
+import { UNFIT_OPTION, UNFIT_TABLE_OPTION } from '../relational/unfit.ts';
 
 export type SynchronousCommit = 'off' | 'local' | 'remote_write' | 'on' | 'remote_apply';
 
@@ -27,6 +28,7 @@ export const postgresSinkSchema: Options = {
     schemas: Type.Record(Type.String(), Type.String({ minLength: 1, maxLength: 63 }), {
       description: 'Schema of the source to schema of the replica; a schema that is not named here keeps its name.',
     }),
+    unfit: UNFIT_OPTION,
     password_file: Type.String({ description: 'A file that holds the password; read again before each connection, so that it can be changed at any time.' }),
     synchronous_commit: Type.Unsafe<SynchronousCommit>({
       enum: [...COMMITS],
@@ -50,6 +52,7 @@ export const postgresTableSchema: Options = {
       maxLength: 130,
       description: 'Name at the replica, `table` or `schema.table`; {schema} and {table} stand for those of the source.',
     }),
+    unfit: UNFIT_TABLE_OPTION,
   },
   additionalProperties: false,
 };

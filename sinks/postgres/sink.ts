@@ -13,6 +13,7 @@ import { checkReplica } from './check.ts';
 import { sinkError } from './errors.ts';
 import { takeOver } from './opening.ts';
 import { Session, type SessionSettings } from './session.ts';
+import { ReplicaSchemas } from './replica-schemas.ts';
 import { PostgresShadow } from './shadow/postgres-shadow.ts';
 import { holdTriggers, sinkSettings } from './sink-session.ts';
 import { servedTarget, type SinkTarget } from './sink-target.ts';
@@ -32,6 +33,7 @@ export class PostgresSink implements Sink {
   readonly #config: SinkConfig;
   readonly #runtime: Runtime;
   readonly #target: SinkTarget;
+  readonly #schemas: ReplicaSchemas;
   readonly #owner: string;
   #line: ApplyLine<PreparedRows> | null = null;
   #fence = 0;
@@ -41,15 +43,16 @@ export class PostgresSink implements Sink {
     this.#config = config;
     this.#target = target;
     this.#runtime = runtime;
+    this.#schemas = new ReplicaSchemas(config);
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
-    this.shadow = new PostgresShadow({ config, runtime, owner: this.#owner, sinkOf: (of, other) => new PostgresSink(of, runtime, other) });
+    this.shadow = new PostgresShadow({ config, runtime, owner: this.#owner, schemas: this.#schemas, sinkOf: (of, other) => new PostgresSink(of, runtime, other) });
   }
 
   async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
     const { sink, names } = this.#target;
     try {
       await using session = await Session.open((await sinkSettings(this.#config)).session, this.#runtime, signal);
-      return await session.within(signal, () => checkReplica({ session, sink, names }, tables));
+      return await session.within(signal, () => checkReplica({ session, sink, names, schemas: this.#schemas }, tables));
     } catch (error) {
       const failure = sinkError(error, { sink });
       if (failure.code === 'ABORTED') throw failure;
@@ -69,12 +72,14 @@ export class PostgresSink implements Sink {
   }
 
   apply(batch: SinkBatch, signal: AbortSignal): Applying {
-    if (this.#line === null) {
-      const refusal = Promise.reject<never>(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
-      refusal.catch(() => undefined);
-      return { accepted: refusal, durable: refusal };
+    if (this.#line === null) return refused(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
+    let fitted: SinkBatch;
+    try {
+      fitted = this.#schemas.batch(batch);
+    } catch (error) {
+      return refused(sinkError(error, { sink: this.#target.sink }));
     }
-    const applying = this.#line.apply(batch, signal);
+    const applying = this.#line.apply(fitted, signal);
     applying.durable.catch((error: unknown) => this.#noted(sinkError(error)));
     return applying;
   }
@@ -82,7 +87,7 @@ export class PostgresSink implements Sink {
   async snapshot(start: SinkStart, signal: AbortSignal): Promise<ReplicaSnapshot> {
     const { session } = await sinkSettings(this.#config);
     const settings = { ...session, applicationName: `${session.applicationName} (verify)` };
-    return ReplicaSnapshot.open({ target: this.#target, logId: start.logId, clock: this.#runtime.clock, open: (stop) => Session.open(settings, this.#runtime, stop) }, signal);
+    return ReplicaSnapshot.open({ target: this.#target, schemas: this.#schemas, logId: start.logId, clock: this.#runtime.clock, open: (stop) => Session.open(settings, this.#runtime, stop) }, signal);
   }
 
   /** Who is told that another hub owns the sink comes back only when somebody decides so: the next opening takes it over. */
@@ -113,6 +118,7 @@ export class PostgresSink implements Sink {
     const opened = await session.within(signal, () => takeOver(session, request));
     this.#fence = opened.fence;
     const side = stack.use(await Session.open(named(' (catalog)'), this.#runtime, signal));
+    await side.within(signal, () => this.#schemas.learn(side.client));
     const watchdog = new Watchdog(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));
     const { synchronousCommit, lockTimeoutMs } = settings;
     const applier = new Applier({ target: this.#target, session, side, opened, synchronousCommit, watchdog, clock: this.#runtime.clock, lockTimeoutMs, enforced });
@@ -120,4 +126,10 @@ export class PostgresSink implements Sink {
     stack.move();
     return opened;
   }
+}
+
+function refused(error: TidemarkError): Applying {
+  const refusal = Promise.reject<never>(error);
+  refusal.catch(() => undefined);
+  return { accepted: refusal, durable: refusal };
 }

@@ -38,7 +38,7 @@ export function readPlan(schema: TableSchema, table: ReplicaTable): ReadPlan {
     const target = byName.get(column.name);
     if (target === undefined) throw unfit(schema, `${printedName(table.name)} has no column ${column.name}`);
     if (target.generated && schema.key.includes(index)) throw unfit(schema, `the key column ${column.name} is generated at the replica`);
-    return readColumn(column, target);
+    return readColumn(column, target, schema.dialect === 'mysql');
   });
   return { schema, table, columns, isSame: columns.every((column) => column.form === 'same') };
 }
@@ -59,9 +59,11 @@ export function unfit(schema: TableSchema, why: string): TidemarkError {
   });
 }
 
-function readColumn(column: Column, target: ReplicaColumn): ReadColumn {
+function readColumn(column: Column, target: ReplicaColumn, isMysql: boolean): ReadColumn {
   const isBytes = baseType(column.type).kind === 'bytes';
-  const form = target.generated ? 'left-out' : printsAlike(column.nativeType, target.nativeType) ? 'same' : 'mapped';
+  // A single group of zeros is `::` to MariaDB, and 0 to Postgres.
+  const isAlike = !(isMysql && column.nativeType === 'inet') && printsAlike(column.nativeType, target.nativeType);
+  const form = target.generated ? 'left-out' : isAlike ? 'same' : 'mapped';
   return { sql: ident(target.name), action: isBytes && form === 'same' ? 'bytes' : 'keep', form, nativeType: target.nativeType };
 }
 

@@ -18,6 +18,7 @@ import { printedName, targetName } from '../relational/names.ts';
 import { readCheckpoint } from './checkpoint-table.ts';
 import { sinkError, sqlState } from './errors.ts';
 import { readReplicaTable } from './replica-table.ts';
+import type { ReplicaSchemas } from './replica-schemas.ts';
 import type { Session } from './session.ts';
 import type { SinkTarget } from './sink-target.ts';
 import { copyAll, type ReadPlan, readPlan, unfit } from './snapshot-plan.ts';
@@ -33,6 +34,7 @@ const KEYS_PER_STATEMENT = 1_000;
 
 export interface ReplicaSnapshotParts {
   readonly target: SinkTarget;
+  readonly schemas: ReplicaSchemas;
   readonly logId: string;
   readonly clock: Clock;
   /** A session of its own; the caller disposes it. */
@@ -74,6 +76,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
       const holder = stack.use(await parts.open(signal));
       const looker = stack.use(await parts.open(signal));
       const shown = await holder.within(signal, () => takeSnapshot(holder, parts));
+      await looker.within(signal, () => parts.schemas.learn(looker.client));
       for (const session of [holder, looker]) cutOnAbort(session, life.signal);
       stack.move();
       return new ReplicaSnapshot(parts, { holder, looker }, life, shown);
@@ -89,7 +92,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
       this.#isAble = null;
       throw error;
     }));
-    return this.#read<RowSums | null>(schema, signal, async function* summing({ plan, leaves }, { client }) {
+    return this.#read<RowSums | null>(this.#parts.schemas.of(schema), signal, async function* summing({ plan, leaves }, { client }) {
       if (!plan.isSame || !(await isAble())) yield null;
       else {
         await client.query(READING_SQL);
@@ -99,7 +102,8 @@ export class ReplicaSnapshot implements SinkSnapshot {
     });
   }
 
-  rows(schema: TableSchema, signal: AbortSignal, only?: ChosenBuckets): AsyncGenerator<ChangeBatch, void, void> {
+  rows(logged: TableSchema, signal: AbortSignal, only?: ChosenBuckets): AsyncGenerator<ChangeBatch, void, void> {
+    const schema = this.#parts.schemas.of(logged);
     return this.#read<ChangeBatch>(schema, signal, async function* all({ plan }, { client }) {
       await client.query(READING_SQL);
       const layout: RowLayout = { actions: plan.columns.map(({ action }) => action), key: schema.key, hash: () => Buffer.alloc(0), width: null };
@@ -108,14 +112,14 @@ export class ReplicaSnapshot implements SinkSnapshot {
   }
 
   find(schema: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): AsyncGenerator<ChangeBatch, void, void> {
-    return this.#read<ChangeBatch>(schema, signal, async function* some({ plan }, { client }) {
+    return this.#read<ChangeBatch>(this.#parts.schemas.of(schema), signal, async function* some({ plan }, { client }) {
       for (let at = 0; at < keys.length; at += KEYS_PER_STATEMENT) yield await rowsByKey(client, plan, keys.slice(at, at + KEYS_PER_STATEMENT));
     });
   }
 
   async expected(schema: TableSchema, rows: ChangeBatch, signal: AbortSignal): Promise<ChangeBatch> {
     try {
-      const plan = await this.#planOf(schema);
+      const plan = await this.#planOf(this.#parts.schemas.of(schema));
       return plan.isSame ? rows : await this.#looker.look((client) => printedRows(client, plan, rows));
     } catch (error) {
       throw this.#failure(error, schema, signal);

@@ -1,7 +1,8 @@
 /** What a relational sink does with columns whose values may not fit a column of their own kind at the replica. */
 import { Type } from 'typebox';
 import type { Options, SinkConfig } from '../../contracts/config.ts';
-import type { Column, TableSchema } from '../../contracts/schema.ts';
+import type { Finding } from '../../contracts/finding.ts';
+import { type Column, tableName, type TableSchema } from '../../contracts/schema.ts';
 
 /**
  * `by-type`: a column of the same kind where the replica has one, and a value that it cannot hold is an error; text where it
@@ -46,4 +47,32 @@ function choice(value: unknown): Unfit | null {
 
 function isOptions(value: unknown): value is Options {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A column of a table at the replica, for `check`. */
+export interface ColumnLimits {
+  readonly name: string;
+  /** Its type at the replica. */
+  readonly type: string;
+  /** Values of the source's type that it does not hold, for people; null: there are none. */
+  readonly beyond: string | null;
+  /** It is text because the replica has no type of this kind. */
+  readonly isStandIn: boolean;
+}
+
+/** One finding for all columns of a table that may meet a value that does not fit, and one for those that are text for want of a type. */
+export function unfitFindings(schema: TableSchema, columns: readonly ColumnLimits[]): Finding[] {
+  const table = tableName(schema);
+  const limited = columns.filter(({ beyond, isStandIn }) => beyond !== null && !isStandIn);
+  const standIns = columns.filter(({ isStandIn }) => isStandIn);
+  const findings: Finding[] = [];
+  if (limited.length > 0) {
+    const what = `values that do not fit are refused: ${limited.map(({ name, type, beyond }) => `${name} (${type}) does not hold ${beyond}`).join('; ')}`;
+    findings.push({ severity: 'warning', code: 'replica-unfit', what, remedy: 'If the source has such values: `unfit: text` for the column keeps them (docs/types-across.md).', table });
+  }
+  if (standIns.length > 0) {
+    const what = `columns are text at the replica, which has no type of their kind: ${standIns.map(({ name }) => name).join(', ')}`;
+    findings.push({ severity: 'warning', code: 'replica-text', what, remedy: 'Nothing, if text will do; `unfit: error` refuses such columns (docs/types-across.md).', table });
+  }
+  return findings;
 }

@@ -5,7 +5,7 @@ import { DECIMAL_TEXT, DecimalDecoder } from '../values/decimal.ts';
 import { writeClock, writeDate, writeTime } from '../values/calendar.ts';
 import { readU16, readU32, writeDigits, writePadded, writeSigned64, writeUnsigned64 } from '../values/digits.ts';
 import { isContainer, JsonContainer, JsonType, MAX_DEPTH, readVarLength, requireRoom, varLength } from './binary-json.ts';
-import { jsonDouble } from './json-number.ts';
+import { jsonDouble } from '../../../contracts/types/mysql-json-number.ts';
 import type { JsonNode } from './json-tree.ts';
 
 const QUOTE = 0x22;

@@ -86,14 +86,16 @@ function fromPostgres({ type, nativeType }: Pick<Column, 'type' | 'nativeType'>,
     case 'enum':
       return isEnum(base.labels) ? fits(`enum(${base.labels.map(quoteText).join(',')})${exactText(server)}`) : plainText(server);
     case 'geometry':
-      return { sql: 'geometry', beyond: 'shapes with z or m, curves, empty shapes other than collections', isStandIn: false };
+      return { sql: 'geometry', beyond: `shapes with z or m, curves${server.version.flavor === 'mysql' ? ', empty shapes other than collections' : ''}`, isStandIn: false };
     case 'vector':
       return base.dimensions !== null && base.dimensions <= MOST_DIMENSIONS ? vectorType(base.dimensions, server) : plainText(server);
-    case 'json':
-    case 'xml':
     case 'inet':
     case 'cidr':
+      return fits(`varchar(43)${ASCII_TEXT}`);
     case 'macaddr':
+      return fits(`varchar(23)${ASCII_TEXT}`);
+    case 'json':
+    case 'xml':
     case 'ltree':
     case 'tsvector':
     case 'set':
@@ -173,7 +175,9 @@ function fromMysql({ nativeType, type }: Pick<Column, 'type' | 'nativeType'>, se
     case 'set':
       return fits(`${name}(${native.labels.map(quoteText).join(',')})${sameText(native, server)}`);
     case 'json':
-      return { sql: 'json', beyond: server.version.flavor === 'mysql' ? 'decimals in json that no double is' : null, isStandIn: false };
+      // MariaDB's own json is a check of no more than 32 levels.
+      if (server.version.flavor === 'mariadb') return fits(`longtext${sameText({ charset: 'utf8mb4', collation: 'utf8mb4_bin' }, server)}`);
+      return { sql: 'json', beyond: 'numbers in json that are decimals (`1.50`)', isStandIn: false };
     case 'vector':
       return vectorType(length ?? 1, server);
     case 'uuid':
@@ -181,6 +185,10 @@ function fromMysql({ nativeType, type }: Pick<Column, 'type' | 'nativeType'>, se
     case 'inet4':
     case 'inet6':
       return fits(hasAddresses(server) ? name : `varchar(${name === 'inet4' ? 15 : 45})${ASCII_TEXT}`);
+    case 'float':
+    case 'double':
+      // Digits in the definition are for printing, and refuse what the type's rounding has let in.
+      return fits(`${name}${native.unsigned ? ' unsigned' : ''}`);
     default:
       return fits(isGeometry(native.name) ? name : (/^\w+(\([\d,]+\))?( unsigned)?( zerofill)?/i.exec(native.text)?.[0] ?? name));
   }

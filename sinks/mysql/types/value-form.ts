@@ -7,6 +7,7 @@ import type { Column } from '../../../contracts/schema.ts';
 import { baseType, type LogicalType } from '../../../contracts/types/logical-type.ts';
 import { isBinary, isGeometry, isInteger, isTemporal, type MysqlType } from '../../../contracts/types/mysql-types.ts';
 import { type CellEncoder, type CellWriter, countEscapes, encodeBytes, encodeText, writeField, writeQuoted } from './cell-writer.ts';
+import { encodeJson } from './json-values.ts';
 import { bitEncoder, bitLiteral, geometryEncoder, labelEncoder, vectorEncoder } from './packed-values.ts';
 import {
   datetimeEncoder, decimalEncoder, encodeBool, encodeDate, encodeFloat32, encodeFloat64, encodeInteger, encodeYear, exactFloat32, exactFloat64, timeEncoder, timestampEncoder,
@@ -79,6 +80,7 @@ function encoding(logical: LogicalType, target: MysqlType, server: ReplicaServer
   const isMariadb = server.version.flavor === 'mariadb';
   if (name === 'vector') return { kind: 'packed', encode: isMariadb ? vectorEncoder(length, true) : vectorEncoder(null, false) };
   if (isGeometry(name)) return { kind: 'packed', encode: geometryEncoder(isMariadb) };
+  if (name === 'json') return { kind: 'converted', encode: encodeJson };
   if (name === 'enum' || name === 'set') {
     const isPlain = target.charset === null || READS_UTF8.has(target.charset);
     return { kind: isPlain ? 'text' : 'converted', encode: name === 'enum' ? labelEncoder(target.labels) : encodeText };

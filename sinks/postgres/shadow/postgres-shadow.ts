@@ -6,6 +6,7 @@ import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import type { Sink, SinkStart, TableSelector } from '../../../contracts/sink.ts';
 import { readCheckpoint } from '../checkpoint-table.ts';
 import { checkReplica } from '../check.ts';
+import type { ReplicaSchemas } from '../replica-schemas.ts';
 import { sinkError } from '../errors.ts';
 import { nameRules } from '../../relational/names.ts';
 import type { SinkTarget } from '../sink-target.ts';
@@ -28,6 +29,7 @@ export interface PostgresShadowParts {
   readonly runtime: Runtime;
   /** Of the sink whose shadow it is: a swap makes the checkpoint this owner's. */
   readonly owner: string;
+  readonly schemas: ReplicaSchemas;
   /** Makes a sink that writes to other tables than those that readers use. */
   readonly sinkOf: (config: SinkConfig, target: SinkTarget) => Sink;
 }
@@ -43,9 +45,9 @@ export class PostgresShadow implements ShadowRebuild {
   }
 
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
-    const { config } = this.#parts;
+    const { config, schemas } = this.#parts;
     return this.#session(signal, async (shadow) => {
-      const findings = await checkReplica({ session: shadow.session, sink: config.name, names: nameRules(config) }, tables);
+      const findings = await checkReplica({ session: shadow.session, sink: config.name, names: nameRules(config), schemas }, tables);
       const errors = findings.filter((finding) => finding.severity === 'error');
       return [...errors, ...(await this.#placeFindings(shadow, tables.length)), ...(errors.length > 0 ? [] : await this.#shapeFindings(shadow, tables))];
     });
@@ -58,19 +60,22 @@ export class PostgresShadow implements ShadowRebuild {
   }
 
   async finish(tables: readonly TableSchema[], onProgress: (progress: SwapProgress) => void, signal: AbortSignal): Promise<void> {
-    const { config } = this.#parts;
+    const { config, schemas } = this.#parts;
     await this.#session(signal, async (shadow) => {
       const { client } = shadow.session;
       const live = (await hasCheckpoints(client)) ? await readCheckpoint(client, this.#names.sink, false) : null;
       const own = live === null ? null : await readCheckpoint(client, this.#names.checkpoint, false);
-      const request = { shadow: this.#names, names: nameRules(config), tables, sameLog: live !== null && live.logId === own?.logId };
+      const request = { shadow: this.#names, names: nameRules(config), tables: tables.map(schemas.of), sameLog: live !== null && live.logId === own?.logId };
       await prepareSwap(shadow, request, { isFirst: true, onProgress });
     });
   }
 
   swap(request: Swap, signal: AbortSignal): Promise<void> {
-    const { config, owner } = this.#parts;
-    return this.#session(signal, (shadow) => swapShadow({ shadow, names: this.#names, rules: nameRules(config), owner }, request, signal));
+    const { config, owner, schemas } = this.#parts;
+    return this.#session(signal, (shadow) => {
+      const fitted: Swap = { ...request, tables: request.tables.map(schemas.of), ...(request.notYet === undefined ? {} : { notYet: request.notYet.map(schemas.of) }) };
+      return swapShadow({ shadow, names: this.#names, rules: nameRules(config), owner }, fitted, signal);
+    });
   }
 
   discard(signal: AbortSignal): Promise<void> {
@@ -86,9 +91,10 @@ export class PostgresShadow implements ShadowRebuild {
   }
 
   async #session<T>(signal: AbortSignal, work: (shadow: ShadowSession) => Promise<T>): Promise<T> {
-    const { config, runtime } = this.#parts;
+    const { config, runtime, schemas } = this.#parts;
     try {
       await using shadow = await ShadowSession.open(config, runtime, signal);
+      await shadow.session.within(signal, () => schemas.learn(shadow.session.client));
       return await shadow.session.within(signal, () => work(shadow)).catch((error: unknown) => {
         throw shadow.session.lost ?? error;
       });

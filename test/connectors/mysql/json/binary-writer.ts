@@ -1,5 +1,5 @@
 /** Binary JSON and its text by the format's description alone, for tests. */
-import { jsonDouble } from '../../../../connectors/mysql/json/json-number.ts';
+import { jsonDouble } from '../../../../contracts/types/mysql-json-number.ts';
 
 /** A number is an integer; doubles are marked. */
 export type JsonInput = null | boolean | number | bigint | string | { readonly double: number } | readonly JsonInput[] | { readonly [key: string]: JsonInput };

@@ -7,7 +7,7 @@ import { startMysql } from '../../../fixtures/mysql.ts';
 import { walkBinlog } from '../values/binlog-walk.ts';
 import { connect, disposable, rowsOf } from '../values/capture.ts';
 import { cellOf } from '../values/cells.ts';
-import { jsonDouble } from '../../../../connectors/mysql/json/json-number.ts';
+import { jsonDouble } from '../../../../contracts/types/mysql-json-number.ts';
 
 const MINUTE = 60_000;
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import { CellSpans, CellWriter } from '../../../../connectors/mysql/values/cell-writer.ts';
-import { jsonDouble } from '../../../../connectors/mysql/json/json-number.ts';
+import { jsonDouble } from '../../../../contracts/types/mysql-json-number.ts';
 import { parsePath } from '../../../../connectors/mysql/json/json-path.ts';
 import { JsonText } from '../../../../connectors/mysql/json/json-text.ts';
 import { JsonDecoder } from '../../../../connectors/mysql/values/json.ts';

@@ -100,7 +100,7 @@ export class AcrossServer implements AsyncDisposable {
     const into = form.assign === null ? '(id, v)' : `(id, @v) SET v = ${form.assign('@v')}`;
     const sql = `LOAD DATA LOCAL INFILE 'rows' INTO TABLE ${table} ${LOAD_FORMAT_SQL} ${into}`;
     const [answer] = await this.#connection.query<ResultSetHeader>({ sql, infileStreamFactory: () => Readable.from([Buffer.concat([...rows, Buffer.from(`${NULL_ID}\t\\N\n`)])]) });
-    if (/Warnings: 0$/.test(answer.info)) return [];
+    if (answer.info.endsWith('Warnings: 0')) return [];
     const warnings = await rowsOf(this.#connection, 'SHOW WARNINGS');
     return warnings.map((row) => `${column.sql}: ${row.map(String).join(' ')}`);
   }

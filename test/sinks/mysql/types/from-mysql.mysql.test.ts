@@ -1,0 +1,17 @@
+import { test } from 'vitest';
+import { checkFromMysql, LATE_TIMESTAMPS } from './from-mysql.ts';
+
+const MINUTE = 60_000;
+const JSON_DECIMALS = ['json 1.50', 'json [123456789012345678901234567890.123, -0.5, 0.00, 1.10]'];
+
+test(
+  'values of MySQL 9 at MySQL and MariaDB: each comes back byte for byte, or is refused',
+  () => checkFromMysql('mysql-9', ['mysql-9', 'mariadb-11.8'], (to) => (to === 'mysql-9' ? JSON_DECIMALS : ['vector(3) [1e-05,1e+20,3.4e+38]'])),
+  5 * MINUTE,
+);
+
+test(
+  'values of MariaDB at MariaDB and MySQL: each comes back byte for byte, or is refused',
+  () => checkFromMysql('mariadb-11.8', ['mariadb-11.8', 'mysql-9'], (to) => (to === 'mysql-9' ? LATE_TIMESTAMPS : [])),
+  5 * MINUTE,
+);
