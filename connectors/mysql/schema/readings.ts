@@ -124,5 +124,7 @@ export class Readings {
 /** Of two places in the binlog of one server. */
 function isBefore(a: ServerPlace, b: ServerPlace): boolean {
   if (a.file === b.file) return a.offset < b.offset;
+  // Before the server has named its file nothing has come from it.
+  if (a.file === '' || b.file === '') return a.file === '';
   return parseBinlogFile(a.file).number < parseBinlogFile(b.file).number;
 }

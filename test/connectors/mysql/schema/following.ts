@@ -2,7 +2,8 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BinlogHandler } from '../../../../connectors/mysql/binlog/binlog-handler.ts';
 import { BinlogReader } from '../../../../connectors/mysql/binlog/binlog-reader.ts';
-import { RowWriter } from '../../../../connectors/mysql/binlog/row-writer.ts';
+import { RowWriter, type RowRoute } from '../../../../connectors/mysql/binlog/row-writer.ts';
+import type { TableMap } from '../../../../connectors/mysql/binlog/table-map.ts';
 import { readCatalog, readTables, type ServerPlace } from '../../../../connectors/mysql/catalog/catalog-reading.ts';
 import { shapeOfSchema } from '../../../../connectors/mysql/catalog/definition.ts';
 import { readServerFacts, type ServerFacts } from '../../../../connectors/mysql/catalog/server-facts.ts';
@@ -56,6 +57,9 @@ export class Following implements AsyncDisposable {
   #reader: BinlogReader;
   #file = '';
   #at = MAGIC;
+  readonly #cameEmpty = new Set<number>();
+  readonly #routes = new Map<TableMap, RowRoute | null>();
+  readonly #garbled = new Map<string, string>();
 
   private constructor(server: MysqlServer, session: Session, writer: MysqlSession, identity: ServerIdentity, facts: ServerFacts, options: FollowingOptions) {
     this.server = server;
@@ -88,6 +92,17 @@ export class Following implements AsyncDisposable {
     this.tracker = this.#newTracker(options.isAfterGap === true);
   }
 
+  /** From now on a statement comes as another one. */
+  garble(statement: string, into: string): void {
+    this.#garbled.set(statement, into);
+  }
+
+  /** Runs the statements, and passes over what they have written. */
+  async miss(...statements: readonly string[]): Promise<void> {
+    for (const sql of statements) await this.writer.query(sql);
+    await this.#skipTo((await readCatalog(this.session, this.#identity, [], true)).until);
+  }
+
   /** Runs the statements, and follows what they have written. */
   async run(...statements: readonly string[]): Promise<void> {
     for (const sql of statements) await this.writer.query(sql);
@@ -101,9 +116,10 @@ export class Following implements AsyncDisposable {
   }
 
   async settle(): Promise<void> {
+    const known = new Set(this.catalog().tables().map(({ tableId }) => tableId));
     for (let round = 0; round < 20; round++) {
       this.#boundary();
-      if (!(await this.read()) && !this.tracker.isWaiting) return;
+      if (!(await this.read()) && !this.tracker.isWaiting) return await this.#noteEmpty(known);
       await this.advance();
     }
     throw new Error('the tracker does not come to rest');
@@ -156,6 +172,12 @@ export class Following implements AsyncDisposable {
     return table.shape;
   }
 
+  /** Whether the table was without rows when it came into the log, or was emptied since. */
+  beganEmpty(name: string): boolean {
+    const { tableId } = this.schema(name);
+    return this.#cameEmpty.has(tableId) || this.log.read(0).some((record) => record.tableId === tableId && record.op === Op.truncate);
+  }
+
   /** What the log has of the tables, in order: `s 1.2`, `t 1`, `stopped 1 CODE`. */
   records(after = 0): string[] {
     return this.log.read(after).map((record) => {
@@ -196,6 +218,15 @@ export class Following implements AsyncDisposable {
     await this.session[Symbol.asyncDispose]();
   }
 
+  async #noteEmpty(known: ReadonlySet<number>): Promise<void> {
+    for (const { tableId, versions, state } of this.catalog().tables()) {
+      const schema = versions.at(-1)?.schema;
+      if (known.has(tableId) || schema === undefined || state.state === 'removed') continue;
+      const [row] = await this.session.query(`SELECT COUNT(*) AS n FROM \`${schema.namespace}\`.\`${schema.name}\``);
+      if (row?.['n'] === '0') this.#cameEmpty.add(tableId);
+    }
+  }
+
   #newTracker(isAfterGap: boolean): SchemaTracker {
     const { isWide = false, keepBefore = false } = this.#options;
     return new SchemaTracker({
@@ -223,13 +254,20 @@ export class Following implements AsyncDisposable {
       gtidList: () => undefined,
       gtid: begins,
       mariadbGtid: begins,
-      query: (event) => this.#write(this.tracker.statement(event, this.#reader.format).records),
+      query: (event) => {
+        const statement = Buffer.from(this.#garbled.get(event.statement.toString()) ?? event.statement);
+        this.#write(this.tracker.statement({ ...event, statement }, this.#reader.format).records);
+      },
       loadData: (event) => this.#write(this.tracker.statement(event, this.#reader.format).records),
       statementContext: () => undefined,
       rowsStatement: () => undefined,
-      tableMap: (map) => this.#write(this.tracker.tableMap(map).records),
+      tableMap: (map) => {
+        const { route, records } = this.tracker.tableMap(map);
+        this.#write(records);
+        this.#routes.set(map, route);
+      },
       rows: (rows, map) => {
-        const { route } = this.tracker.tableMap(map);
+        const route = this.#routes.get(map) ?? null;
         if (route === null) return;
         while (rows.next()) {
           try {
