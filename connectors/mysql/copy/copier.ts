@@ -114,9 +114,10 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
     try {
       await session.query(`SET SESSION lock_wait_timeout = 2`);
       const [ends] = await session.query(selectEnds(table));
-      const { low, high } = ends ?? {};
-      if (low === null || low === undefined || high === null || high === undefined) return [];
-      return boundTexts(divided(BigInt(low), BigInt(high), ranges, first.isDescending));
+      const at = [ends?.['first'], ends?.['last']].flatMap((value) => (value === null || value === undefined ? [] : [BigInt(value)]));
+      const [one, other] = at;
+      if (one === undefined || other === undefined) return [];
+      return boundTexts(one < other ? divided(one, other, ranges, first.isDescending) : divided(other, one, ranges, first.isDescending));
     } catch (error) {
       throw lockedOr(error, table.schema);
     }

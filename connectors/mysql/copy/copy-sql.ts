@@ -2,7 +2,7 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { readKey } from '../../../contracts/key.ts';
 import { quoteIdentifier, quoteTable } from '../quote.ts';
-import { keyLiteral, orderLiteral } from './key-literals.ts';
+import { keyLiteral, membersBehind, orderEqual, orderLiteral } from './key-literals.ts';
 import type { Bound, KeyRange } from './key-ranges.ts';
 import type { KeyPart, ReadTable } from './read-table.ts';
 
@@ -21,10 +21,12 @@ export function selectRange(table: ReadTable, range: KeyRange, limit: number): s
   return `SELECT ${table.selection} FROM ${indexed(table)}${whereOf(table, range)} ORDER BY ${orderOf(table)} LIMIT ${limit}`;
 }
 
-/** The first and the last value of the key's first column. */
+/** The first and the last value of the key's first column, in the order of the index; null: there is none. */
 export function selectEnds(table: ReadTable): string {
   const column = quoteIdentifier((table.keyParts[0] as KeyPart).column);
-  return `SELECT MIN(${column}) AS low, MAX(${column}) AS high FROM ${quoteTable(table.schema)}`;
+  const reversed = { ...table, keyParts: table.keyParts.map((part) => ({ ...part, isDescending: !part.isDescending })) };
+  const end = (order: ReadTable): string => `(SELECT ${column} FROM ${indexed(table)} ORDER BY ${orderOf(order)} LIMIT 1)`;
+  return `SELECT ${end(table)} AS first, ${end(reversed)} AS last`;
 }
 
 /** The rows that are there of given canonical keys. Written as equalities of the columns, which every server looks up by index. */
@@ -72,9 +74,12 @@ function walk(parts: readonly KeyPart[], bound: Bound, strict: (part: KeyPart) =
     const part = parts[place];
     const value = bound[place];
     if (part === undefined || value === undefined) throw new TidemarkError('RECORD_CORRUPT', 'a place in a table has more columns than its key');
-    return `${quoteIdentifier(part.column)} ${strict(part)}${equals ? '=' : ''} ${orderLiteral(part.type, value)}`;
+    const side = strict(part);
+    const members = side === '>' ? membersBehind(part.type, value, equals) : null;
+    if (members !== null) return `${quoteIdentifier(part.column)} IN (${members})`;
+    return `${quoteIdentifier(part.column)} ${side}${equals ? '=' : ''} ${orderLiteral(part.type, value)}`;
   };
-  const same = (place: number): string => `${quoteIdentifier((parts[place] as KeyPart).column)} = ${orderLiteral((parts[place] as KeyPart).type, bound[place] as Buffer)}`;
+  const same = (place: number): string => `${quoteIdentifier((parts[place] as KeyPart).column)} = ${orderEqual((parts[place] as KeyPart).type, bound[place] as Buffer)}`;
   const last = bound.length - 1;
   let condition = compared(last, includes);
   for (let place = last - 1; place >= 0; place--) condition = `(${compared(place, false)} OR (${same(place)} AND ${condition}))`;

@@ -36,6 +36,32 @@ export function orderLiteral(type: MysqlType, value: Buffer): string {
   }
 }
 
+/**
+ * The members of an enum behind the one of that number, as a list for IN; null: they cannot be listed, or the type is none. No
+ * server uses an index to compare an enum with a number.
+ */
+export function membersBehind(type: MysqlType, value: Buffer, includes: boolean): string | null {
+  const number = memberNumber(type, value);
+  // A member '' could not be told from the value that is none.
+  if (number === null || type.labels.includes('') || (includes && number === 0)) return null;
+  const behind = type.labels.slice(includes ? number - 1 : number);
+  return behind.length === 0 ? 'NULL' : behind.map((label) => memberLiteral(type, label)).join(', ');
+}
+
+/** A literal for = of the value by which the server orders. @throws TidemarkError `RECORD_CORRUPT` */
+export function orderEqual(type: MysqlType, value: Buffer): string {
+  const label = type.labels[(memberNumber(type, value) ?? 0) - 1];
+  return label === undefined || label === '' ? orderLiteral(type, value) : memberLiteral(type, label);
+}
+
+function memberNumber({ name }: MysqlType, value: Buffer): number | null {
+  return name === 'enum' ? Number(checked(value.toString('latin1'), INTEGER)) : null;
+}
+
+function memberLiteral(type: MysqlType, label: string): string {
+  return keyLiteral(type, Buffer.from(label, 'utf8'));
+}
+
 /** A literal that equals the column where it has that canonical value. @throws TidemarkError `RECORD_CORRUPT` */
 export function keyLiteral(type: MysqlType, value: Buffer): string {
   const name: string = type.name;
