@@ -49,6 +49,8 @@ export class MysqlConnector implements SourceConnector {
   #state: { readonly connected: boolean; readonly waitingFor: string } = { connected: false, waitingFor: '' };
   /** The stream that runs, once it has its connections. */
   #running: RunningStream | null = null;
+  /** Of the stream that runs, or ran last since the log was looked at. */
+  #tracking: SchemaTracking | null = null;
   /** Where a new log begins: what comes behind it is in the stream, what came before in the copies. */
   #begin: Beginning | null = null;
   /** What the log has, as far as is known. */
@@ -81,6 +83,7 @@ export class MysqlConnector implements SourceConnector {
     const identity = await readIdentity(session);
     requireRowBinlog(identity);
     this.#catalog = start.catalog;
+    this.#tracking = null;
     this.#position = start.position;
     if (start.position !== null) {
       this.#begin = null;
@@ -110,6 +113,7 @@ export class MysqlConnector implements SourceConnector {
         },
         runs: async (live) => {
           this.#running = live;
+          this.#tracking = live?.tracking ?? this.#tracking;
           this.#watch.moved();
           if (live === null) await this.#copier?.streamEnded();
         },
@@ -121,11 +125,15 @@ export class MysqlConnector implements SourceConnector {
   }
 
   async tables(signal: AbortSignal): Promise<TableSchema[]> {
-    await using session = await this.#openBeside(signal);
-    const identity = await readIdentity(session);
-    const tracking = this.#running?.tracking ?? (await this.#track(session, identity, { position: this.#position, catalog: this.#catalog }));
-    const wanted = tracking.unknown(await listTables(session));
-    return tracking.present(await readCatalog(session, identity, wanted, logsCascades(identity)));
+    for (;;) {
+      await using session = await this.#openBeside(signal);
+      const identity = await readIdentity(session);
+      const followed = this.#tracking;
+      const tracking = followed ?? (await this.#track(session, identity, { position: this.#position, catalog: this.#catalog }));
+      const reading = await readCatalog(session, identity, tracking.unknown(await listTables(session)), logsCascades(identity));
+      // A stream that has begun meanwhile gives the identities.
+      if (this.#tracking === followed) return tracking.present(reading);
+    }
   }
 
   copier(): TableCopier {

@@ -153,7 +153,6 @@ export class LiveStream implements RunningStream {
     signal.addEventListener('abort', abort, { once: true });
     owned.defer(() => signal.removeEventListener('abort', abort));
     signal.throwIfAborted();
-    if (this.#start.position === null) this.#beginLog(runtime.clock.monotonic());
     const reader: BinlogReader = new BinlogReader(this.#transactions, this.#readerOptions());
     this.#transactions.attach(reader);
     const options = await this.#dumpOptions('stream');
@@ -166,13 +165,13 @@ export class LiveStream implements RunningStream {
   }
 
   /** A new log has no position yet, and an idle source would not give it one. Its tables come into it before their first rows. */
-  #beginLog(now: number): void {
+  #beginLog(): void {
     const reading = this.#parts.begin()?.reading;
     if (reading !== undefined && this.#start.catalog.tables().length === 0) {
       this.tracking.announce(reading.tables);
       for (let request = this.tracking.ask(); request !== null; request = this.tracking.ask()) this.tracking.answer(request, reading);
     }
-    this.#progress(now);
+    this.#progress(this.#parts.runtime.clock.monotonic());
     this.#settle();
   }
 
@@ -196,6 +195,7 @@ export class LiveStream implements RunningStream {
     if (this.#isHeard) return;
     this.#isHeard = true;
     this.#parts.report({ connected: true, waitingFor: '' });
+    if (this.#start.position === null) this.#beginLog();
   }
 
   #boundary(): void {

@@ -76,9 +76,9 @@ export class MysqlStream implements ChangeStream {
     const place = await this.#place(session, identity);
     const tracking = await track(session, identity);
     const live = new LiveStream(this.#parts, this.#start, { session, identity, place, tracking }, signal);
-    await live.begin(this.#owned);
-    await runs(live);
     this.#live = live;
+    await runs(live);
+    await live.begin(this.#owned);
     if (this.#acknowledged !== null) live.acknowledge(this.#acknowledged);
     if (this.#announced.length > 0) live.announce(this.#announced.splice(0));
     return live;

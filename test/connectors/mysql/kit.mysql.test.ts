@@ -9,7 +9,7 @@ describe.each(VERSIONS)('%s', (version) => {
   let server: MysqlServer;
 
   beforeAll(async () => {
-    server = await startMysql({ version });
+    server = await startMysql({ version, settings: { max_allowed_packet: 64 << 20 } });
   });
 
   afterAll(async () => {
