@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { temporaryDirectory } from '../test/fixtures/temp.ts';
 import { changesIn, createBacklogTable, createNumbers, makeBacklog, mysqlBacklogOf } from './mysql-backlog.ts';
-import { describeServer, executedGtids, startBenchMysql } from './mysql-servers.ts';
+import { benchUrl, describeServer, executedGtids, startBenchMysql } from './mysql-servers.ts';
 import type { Bench } from './runner.ts';
 import { openTidemark } from './tidemark-process.ts';
 import { countByZongji } from './zongji.ts';
@@ -22,7 +22,7 @@ export const mysqlCaptureBench: Bench = {
       await createBacklogTable(source, 'shop');
       const hub = (index: number) => ({
         directory: join(folder, `hub${index}`),
-        config: { sources: { [`bench${index}`]: { type: 'mysql', url: source.url('shop'), tables: ['shop.bench'] } }, sinks: {} },
+        config: { sources: { [`bench${index}`]: { type: 'mysql', url: benchUrl(source), tables: ['shop.bench'] } }, sinks: {} },
         profile,
       });
       const starts: number[] = [];

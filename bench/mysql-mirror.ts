@@ -4,7 +4,7 @@ import type { MysqlServer } from '../test/fixtures/mysql.ts';
 import { temporaryDirectory } from '../test/fixtures/temp.ts';
 import { changesIn, createBacklogTable, createNumbers, makeBacklog, mysqlBacklogOf } from './mysql-backlog.ts';
 import { catchUp, prepareNativeReplica } from './mysql-native.ts';
-import { describeServer, executedGtids, mustBeEqual, startBenchMysql } from './mysql-servers.ts';
+import { benchUrl, describeServer, executedGtids, mustBeEqual, startBenchMysql } from './mysql-servers.ts';
 import type { Bench } from './runner.ts';
 import { openTidemark } from './tidemark-process.ts';
 
@@ -25,8 +25,8 @@ export const mysqlMirrorBench: Bench = {
       const hub = (index: number, replica: MysqlServer) => ({
         directory: join(folder, `hub${index}`),
         config: {
-          sources: { [`bench${index}`]: { type: 'mysql', url: source.url('shop'), tables: ['shop.bench'] } },
-          sinks: { replica: { type: 'mysql', from: `bench${index}`, url: replica.url('shop'), tables: ['shop.bench'] } },
+          sources: { [`bench${index}`]: { type: 'mysql', url: benchUrl(source), tables: ['shop.bench'] } },
+          sinks: { replica: { type: 'mysql', from: `bench${index}`, url: benchUrl(replica), tables: ['shop.bench'] } },
         },
         profile,
       });

@@ -15,10 +15,15 @@ export function startBenchMysql(options: Pick<MysqlOptions, 'databases'> = {}): 
   return startMysql({ ...options, durable: true, settings: BENCH_SETTINGS });
 }
 
+/** Of its database `shop`. Without TLS, as everybody else in these benches. */
+export function benchUrl(server: MysqlServer): string {
+  return `${server.url('shop')}?ssl-mode=disabled`;
+}
+
 /** Version and settings, for the output. */
 export async function describeServer(server: MysqlServer): Promise<string> {
   const [row] = await server.query(`SELECT VERSION() AS version, ${SHOWN.map((name) => `@@GLOBAL.${name} AS ${name}`).join(', ')}`);
-  return `MySQL ${row?.['version']}: ${SHOWN.map((name) => `${name} ${row?.[name]}`).join(', ')}`;
+  return `MySQL ${row?.['version']}: ${SHOWN.map((name) => `${name} ${row?.[name]}`).join(', ')}; no TLS on either side`;
 }
 
 /** All that the server has executed. */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { temporaryDirectory } from '../test/fixtures/temp.ts';
 import { createBacklogTable, createNumbers, fillTable } from './mysql-backlog.ts';
 import { dumpInto } from './mysql-native.ts';
-import { describeServer, mustBeEqual, startBenchMysql } from './mysql-servers.ts';
+import { benchUrl, describeServer, mustBeEqual, startBenchMysql } from './mysql-servers.ts';
 import type { Bench } from './runner.ts';
 import { openTidemark } from './tidemark-process.ts';
 
@@ -37,8 +37,8 @@ export const mysqlSnapshotBench: Bench = {
           await using tidemark = await openTidemark({
             directory: join(folder, `hub${index}`),
             config: {
-              sources: { [`bench${index}`]: { type: 'mysql', url: source.url('shop'), tables: ['shop.bench'] } },
-              sinks: { replica: { type: 'mysql', from: `bench${index}`, url: replica.url('shop'), tables: ['shop.bench'] } },
+              sources: { [`bench${index}`]: { type: 'mysql', url: benchUrl(source), tables: ['shop.bench'] } },
+              sinks: { replica: { type: 'mysql', from: `bench${index}`, url: benchUrl(replica), tables: ['shop.bench'] } },
             },
             profile,
           });
