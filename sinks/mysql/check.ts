@@ -2,8 +2,10 @@
 import type { Finding } from '../../contracts/finding.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { versionName } from '../../contracts/types/mysql-version.ts';
+import { mysqlColumn } from '../relational/identifiers.ts';
 import { printedName, targetName, type TargetName } from '../relational/names.ts';
 import { keyNames } from '../relational/schema-diff.ts';
+import { unfitFindings } from '../relational/unfit.ts';
 import { mirroredTable } from './checkpoint-table.ts';
 import { sinkError } from './errors.ts';
 import type { MysqlSinkOptions } from './options.ts';
@@ -93,9 +95,7 @@ async function tableFindings(context: CheckContext, server: ServerFacts, schema:
     const { message, remedy } = sinkError(failure);
     return [error('replica-type', message, remedy, schema)];
   }
-  for (const column of shape.columns) {
-    if (column.beyond !== null) findings.push(warning('replica-unfit', `column ${column.name} becomes ${column.sql}, which does not hold ${column.beyond}`, 'Set `unfit: text` for the column to hold them as text; a value that does not fit is an error.', schema));
-  }
+  findings.push(...unfitFindings(schema, shape.columns.map(({ name: column, sql, beyond, isStandIn }) => ({ name: column, type: sql, beyond, isStandIn }))));
   const table = await readReplicaTable(context.session, name);
   if (table === null) return findings;
   if (table.kind === 'VIEW') return [...findings, error('replica-kind', `${printedName(name)} is a view`, 'Drop it, or map the source table to another name with `as`.', schema)];
@@ -104,7 +104,7 @@ async function tableFindings(context: CheckContext, server: ServerFacts, schema:
 }
 
 function planFindings(schema: TableSchema, table: ReplicaTable, server: ServerFacts): Finding[] {
-  if (schema.columns.some(({ name }) => !table.columns.some((column) => column.name.toLowerCase() === name.toLowerCase()))) return [];
+  if (schema.columns.some(({ name }) => !table.columns.some((column) => column.name.toLowerCase() === mysqlColumn(name)))) return [];
   try {
     planTable(schema, table, server.types);
     return [];
@@ -119,14 +119,14 @@ function columnFindings(schema: TableSchema, shape: ReplicaShape, table: Replica
   const [target, printed] = [qualified(table.name), printedName(table.name)];
   const byName = new Map(table.columns.map((column) => [column.name.toLowerCase(), column]));
   for (const column of shape.columns) {
-    const found = byName.get(column.name.toLowerCase());
+    const found = byName.get(mysqlColumn(column.name));
     if (found === undefined) {
       findings.push(warning('replica-column', `${printed} has no column ${column.name}; it is added when the table is first filled`, `ALTER TABLE ${target} ADD COLUMN ${quoteName(column.name)} ${column.sql}`, schema));
     } else if (found.type.name !== column.type.name && !found.generated) {
       findings.push(warning('replica-column-type', `${printed}.${column.name} is ${found.type.text}, the sink would make it ${column.sql}`, `ALTER TABLE ${target} MODIFY COLUMN ${quoteName(column.name)} ${column.sql}`, schema));
     }
   }
-  const mirrored = new Set(schema.columns.map((column) => column.name.toLowerCase()));
+  const mirrored = new Set(schema.columns.map((column) => mysqlColumn(column.name)));
   for (const column of table.columns) {
     if (mirrored.has(column.name.toLowerCase()) || column.nullable || column.hasDefault || column.generated) continue;
     findings.push(error('replica-extra-column', `${printed}.${column.name} is not in the source, must not be null and has no default`, `ALTER TABLE ${target} MODIFY COLUMN ${quoteName(column.name)} ${column.type.text} NULL`, schema));

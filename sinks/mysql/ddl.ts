@@ -267,7 +267,7 @@ async function empty(session: Session, name: TargetName): Promise<void> {
   }
 }
 
-async function createDatabase(session: Session, name: string): Promise<void> {
+export async function createDatabase(session: Session, name: string): Promise<void> {
   const found = await session.rows(`SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ${quoteText(name)}`);
   if (found.length === 0) await session.run(`CREATE DATABASE ${quoteName(name)}`);
 }

@@ -56,11 +56,15 @@ export async function takeOver(session: Session, request: TakeOver): Promise<Own
 
 /** `CREATE … IF NOT EXISTS` asks for the right to create even where nothing is missing. */
 async function createTables(session: Session, ownDatabase: string): Promise<void> {
-  const found = await session.rows(`SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = ${quoteText(ownDatabase)} AND TABLE_NAME IN ('checkpoint', 'mirrored_table')`);
-  if (found.length === 2) return;
+  if (await hasOwnTables(session, ownDatabase)) return;
   const [database] = await session.rows(`SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ${quoteText(ownDatabase)}`);
   if (database === undefined) await session.run(`CREATE DATABASE IF NOT EXISTS ${quoteName(ownDatabase)}`);
   for (const sql of ownTablesSql(ownDatabase)) await session.run(sql);
+}
+
+export async function hasOwnTables(session: Session, ownDatabase: string): Promise<boolean> {
+  const found = await session.rows(`SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = ${quoteText(ownDatabase)} AND TABLE_NAME IN ('checkpoint', 'mirrored_table')`);
+  return found.length === 2;
 }
 
 async function writeFence(session: Session, request: TakeOver, patience: number): Promise<OwnCheckpoint> {
@@ -88,7 +92,7 @@ async function writeFence(session: Session, request: TakeOver, patience: number)
 }
 
 /** The session that holds the lock, if one does, is ended. @throws TidemarkError `REPLICA_BUSY` when it does not end */
-async function endHolder(session: Session, name: string): Promise<void> {
+export async function endHolder(session: Session, name: string): Promise<void> {
   const [row] = await session.rows(`SELECT IS_USED_LOCK(${quoteText(name)}) AS id`);
   const id = Number(row?.['id'] ?? 0);
   if (id === 0 || id === session.id) return;

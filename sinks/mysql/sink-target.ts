@@ -1,4 +1,5 @@
 import type { SinkConfig } from '../../contracts/config.ts';
+import { MYSQL_TABLE_NAMES } from '../relational/identifiers.ts';
 import { type NameRules, nameRules } from '../relational/names.ts';
 import { type UnfitRules, unfitRules } from '../relational/unfit.ts';
 
@@ -11,5 +12,5 @@ export interface SinkTarget {
 
 /** The tables that readers of the replica use. */
 export function servedTarget(config: SinkConfig): SinkTarget {
-  return { sink: config.name, names: nameRules(config), unfit: unfitRules(config) };
+  return { sink: config.name, names: nameRules(config, MYSQL_TABLE_NAMES), unfit: unfitRules(config) };
 }

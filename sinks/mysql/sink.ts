@@ -7,16 +7,20 @@ import type { TableSchema } from '../../contracts/schema.ts';
 import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStart } from '../../contracts/sink.ts';
 import { ApplyLine } from '../relational/apply-line.ts';
 import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
+import { LiveNames } from '../relational/live-names.ts';
 import { Applier } from './applier.ts';
 import type { PreparedRows } from './batch-transaction.ts';
 import { checkReplica } from './check.ts';
 import { sinkError } from './errors.ts';
-import { takeOver } from './opening.ts';
+import type { OwnCheckpoint } from './checkpoint-table.ts';
+import { hasOwnTables, takeOver, type TakeOver } from './opening.ts';
 import { type MysqlSinkOptions, resolveOptions } from './options.ts';
 import { readServer, usesLoadData } from './server.ts';
 import { Session, type SessionSettings } from './session.ts';
+import { MysqlShadow } from './shadow.ts';
 import { servedTarget, type SinkTarget } from './sink-target.ts';
 import { ReplicaSnapshot } from './snapshot.ts';
+import { finishSwap } from './swap.ts';
 
 const OWNER_BYTES = 16;
 
@@ -25,13 +29,16 @@ export class MysqlSink implements Sink {
   readonly kind = 'state';
   readonly limits: BatchLimits = { ...DEFAULT_LIMITS, stepsFirst: true };
   readonly handsNamesOn = true;
+  /** A rebuild goes into a shadow beside the tables. */
   readonly inPlace = null;
+  readonly shadow: MysqlShadow;
   readonly #config: SinkConfig;
   readonly #runtime: Runtime;
   readonly #target: SinkTarget;
   readonly #owner: string;
   #line: ApplyLine<PreparedRows> | null = null;
   #fence = 0;
+  #live: LiveNames | null = null;
 
   /** @param target the tables and the checkpoint that are written to, if they are not those that readers use */
   constructor(config: SinkConfig, runtime: Runtime, target: SinkTarget = servedTarget(config)) {
@@ -39,6 +46,13 @@ export class MysqlSink implements Sink {
     this.#target = target;
     this.#runtime = runtime;
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
+    this.shadow = new MysqlShadow({
+      config,
+      owner: this.#owner,
+      sinkOf: (of, other) => new MysqlSink(of, runtime, other),
+      options: async () => (await this.#settings()).options,
+      open: async (signal) => Session.open((await this.#settings()).session, runtime, signal),
+    });
   }
 
   async check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
@@ -66,10 +80,11 @@ export class MysqlSink implements Sink {
   }
 
   apply(batch: SinkBatch, signal: AbortSignal): Applying {
-    if (this.#line === null) {
-      const refusal = Promise.reject<never>(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
-      refusal.catch(() => undefined);
-      return { accepted: refusal, durable: refusal };
+    if (this.#line === null) return refused(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
+    try {
+      this.#live?.follow(batch);
+    } catch (error) {
+      return refused(sinkError(error, { sink: this.#target.sink }));
     }
     const applying = this.#line.apply(batch, signal);
     applying.durable.catch((error: unknown) => this.#noted(sinkError(error)));
@@ -92,6 +107,12 @@ export class MysqlSink implements Sink {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#close();
+  }
+
+  /** What a swap has left that was cut short comes first: the checkpoint may be another one then. */
+  async #takeOver(session: Session, request: TakeOver): Promise<OwnCheckpoint> {
+    if (await hasOwnTables(session, request.ownDatabase)) await finishSwap(session, request.ownDatabase, request.sink);
+    return takeOver(session, request);
   }
 
   async #close(): Promise<void> {
@@ -117,12 +138,20 @@ export class MysqlSink implements Sink {
     const server = await session.within(signal, () => readServer(session));
     const loadData = usesLoadData(options.loadWay, server);
     const request = { sink, ownDatabase, logId: start.logId, owner: this.#owner, ownFence: this.#fence };
-    const opened = await session.within(signal, () => takeOver(session, request));
+    const opened = await session.within(signal, () => this.#takeOver(session, request));
     this.#fence = opened.fence;
+    this.#live = new LiveNames(this.#target.names, server.foldsNames ? (name) => name.toLowerCase() : (name) => name);
+    this.#live.begin(start.catalog, opened.offset);
     const side = stack.use(await Session.open(settings, this.#runtime, signal));
     const rules = { loadData, version: server.types.version, maxStatement: server.maxStatement, ownDatabase };
     this.#line = new ApplyLine(new Applier({ target: this.#target, session, side, server, rules, opened, lockTimeoutMs }), sink, opened);
     stack.move();
     return opened;
   }
+}
+
+function refused(error: TidemarkError): Applying {
+  const refusal = Promise.reject<never>(error);
+  refusal.catch(() => undefined);
+  return { accepted: refusal, durable: refusal };
 }

@@ -7,6 +7,7 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import { isFresh } from '../relational/checkpoint.ts';
 import { checkpointTable, type OwnCheckpoint, readCheckpoint } from './checkpoint-table.ts';
 import type { Session } from './session.ts';
+import { parseSwap } from './swap.ts';
 import { quoteText } from './sql.ts';
 
 /** Attempts without holding the applier back. */
@@ -47,6 +48,8 @@ async function begin(session: Session, { ownDatabase, sink }: GroupRequest): Pro
 }
 
 function shown(stored: OwnCheckpoint | null, { logId }: GroupRequest): Checkpoint | null {
+  // Its tables may be those of the one or of the other checkpoint.
+  if (parseSwap(stored?.intent ?? null) !== null) throw new TidemarkError('REPLICA_BUSY', 'a rebuild is being put in place');
   if (stored !== null && stored.logId !== logId) {
     throw new TidemarkError('SINK_FOREIGN', `the checkpoint at the replica is of log ${stored.logId}, not of ${logId}`);
   }

@@ -20,6 +20,7 @@ import type { SinkTarget } from './sink-target.ts';
 import { beginTogether } from './snapshot-group.ts';
 import { changing, isExactPlan, keyRefs, printedRows, RowReader, selectList, unfit } from './snapshot-plan.ts';
 import { qualified, quoteName, quoteText } from './sql.ts';
+import { parseSwap } from './swap.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
 import { statementLimits, type WriteRules } from './table-statements.ts';
 
@@ -203,7 +204,8 @@ export class ReplicaSnapshot implements SinkSnapshot {
     return this.#looker.look(async (session) => {
       const present = await new Registry(session, ownDatabase).at(name);
       const stored = await readCheckpoint(session, ownDatabase, sink, false);
-      const isUnderWay = parseIntents(stored?.intent ?? null).some(({ tableId }) => tableId === schema.tableId);
+      const intent = stored?.intent ?? null;
+      const isUnderWay = parseSwap(intent) !== null || parseIntents(intent).some(({ tableId }) => tableId === schema.tableId);
       if (isUnderWay || present?.tableId !== shown.tableId || present.shape.version !== shown.shape.version) throw changing(schema, `${printedName(name)} is being changed`);
       return this.#planOf(schema, session);
     });

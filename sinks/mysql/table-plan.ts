@@ -1,6 +1,7 @@
 /** How rows of a table of the log are written to the replica's table. Made once for each shape. Pure. */
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import { mysqlColumn } from '../relational/identifiers.ts';
 import { printedName } from '../relational/names.ts';
 import { keyNames } from '../relational/schema-diff.ts';
 import { type ReplicaColumn, type ReplicaTable, uniqueIndexOn } from './replica-table.ts';
@@ -47,12 +48,12 @@ export function planTable(schema: TableSchema, table: ReplicaTable, server: Repl
   // Names of columns have no case here.
   const byName = new Map(table.columns.map((column) => [column.name.toLowerCase(), column]));
   const forms = schema.columns.map((column): (PlannedColumn & { readonly written: boolean }) => {
-    const target = byName.get(column.name.toLowerCase());
+    const target = byName.get(mysqlColumn(column.name));
     if (target === undefined) throw new TidemarkError('REPLICA_SHAPE', `${printed} has no column ${column.name}`, { where: { ...where, column: column.name } });
     return { source: schema.columns.indexOf(column), target, form: valueForm(column, target.type, server), written: !target.generated };
   });
   const key = schema.key.map((index) => keyColumn(forms[index], printed, schema, index));
-  const unique = schema.keyKind === 'none' ? null : uniqueIndexOn(table, keyNames(schema).map((name) => byName.get(name.toLowerCase())?.name ?? name));
+  const unique = schema.keyKind === 'none' ? null : uniqueIndexOn(table, keyNames(schema).map((name) => byName.get(mysqlColumn(name))?.name ?? name));
   const written = forms.filter((column) => column.written);
   const mirrored = new Set(forms.map(({ target }) => target.name));
   return {
