@@ -25,9 +25,10 @@ export interface GtidEvent {
 
 const UUID_BYTES = 16;
 const LOGICAL_CLOCK = 2;
-/** Highest bit of 7 bytes, of 4 bytes: another field follows. */
-const MORE_56 = 2 ** 55;
+/** Highest bit of 3 bytes, of 4 bytes: another field follows. */
+const MORE_24 = 2 ** 23;
 const MORE_32 = 2 ** 31;
+const TWO_32 = 2 ** 32;
 const reader = new FieldReader();
 
 /** Nearly always the next event has the same. */
@@ -55,9 +56,10 @@ export function parseGtid(header: EventHeader, bytes: Buffer): GtidEvent {
   if (fields.left > 0 && fields.u8() === LOGICAL_CLOCK) {
     fields.skip(16);
     if (fields.left >= 7) {
-      const time = fields.u56();
-      commitTime = time % MORE_56;
-      originalCommitTime = time >= MORE_56 ? fields.u56() : commitTime;
+      const low = fields.u32();
+      const high = fields.u24();
+      commitTime = (high % MORE_24) * TWO_32 + low;
+      originalCommitTime = high >= MORE_24 ? fields.u56() : commitTime;
       if (fields.left > 0) length = fields.packed();
       if (fields.left >= 4) {
         const version = fields.u32();

@@ -87,7 +87,7 @@ export class StreamRig implements AsyncDisposable {
   async until(ready: () => boolean, what: string): Promise<void> {
     const late = performance.now() + DEADLINE_MS;
     while (!ready()) {
-      if (performance.now() > late) throw new Error(`not in time: ${what}`);
+      if (performance.now() > late) throw new Error(`not in time: ${what}, at ${this.position === null ? 'nothing' : mysqlPositions.format(this.position)}; failures: ${this.failures.map(({ code, message }) => `${code} ${message}`).slice(-3).join('; ')}`);
       if (this.#failure !== null) {
         if (this.#failure.retry !== 'auto') throw this.#failure;
         await this.stop();
@@ -108,7 +108,7 @@ export class StreamRig implements AsyncDisposable {
     await this.until(() => {
       const { position } = this;
       return position !== null && mysqlPositions.compare(position, mysqlPositions.parse(head, position)) >= 0;
-    }, `progress to ${head}, at ${this.position === null ? 'nothing' : mysqlPositions.format(this.position)}`);
+    }, `progress to ${head}`);
   }
 
   async failure(): Promise<TidemarkError> {
