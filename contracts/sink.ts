@@ -45,7 +45,8 @@ export interface SinkBatch {
   /**
    * The checkpoint's cursor once the batch is applied, kept and changed with it as `to` is: also by a batch whose `to` is
    * its `after`. Rows of such batches may come again when the sink was cut off while it applied them.
-   * Not null: a part of a load. From the table's schema step on, which such a batch brings, until it is `loaded`, each of its
+   * Not null: a part of a load, at offset 0, or of tables that join the others where the sink stands (`after` and `to`). From
+   * the table's schema step on, which such a batch brings, until it is `loaded`, each of its
    * rows comes once, in `inserts`: none is looked up. What the sink had of it is gone before the first.
    */
   readonly cursor: LoadCursor | null;

@@ -19,12 +19,46 @@ function standing(stand: Stand, cursor: LoadCursor): SinkBatch {
   return { ...stand.model.batch(), after: 0, to: 0, cursor };
 }
 
-async function expectCursor(stand: Stand, expected: LoadCursor | null): Promise<void> {
+async function expectCursor(stand: Stand, expected: LoadCursor | null, at = expected === null ? stand.model.offset : 0): Promise<void> {
   stand.sink = stand.another();
   const checkpoint = await stand.open();
   ok(checkpoint !== null, 'there is a checkpoint');
-  strictEqual(checkpoint.offset, expected === null ? stand.model.offset : 0);
+  strictEqual(checkpoint.offset, at);
   ok(sameCursor(checkpoint.cursor, expected), 'the cursor is the one of the last batch');
+}
+
+/** Tables join others that stand somewhere: the base of each, then what its history changes. */
+export async function joinKept(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  for (let id = 1; id <= 20; id++) things.insert(id, 'there');
+  await stand.apply();
+  const at = stand.model.offset;
+  const joining = (cursor: LoadCursor | null): SinkBatch => ({ ...stand.model.batch(), after: at, to: at, cursor });
+  const others = stand.standardTable('others');
+  for (let id = 1; id <= 40; id++) others.insert(id, 'base');
+  await stand.applyBatch(joining(cursorAt(1)));
+  await expectCursor(stand, cursorAt(1), at);
+  for (let id = 41; id <= 50; id++) others.insert(id, 'base');
+  stand.model.tableState(others.table, 'loaded');
+  await stand.applyBatch(joining(cursorAt(2)));
+  await expectCursor(stand, cursorAt(2), at);
+  others.update(1, 'changed');
+  others.remove(2);
+  others.insert(60, 'new');
+  const faulty = failAfterWork(stand.sink, () => true);
+  await refused(stand, faulty, joining(cursorAt(3)), 'SINK_UNREACHABLE');
+  await expectCursor(stand, cursorAt(3), at);
+  others.update(60, 'newer');
+  others.remove(41);
+  await stand.applyBatch(joining(null));
+  await expectCursor(stand, null, at);
+  await stand.compare('the others have joined');
+  things.update(1, 'later');
+  others.update(3, 'later');
+  await stand.applyBatch({ ...stand.model.batch(), after: at, to: stand.model.offset, cursor: null });
+  await stand.compare('gone on from there');
+  await expectCursor(stand, null);
 }
 
 async function rowsOf(stand: Stand, things: ModelChanges): Promise<number> {

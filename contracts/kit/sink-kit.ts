@@ -10,7 +10,7 @@ import {
 import {
   emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp,
 } from './sink-kit-ownership.ts';
-import { cursorKept, loadCutOff, loadSeveral } from './sink-kit-load.ts';
+import { cursorKept, joinKept, loadCutOff, loadSeveral } from './sink-kit-load.ts';
 import {
   bagSnapshot, snapshotAborted, snapshotBeforeAll, snapshotFinds, snapshotLeftEarly, snapshotOfAnotherLog, snapshotOfAnotherShape, snapshotShowsRows, snapshotStays,
 } from './sink-kit-snapshot.ts';
@@ -39,6 +39,7 @@ export function sinkKit(target: SinkKitTarget): KitCase[] {
     ['a sink that is opened before the removal of a table, which the log has, leaves none of its rows', removedAhead],
     ['a table is copied over rows that are there already', copied],
     ['a sink is filled while its checkpoint stands still: the cursor is kept with the rows, and goes with the end', cursorKept],
+    ['tables join others while the checkpoint stands still: the cursor is kept with the rows', joinKept],
     ['batches that fill a sink are taken before the first is durable', loadSeveral],
     ['cut off while it is filled: the cursor has no more than the rows', loadCutOff],
     ['random changes in random batches', randomChanges],

@@ -158,6 +158,7 @@ export class ShadowWork implements Work {
     const from = await pipeline.heldCheckpoint(signal);
     const plan = pipeline.log.plan(from);
     const whole = request.tables === null;
+    if (!whole && from !== null && from.cursor !== null) throw new TidemarkError('REBUILD_MOVED', 'the sink is being given other tables', { retry: 'auto' });
     const decision = swapDecision({ to: request.to, whole, shadow: near.offset, checkpoint: from, plan, failed });
     if (decision.kind === 'again') return null;
     if (decision.kind === 'nowhere') {

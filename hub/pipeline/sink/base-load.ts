@@ -35,7 +35,7 @@ export interface LoadOptions {
 export function placeIn(cursor: LoadCursor | null, { log, sink, selects }: Pick<BaseLoadParts, 'log' | 'sink' | 'selects'>): LoadPlace | null {
   const place = cursor === null ? null : decodeLoadPlace(cursor);
   const { horizon } = log.state();
-  if (place === null || place.horizon !== horizon || place.epoch !== log.epochAt(horizon)) return null;
+  if (place === null || place.joins || place.horizon !== horizon || place.epoch !== log.epochAt(horizon)) return null;
   return place.selection === selectionOf(tablesAt(horizon, { log, sink, selects })) ? place : null;
 }
 
@@ -72,7 +72,7 @@ export class BaseLoad implements AsyncDisposable {
     this.#empties = empties;
     this.#tables = tables;
     this.#from = from ?? {
-      load: random.bytes(LOAD_BYTES).toString('hex'), batches: 0, rows: 0, horizon, epoch: log.epochAt(horizon), selection: selectionOf(tables), place: BASE_START,
+      load: random.bytes(LOAD_BYTES).toString('hex'), batches: 0, rows: 0, horizon, epoch: log.epochAt(horizon), selection: selectionOf(tables), joins: false, read: null, place: BASE_START,
     };
   }
 

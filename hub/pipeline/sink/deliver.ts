@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../../../contracts/checkpoint.ts';
 import type { SinkConfig } from '../../../contracts/config.ts';
 import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.ts';
+import type { LoadCursor } from '../../../contracts/load-cursor.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Position } from '../../../contracts/position.ts';
@@ -17,7 +18,8 @@ import { isDataError, sinkFailure, type FailureAction } from '../error-policy.ts
 import type { LifeEnd, Work } from '../part.ts';
 import { SettlingLetters } from './settling-letters.ts';
 import { Sift } from './sift.ts';
-import { joinTables, leaseOf, type SinkTables } from './sink-tables.ts';
+import { joinEnd, joinTables } from './join.ts';
+import { leaseOf, type SinkTables } from './sink-tables.ts';
 import { type DeliverVisit, Visits } from './visits.ts';
 import { Waiters } from '../../waiters.ts';
 
@@ -338,18 +340,24 @@ export class Deliver implements Work {
     });
   }
 
-  /** Gives the sink the tables that its configuration has come to select. */
+  /** Gives the sink the tables that its configuration has come to select, or the rest of them; nothing of one that is given up stays noted. */
   async #join(start: DeliveryStart, signal: AbortSignal): Promise<void> {
     const { sink, log, tables, runtime } = this.#parts;
     const change = tables === null ? null : await tables.change(start);
-    if (tables === null || change === null) return;
-    if (change.joins !== null) {
-      runtime.logger.log('info', 'sink.tables-joining', { offset: start.after });
-      const sift = this.#sift(signal);
-      await joinTables({ sink, log, joins: change.joins, apply: (batch) => sift.still(batch) }, start, signal);
+    const sift = this.#sift(signal);
+    if (tables !== null && change !== null) {
+      if (change.joins !== null) {
+        runtime.logger.log('info', 'sink.tables-joining', { offset: start.after, goesOn: start.cursor !== null });
+        await log.leaseHorizon(this.#lease);
+        const apply = (batch: SinkBatch, cursor: LoadCursor | null): Promise<void> => sift.still(batch, cursor);
+        await joinTables({ sink, log, joins: change.joins, change: change.change, random: runtime.random, apply }, start, signal);
+      }
+      await tables.settled(start);
+    }
+    if (start.after > 0 && (start.cursor !== null || (change?.joins ?? null) !== null)) {
+      await sift.still(joinEnd(start, log));
       await sift.retry(start);
     }
-    await tables.settled(start);
   }
 
   #newDelivery(start: DeliveryStart, load: BaseLoad | null, healthy: () => void): Delivery {

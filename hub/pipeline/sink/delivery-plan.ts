@@ -2,6 +2,7 @@ import { Catalog } from '../../../contracts/catalog.ts';
 import type { Checkpoint } from '../../../contracts/checkpoint.ts';
 import type { WhenBehind } from '../../../contracts/config.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
+import type { LoadCursor } from '../../../contracts/load-cursor.ts';
 import type { ReadPlan, SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import type { Sink, SinkStart, TableSelector } from '../../../contracts/sink.ts';
@@ -23,6 +24,8 @@ export interface DeliveryStart extends FoldStart {
   readonly sweepAt: Offset | null;
   /** The sink stands before everything, and is filled from the base first; null: it goes on with the history. */
   readonly load: LoadStart | null;
+  /** Of the checkpoint, where a join was cut off; null: none is under way. */
+  readonly cursor: LoadCursor | null;
   /** Of this opening; 0: the sink had no checkpoint. */
   readonly fence: number;
   /** The sink was told to begin a rebuild in place. */
@@ -66,7 +69,7 @@ export function openingOf(plan: ReadPlan, { checkpoint, inPlace, rebuildPending,
   switch (plan.kind) {
     case 'resume':
       if (inPlace && checkpoint === null) return { kind: 'rebuild-in-place', why: 'the sink has no checkpoint' };
-      if (inPlace && checkpoint !== null && checkpoint.cursor !== null) return { kind: 'rebuild-in-place', why: 'the base that it was filled from is gone' };
+      if (inPlace && checkpoint !== null && checkpoint.cursor !== null && isNew) return { kind: 'rebuild-in-place', why: 'the base that it was filled from is gone' };
       return { kind: rebuildPending ? 'resume-rebuild' : 'resume' };
     case 'diverged':
       if (rebuilds) return { kind: 'rebuild-in-place', why: plan.why };
@@ -159,5 +162,5 @@ function decide(parts: OpenParts, checkpoint: Checkpoint | null, rebuildPending:
 }
 
 function placeOf(checkpoint: Checkpoint | null): Omit<DeliveryStart, 'sweepAt' | 'load' | 'begins'> {
-  return { after: checkpoint?.offset ?? 0, position: checkpoint?.position ?? new Uint8Array(0), commitTime: 0, fence: checkpoint?.fence ?? 0 };
+  return { after: checkpoint?.offset ?? 0, position: checkpoint?.position ?? new Uint8Array(0), commitTime: 0, fence: checkpoint?.fence ?? 0, cursor: checkpoint?.cursor ?? null };
 }

@@ -30,33 +30,41 @@ export interface LoadPlace {
   readonly epoch: EpochId;
   /** A sum of the tables that are loaded, in their order. */
   readonly selection: number;
+  /** It is of tables that join the others where the sink stands. */
+  readonly joins: boolean;
+  /** Of a join: the history has been given up to there; null: the base is still given. */
+  readonly read: Offset | null;
   readonly place: BasePlace;
 }
 
 const VERSION = 1;
 const BEGUN = 1;
 const HAS_AFTER = 2;
+const JOINS = 4;
+const HAS_READ = 8;
 const FIXED = 74;
 
 /**
  * After the header of every cursor (the load; its batches, u64):
  *
- *     24 u8 version (1)    25 u8 flags: 1 begun, 2 has `after`    26 u32 selection    30 u64 horizon    38 16 epoch
+ *     24 u8 version (1)    25 u8 flags: 1 begun, 2 has `after`, 4 joins, 8 reads    26 u32 selection    30 u64 horizon    38 16 epoch
  *     54 u32 table         58 u64 rows                             66 u64 beyond       74 `after`
+ *
+ * Where it reads the history, `beyond` is the offset up to which it has.
  */
-export function encodeLoadPlace({ load, batches, rows, horizon, epoch, selection, place }: LoadPlace): LoadCursor {
+export function encodeLoadPlace({ load, batches, rows, horizon, epoch, selection, joins, read, place }: LoadPlace): LoadCursor {
   const { table, begun, after, beyond } = place;
   const bytes = Buffer.alloc(FIXED + (after?.length ?? 0));
   bytes.write(load, 0, 'hex');
   bytes.writeBigUInt64BE(BigInt(batches), 16);
   bytes[LOAD_CURSOR_HEADER] = VERSION;
-  bytes[25] = (begun ? BEGUN : 0) | (after === null ? 0 : HAS_AFTER);
+  bytes[25] = (begun ? BEGUN : 0) | (after === null ? 0 : HAS_AFTER) | (joins ? JOINS : 0) | (read === null ? 0 : HAS_READ);
   bytes.writeUInt32BE(selection, 26);
   bytes.writeBigUInt64BE(BigInt(horizon), 30);
   bytes.write(epoch, 38, 'hex');
   bytes.writeUInt32BE(table, 54);
   bytes.writeBigUInt64BE(BigInt(rows), 58);
-  bytes.writeBigUInt64BE(BigInt(beyond), 66);
+  bytes.writeBigUInt64BE(BigInt(read ?? beyond), 66);
   if (after !== null) bytes.set(after, FIXED);
   return bytes;
 }
@@ -73,11 +81,13 @@ export function decodeLoadPlace(cursor: LoadCursor): LoadPlace | null {
     horizon: Number(bytes.readBigUInt64BE(30)),
     epoch: bytes.toString('hex', 38, 54),
     selection: bytes.readUInt32BE(26),
+    joins: (flags & JOINS) !== 0,
+    read: (flags & HAS_READ) === 0 ? null : Number(bytes.readBigUInt64BE(66)),
     place: {
       table: bytes.readUInt32BE(54),
       begun: (flags & BEGUN) !== 0,
       after: (flags & HAS_AFTER) === 0 ? null : Buffer.from(bytes.subarray(FIXED)),
-      beyond: Number(bytes.readBigUInt64BE(66)),
+      beyond: (flags & HAS_READ) === 0 ? Number(bytes.readBigUInt64BE(66)) : 0,
     },
   };
 }

@@ -1,17 +1,12 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { FileSystem } from '../../../contracts/runtime.ts';
-import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { SinkConfig } from '../../../contracts/config.ts';
-import type { Sink, SinkBatch, TableSelector } from '../../../contracts/sink.ts';
+import type { TableSelector } from '../../../contracts/sink.ts';
 import type { Offset } from '../../../contracts/offset.ts';
 import { selectTables } from '../../config/table-patterns.ts';
-import { baseBatches } from './base-batches.ts';
 import type { DeliveryStart } from './delivery-plan.ts';
-import { Fold, type FoldStart } from './fold.ts';
-import { MirroredTables } from './mirrored-tables.ts';
 
 const VERSION = 2;
-const JOIN_BYTES = 8 << 20;
 
 /** Selections that are remembered: as far back as a sink is expected to go. */
 const MOST_SELECTIONS = 16;
@@ -30,7 +25,7 @@ interface Selection {
 /**
  * Which tables a sink has been given, kept in the hub as the patterns in force. When the configuration selects more
  * tables than before, the new ones join at the sink's own checkpoint: their history up to there is replayed while the
- * checkpoint stands still. Interrupted, a join begins again from nothing. A sink that went back to before a join (a backup,
+ * checkpoint stands still (`join.ts`). A sink that went back to before a join (a backup,
  * a failover) has not got it: what counts is the selection that was in force at its checkpoint.
  */
 export class SinkTables {
@@ -46,18 +41,19 @@ export class SinkTables {
   }
 
   /**
-   * Null when the sink has been given what the configuration selects; else `joins` selects the tables that it lacks.
+   * Null when the sink has been given what the configuration selects; else `joins` selects the tables that it lacks, and
+   * `change` tells one such change from another.
    */
-  async change({ after, fence }: Place): Promise<{ readonly joins: TableSelector | null } | null> {
+  async change({ after, fence }: Place): Promise<{ readonly joins: TableSelector | null; readonly change: string } | null> {
     const selections = await this.#read();
     const last = selections.at(-1);
-    if (last === undefined) return { joins: null };
+    if (last === undefined) return { joins: null, change: '' };
     const inForce = selections.findLast((one) => one.since < after || (one.since === after && one.fence < fence)) ?? selections[0] ?? last;
     const { tables, tablePatterns } = this.#config;
     const isSame = JSON.stringify(inForce.patterns) === JSON.stringify(tablePatterns);
-    if (isSame) return inForce === last ? null : { joins: null };
+    if (isSame) return inForce === last ? null : { joins: null, change: '' };
     const before = selectTables(inForce.patterns);
-    return { joins: (table) => tables(table) && !before(table) };
+    return { joins: (table) => tables(table) && !before(table), change: JSON.stringify([inForce.patterns, tablePatterns]) };
   }
 
   /** The sink has been given everything that the configuration selects. Durable when it resolves. */
@@ -76,66 +72,9 @@ export class SinkTables {
   }
 }
 
-export interface Joining {
-  readonly sink: Sink;
-  readonly log: SourceLog;
-  readonly joins: TableSelector;
-  /** Applies a batch that leaves the checkpoint where it is; resolves when it is durable. */
-  readonly apply: (batch: SinkBatch) => Promise<void>;
-}
-
 /** The name of the lease that keeps the horizon from passing a sink while it is filled. */
 export function leaseOf(sink: string): string {
   return `sink:${sink}`;
-}
-
-/**
- * Replays the tables that `joins` selects from the log's start to where the sink stands. Its checkpoint does not move.
- * @throws TidemarkError what `apply` or the log throws
- */
-export async function joinTables({ sink, log, joins, apply }: Joining, at: FoldStart, signal: AbortSignal): Promise<void> {
-  if (at.after === 0) return;
-  await using base = await log.openBase();
-  const horizon = base?.horizon ?? 0;
-  const beginning: FoldStart = { after: horizon, position: new Uint8Array(0), commitTime: 0 };
-  const maxKeys = sink.limits?.maxKeys ?? 50_000;
-  const tables = new MirroredTables(log.catalog(), horizon, joins, sink.handsNamesOn);
-  const fold = new Fold(tables, { wholeTransactions: false, maxKeys, maxBytes: JOIN_BYTES }, beginning);
-  // What the base has of a table empties it first.
-  const emptied = new Set(tables.schemas().map(({ tableId }) => tableId));
-  const take = async (): Promise<void> => {
-    const batch = emptiedFirst(fold.take((offset) => log.epochAt(offset)), emptied);
-    if (batch.steps.length > 0) await apply(standingAt(batch, at, log));
-  };
-  for await (const { steps, records, bytes } of base === null ? [] : baseBatches(base, tables, { maxKeys, maxBytes: JOIN_BYTES, empties: true }, signal)) {
-    await apply(standingAt({ ...NOTHING, steps, records, bytes }, at, log));
-  }
-  for await (const batch of log.read({ after: horizon, to: at.after, follow: false, signal })) {
-    fold.feed(batch);
-    while (!fold.run()) await take();
-  }
-  await take();
-}
-
-/** What an interrupted join may have left is removed with a table's first rows. */
-function emptiedFirst(batch: SinkBatch, emptied: Set<number>): SinkBatch {
-  const steps = batch.steps.map((step) => {
-    if (step.kind !== 'rows') return step;
-    const tables = step.tables.map((table) => {
-      if (emptied.has(table.schema.tableId)) return table;
-      emptied.add(table.schema.tableId);
-      return { ...table, truncate: true };
-    });
-    return { ...step, tables };
-  });
-  return { ...batch, steps };
-}
-
-const NOTHING: SinkBatch = { after: 0, to: 0, endsOpen: false, epoch: '', position: new Uint8Array(0), cursor: null, commitTime: 0, steps: [], records: 0, bytes: 0 };
-
-/** Where the sink stands, which does not move. */
-function standingAt(batch: SinkBatch, { after, position, commitTime }: FoldStart, log: SourceLog): SinkBatch {
-  return { ...batch, after, to: after, endsOpen: false, position, commitTime, epoch: log.epochAt(after) };
 }
 
 function decode(bytes: Buffer, path: string): Selection[] {

@@ -40,7 +40,7 @@ export function judgeSwap(request: Swap, { live, shadow }: SwapSides, ownerOfNot
     const made = live !== null && live.logId === request.to.logId && live.swapped === swapName(request.to);
     return made ? { kind: 'done' } : { kind: 'moved', why: 'there is no shadow' };
   }
-  if (!isAt(shadow, request.to)) return { kind: 'moved', why: `the shadow is at ${shadow.applied?.offset ?? 'nothing'}, not at ${request.to.offset}` };
+  if (!isAt(shadow, request.to) || shadow.applied?.cursor !== null) return { kind: 'moved', why: `the shadow is at ${shadow.applied?.offset ?? 'nothing'}, not at ${request.to.offset}` };
   const fence = Math.max(live?.fence ?? 0, shadow.fence) + 1;
   if (request.from !== null) {
     if (live !== null && isAt(live, request.from)) return { kind: 'go', fence };
@@ -52,7 +52,7 @@ export function judgeSwap(request: Swap, { live, shadow }: SwapSides, ownerOfNot
 }
 
 function isAt({ logId, applied }: StoredCheckpoint, at: Checkpoint): boolean {
-  return applied !== null && applied.cursor === null && logId === at.logId && applied.epoch === at.epoch && applied.offset === at.offset;
+  return applied !== null && logId === at.logId && applied.epoch === at.epoch && applied.offset === at.offset;
 }
 
 /** Names the shadow that was put in place, in the checkpoint that was its. */

@@ -133,6 +133,41 @@ describe('Deliver', () => {
     await part.stop();
   });
 
+  it('goes on with a join that is cut off, wherever that is, in the base and in the history', async () => {
+    for (let seed = 1; seed <= 8; seed++) {
+      const random = seededRandom(seed);
+      const sink = new MemorySink({ wholeTransactions: true, maxKeys: 10 });
+      await using test = await delivering(sink, { patterns: ['public.t1'], segmentBytes: 600 });
+      test.part.start();
+      let offset = 0;
+      for (let n = 0; n < 20; n++) offset = await test.source.commit(Array.from({ length: 11 }, (_, key) => ({ table: key === 0 ? 1 : 2, key: n * 10 + key, value: n })));
+      await test.deliver.reached(offset, patience());
+      await test.part.stop();
+      const half = seed % 2 === 0 ? 0 : await test.log.compact(offset, { memoryBytes: 1 << 20, share: 1, seals: true }, patience());
+      expect(half).toBe(seed % 2 === 0 ? 0 : offset);
+      test.part.start();
+      for (let n = 0; n < 20; n++) offset = await test.source.commit(Array.from({ length: 8 }, () => ({ table: 2, key: Math.floor(random.unit() * 220), value: random.unit() < 0.3 ? null : n })));
+      await test.deliver.reached(await test.source.commit([{ table: 1, key: 999, value: 1 }]), patience());
+      await test.part.stop();
+      let faults = 0;
+      sink.fault = ({ cursor }) => {
+        if (cursor === null || random.unit() < 0.6) return 'none';
+        faults++;
+        return random.unit() < 0.5 ? 'before' : 'after';
+      };
+      const { deliver, part } = test.pipeline(['public.*']);
+      part.start();
+      await deliver.reached(test.log.state().highWatermark, AbortSignal.timeout(20_000));
+      expect(sink.rows, `seed ${seed}`).toEqual(test.source.rows);
+      expect(sink.checkpoint?.cursor).toBeNull();
+      expect(faults).toBeGreaterThan(3);
+      // Each row of base and history once, and what a fault came after is not done again.
+      expect(sink.filled.rows, `seed ${seed}`).toBeLessThanOrEqual(200 + 20 * 8);
+      await expect.poll(() => test.log.leases()).toEqual([]);
+      await part.stop();
+    }
+  }, 60_000);
+
   it('moves on over records of others at once, and writes the checkpoint a little later', async () => {
     const sink = new MemorySink();
     await using test = await delivering(sink, { patterns: ['public.t1'] });

@@ -326,13 +326,15 @@ describe('batches of a base', () => {
 
 describe('a place in a load', () => {
   const place: LoadPlace = {
-    load: 'ab'.repeat(16), batches: 12, rows: 2 ** 40, horizon: 2 ** 45 + 3, epoch: 'cd'.repeat(16), selection: 0xfedcba98,
+    load: 'ab'.repeat(16), batches: 12, rows: 2 ** 40, horizon: 2 ** 45 + 3, epoch: 'cd'.repeat(16), selection: 0xfedcba98, joins: false, read: null,
     place: { table: 9, begun: true, after: Buffer.from('key'), beyond: 5 },
   };
 
   it('is read as it was written', () => {
     fc.assert(fc.property(fc.boolean(), fc.option(fc.uint8Array({ maxLength: 300 })), fc.nat(), fc.nat(), (begun, after, beyond, table) => {
-      const one: LoadPlace = { ...place, place: { table, begun, after: after === null ? null : Buffer.from(after), beyond } };
+      const one: LoadPlace = { ...place, joins: begun, place: { table, begun, after: after === null ? null : Buffer.from(after), beyond } };
+      const reads: LoadPlace = { ...one, joins: true, read: beyond, place: { ...one.place, beyond: 0 } };
+      expect(decodeLoadPlace(encodeLoadPlace(reads))).toEqual(reads);
       expect(decodeLoadPlace(encodeLoadPlace(one))).toEqual(one);
     }));
     expect(decodeLoadPlace(encodeLoadPlace(place).subarray(0, 60))).toBeNull();
