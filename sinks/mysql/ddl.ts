@@ -18,7 +18,7 @@ import type { Session } from './session.ts';
 import type { SinkTarget } from './sink-target.ts';
 import { qualified, quoteName, quoteText } from './sql.ts';
 import { alterPlan, type AlterPlan, createTableSql, tightenSql } from './table-sql.ts';
-import { type ReplicaColumn, replicaShape, type ReplicaShape } from './types/replica-shape.ts';
+import { recordedShape, type ReplicaColumn, replicaShape, type ReplicaShape } from './types/replica-shape.ts';
 import { valueForm } from './types/value-form.ts';
 
 export interface DdlContext {
@@ -118,7 +118,7 @@ async function beginGeneration(context: DdlContext, name: TargetName, shape: Rep
     });
   }
   await empty(session, name);
-  const found = ours === null ? presentShape(shape, table) : presentShape(shapeLike(context, ours.shape, shape), table);
+  const found = ours === null ? presentShape(shape, table) : presentShape(recordedShape(ours.shape, context.server.types), table);
   await alter(context, name, alterPlan(name, found, shape, 'name', table, context.server.types), shape);
   await settle(context, shape.schema.tableId, () => registry.put(name, sink, shape.schema));
 }
@@ -131,11 +131,6 @@ function presentShape(shape: ReplicaShape, table: ReplicaTable): ReplicaShape {
   return { schema: { ...shape.schema, columns }, columns: shape.columns.filter((column) => there.has(column.name)), key: hasKey ? shape.key : { kind: 'none', parts: [] } };
 }
 
-/** The recorded shape: its types are the replica's already. */
-function shapeLike({ server, target }: DdlContext, recorded: TableSchema, shape: ReplicaShape): ReplicaShape {
-  return replicaShape({ ...recorded, dialect: 'mysql' }, { server: server.types, unfit: target.unfit }) ?? shape;
-}
-
 async function changeShape(context: DdlContext, from: TargetName, to: TargetName, shape: ReplicaShape): Promise<void> {
   const { session, target: { sink } } = context;
   const { tableId, version } = shape.schema;
@@ -145,7 +140,7 @@ async function changeShape(context: DdlContext, from: TargetName, to: TargetName
   if (known?.shape.version === version && resumed(context, shape.schema) === null) return;
   const table = await readReplicaTable(session, to);
   if (known === null || table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(to)} is gone from the replica`);
-  const plan = alterPlan(to, shapeLike(context, known.shape, shape), shape, 'number', table, context.server.types);
+  const plan = alterPlan(to, recordedShape(known.shape, context.server.types), shape, 'number', table, context.server.types);
   await alter(context, to, plan, shape);
   await settle(context, tableId, () => registry.put(to, sink, shape.schema));
 }
@@ -199,7 +194,7 @@ const KEPT = 40;
 
 /** A name of its own for each table of a log. */
 export function asideName(name: string, tableId: number): string {
-  return `${[...name].slice(0, KEPT).join('')}_tidemark_${tableId}`;
+  return `${Array.from(name).slice(0, KEPT).join('')}_tidemark_${tableId}`;
 }
 
 async function alter(context: DdlContext, name: TargetName, plan: AlterPlan, shape: ReplicaShape): Promise<void> {
@@ -217,7 +212,7 @@ async function alter(context: DdlContext, name: TargetName, plan: AlterPlan, sha
     }
   }
   for (const { column, text } of plan.fills) await fill(context, name, shape, column, text);
-  for (const sql of plan.then) await session.run(sql);
+  for (const sql of plan.afterwards) await session.run(sql);
   await tightenColumns(session, name, shape, plan.tighten);
 }
 

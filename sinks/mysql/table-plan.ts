@@ -6,8 +6,7 @@ import { printedName } from '../relational/names.ts';
 import { keyNames } from '../relational/schema-diff.ts';
 import { type ReplicaColumn, type ReplicaTable, uniqueIndexOn } from './replica-table.ts';
 import { qualified, quoteName } from './sql.ts';
-import type { ReplicaServer } from './types/replica-server.ts';
-import { LOAD_FORMAT_SQL } from './types/replica-server.ts';
+import { exactCollation, LOAD_FORMAT_SQL, type ReplicaServer } from './types/replica-server.ts';
 import { type ValueForm, valueForm } from './types/value-form.ts';
 
 export interface PlannedColumn {
@@ -52,7 +51,7 @@ export function planTable(schema: TableSchema, table: ReplicaTable, server: Repl
     if (target === undefined) throw new TidemarkError('REPLICA_SHAPE', `${printed} has no column ${column.name}`, { where: { ...where, column: column.name } });
     return { source: schema.columns.indexOf(column), target, form: valueForm(column, target.type, server), written: !target.generated };
   });
-  const key = schema.key.map((index) => keyColumn(forms[index], printed, schema, index));
+  const key = schema.key.map((index) => keyColumn(forms[index], printed, schema, index, server));
   const unique = schema.keyKind === 'none' ? null : uniqueIndexOn(table, keyNames(schema).map((name) => byName.get(mysqlColumn(name))?.name ?? name));
   const written = forms.filter((column) => column.written);
   const mirrored = new Set(forms.map(({ target }) => target.name));
@@ -71,25 +70,20 @@ export function planTable(schema: TableSchema, table: ReplicaTable, server: Repl
 }
 
 /** Collations under which two texts are equal only when their bytes are. */
-const EXACT = /^(utf8mb4_0900_bin|\w+_nopad_bin|uca1400_nopad_bin)$/;
+const EXACT = /^(utf8mb4_0900_bin|\w+_nopad_bin)$/;
 
-function keyColumn(column: PlannedColumn | undefined, printed: string, schema: TableSchema, index: number): PlannedColumn {
+function keyColumn(column: PlannedColumn | undefined, printed: string, schema: TableSchema, index: number, server: ReplicaServer): PlannedColumn {
   const name = schema.columns[index]?.name ?? String(index);
   const where = { table: tableName(schema), column: name };
   if (column === undefined || column.target.generated) throw new TidemarkError('REPLICA_SHAPE', `the key column ${name} is computed at the replica`, { where });
   const { charset, collation } = column.target.type;
-  // ASCII without blanks at its end, such as a UUID, is exact under every binary collation.
-  const isExact = charset === null || collation === null || EXACT.test(collation) || (/_bin$/.test(collation) && (charset === 'ascii' || isLastResort(collation)));
+  // Under others blanks at the end do not count: no matter in ASCII, such as a UUID; and some servers have nothing better.
+  const isExact = charset === null || collation === null || EXACT.test(collation) || (collation.endsWith('_bin') && (charset === 'ascii' || exactCollation(server) === null));
   if (isExact) return column;
   throw new TidemarkError('REPLICA_SHAPE', `the key column ${name} of ${printed} has the collation ${collation}, under which two keys of the source may be one`, {
     where,
     remedy: 'Give the column a collation in which texts are equal only when their bytes are: utf8mb4_0900_bin (MySQL), utf8mb4_nopad_bin (MariaDB), or drop the table to have it made anew.',
   });
-}
-
-/** Servers that have no exact collation make such key columns of bytes; a longer one has a prefix in its index, and is compared as bytes. */
-function isLastResort(collation: string): boolean {
-  return collation === 'utf8mb4_bin';
 }
 
 /** Rows as fields in the order of the columns; what the server is to make something else of goes over a variable. */

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { SinkConfig } from '../../contracts/config.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
+import { POSTGRES_NAMES } from '../relational/identifiers.ts';
 import { type NameRules, nameRules } from '../relational/names.ts';
 import { addEnumLabels, createMissingTypes } from './replica-types.ts';
 
@@ -30,5 +31,5 @@ export const SERVED_TYPES: TypeRules = {
 
 /** The tables that readers of the replica use. */
 export function servedTarget(config: SinkConfig): SinkTarget {
-  return { sink: config.name, names: nameRules(config), types: SERVED_TYPES };
+  return { sink: config.name, names: nameRules(config, POSTGRES_NAMES), types: SERVED_TYPES };
 }

@@ -7,6 +7,8 @@ import type { TableSchema } from '../../contracts/schema.ts';
 import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStart } from '../../contracts/sink.ts';
 import { ApplyLine } from '../relational/apply-line.ts';
 import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
+import { POSTGRES_NAMES } from '../relational/identifiers.ts';
+import { LiveNames } from '../relational/live-names.ts';
 import { Applier } from './applier.ts';
 import type { PreparedRows } from './batch-transaction.ts';
 import { checkReplica } from './check.ts';
@@ -34,6 +36,7 @@ export class PostgresSink implements Sink {
   readonly #runtime: Runtime;
   readonly #target: SinkTarget;
   readonly #schemas: ReplicaSchemas;
+  readonly #live: LiveNames;
   readonly #owner: string;
   #line: ApplyLine<PreparedRows> | null = null;
   #fence = 0;
@@ -44,6 +47,7 @@ export class PostgresSink implements Sink {
     this.#target = target;
     this.#runtime = runtime;
     this.#schemas = new ReplicaSchemas(config);
+    this.#live = new LiveNames(target.names, POSTGRES_NAMES.fold);
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
     this.shadow = new PostgresShadow({ config, runtime, owner: this.#owner, schemas: this.#schemas, sinkOf: (of, other) => new PostgresSink(of, runtime, other) });
   }
@@ -75,6 +79,7 @@ export class PostgresSink implements Sink {
     if (this.#line === null) return refused(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
     let fitted: SinkBatch;
     try {
+      this.#live.follow(batch);
       fitted = this.#schemas.batch(batch);
     } catch (error) {
       return refused(sinkError(error, { sink: this.#target.sink }));
@@ -117,6 +122,7 @@ export class PostgresSink implements Sink {
     const request = { sink, logId: start.logId, owner: this.#owner, ownFence: this.#fence };
     const opened = await session.within(signal, () => takeOver(session, request));
     this.#fence = opened.fence;
+    this.#live.begin(start.catalog, opened.offset);
     const side = stack.use(await Session.open(named(' (catalog)'), this.#runtime, signal));
     await side.within(signal, () => this.#schemas.learn(side.client));
     const watchdog = new Watchdog(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));

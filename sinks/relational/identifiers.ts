@@ -24,9 +24,12 @@ export const MYSQL_COLUMN_NAMES: IdentifierRules = {
   server: 'MySQL', most: 64, size: (name) => name.length, refused: /[\u{10000}-\u{10ffff}\0]|\s$/gu, fold: (name) => name.toLowerCase(),
 };
 
-/** @param foldsCase `lower_case_table_names` is not 0 */
-export function mysqlTableNames(foldsCase: boolean): IdentifierRules {
-  return { ...MYSQL_COLUMN_NAMES, fold: foldsCase ? MYSQL_COLUMN_NAMES.fold : (name) => name };
+/** Of the same letters; whether case counts says `lower_case_table_names` of the server. */
+export const MYSQL_TABLE_NAMES: IdentifierRules = { ...MYSQL_COLUMN_NAMES, fold: (name) => name };
+
+/** A column of the log as a MySQL server tells it from others. */
+export function mysqlColumn(name: string): string {
+  return MYSQL_COLUMN_NAMES.fold(fitName(name, MYSQL_COLUMN_NAMES));
 }
 
 /** `_` and the sum of the whole name. */

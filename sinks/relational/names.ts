@@ -1,6 +1,7 @@
 import type { SinkConfig } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
+import { fitName, type IdentifierRules } from './identifiers.ts';
 
 /** A table's name at a relational sink. */
 export interface TargetName {
@@ -13,6 +14,8 @@ export interface NameRules {
   readonly schemas: ReadonlyMap<string, string>;
   /** The template of one table (`mirror.{table}`), null where it has none. */
   readonly templateOf: (table: Pick<TableSchema, 'namespace' | 'name'>) => string | null;
+  /** What a name may be at the server; a name that it cannot have is made one. Left out: anything. */
+  readonly identifiers?: IdentifierRules;
   /** Names tables by their id, whatever the rest says: a name that no change of a table's name changes. */
   readonly byId?: (tableId: number) => TargetName;
 }
@@ -24,15 +27,16 @@ export interface NameRules {
  */
 export function targetName(rules: NameRules, table: Pick<TableSchema, 'namespace' | 'name' | 'tableId'>): TargetName {
   if (rules.byId !== undefined) return rules.byId(table.tableId);
+  const fit = (text: string): string => (rules.identifiers === undefined ? text : fitName(text, rules.identifiers));
   const mapped = rules.schemas.get(table.namespace) ?? table.namespace;
   const template = rules.templateOf(table);
-  if (template === null) return { schema: mapped, name: table.name };
+  if (template === null) return { schema: fit(mapped), name: fit(table.name) };
   const dot = template.indexOf('.');
   const fill = (text: string): string => text.replaceAll('{schema}', table.namespace).replaceAll('{table}', table.name);
   const name = fill(dot < 0 ? template : template.slice(dot + 1));
   const schema = dot < 0 ? mapped : fill(template.slice(0, dot));
   if (name === '' || schema === '') throw new TidemarkError('CONFIG_VALUE', `'${template}' does not name a table`);
-  return { schema, name };
+  return { schema: fit(schema), name: fit(name) };
 }
 
 /** `schema.name`, for messages. */
@@ -45,10 +49,11 @@ export function sameName(a: TargetName, b: TargetName): boolean {
 }
 
 /** The rules of a sink with the settings `schemas`, and `as` of a table. */
-export function nameRules(config: SinkConfig): NameRules {
+export function nameRules(config: SinkConfig, identifiers: IdentifierRules): NameRules {
   const schemas: unknown = config.options['schemas'];
   const entries = typeof schemas === 'object' && schemas !== null ? Object.entries(schemas) : [];
   return {
+    identifiers,
     schemas: new Map(entries.map(([from, to]) => [from, String(to)])),
     templateOf: (table) => {
       const as = config.optionsOf?.(table)['as'];

@@ -137,7 +137,7 @@ function uuidType(server: ReplicaServer): string {
 }
 
 /** The type as the source's DDL writes it, with what its charset and collation are called at the replica. */
-function fromMysql({ nativeType, type }: Pick<Column, 'type' | 'nativeType'>, server: ReplicaServer): ColumnType {
+function fromMysql({ nativeType }: Pick<Column, 'nativeType'>, server: ReplicaServer): ColumnType {
   const native = parseNative(nativeType);
   const { length, digits } = native;
   const name: string = native.name;
@@ -164,10 +164,8 @@ function fromMysql({ nativeType, type }: Pick<Column, 'type' | 'nativeType'>, se
     case 'tinytext':
     case 'text':
     case 'mediumtext':
-      return fits(`${name}${sameText(native, server)}`);
     case 'longtext':
-      // MariaDB's json is such a column with a check, which its own word makes.
-      return fits(type.kind === 'json' && server.version.flavor === 'mariadb' && native.collation === 'utf8mb4_bin' ? 'json' : `longtext${sameText(native, server)}`);
+      return fits(`${name}${sameText(native, server)}`);
     case 'binary':
     case 'varbinary':
       return fits(`${name}(${length ?? 1})`);

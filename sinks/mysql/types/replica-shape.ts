@@ -6,6 +6,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { Cell } from '../../../contracts/row-image.ts';
 import { type Column, tableName, type TableSchema } from '../../../contracts/schema.ts';
 import { isGeometry, type MysqlType } from '../../../contracts/types/mysql-types.ts';
+import { fitName, MYSQL_COLUMN_NAMES, requireDistinct } from '../../relational/identifiers.ts';
 import type { UnfitRules } from '../../relational/unfit.ts';
 import { characterBytes, exactText } from './collations.ts';
 import { type ColumnType, columnType, longText, parseNative } from './column-type.ts';
@@ -54,17 +55,26 @@ export interface ShapeRequest {
   readonly unfit: UnfitRules;
 }
 
-/** @throws TidemarkError `REPLICA_TYPE` for a type that the replica has none of, where `unfit` is `error` */
+/** @throws TidemarkError `REPLICA_TYPE` for a type that the replica has none of, where `unfit` is `error`; `REPLICA_NAMES` */
 export function replicaShape(schema: TableSchema, request: ShapeRequest): ReplicaShape {
   const { server } = request;
+  const names = schema.columns.map(({ name }) => fitName(name, MYSQL_COLUMN_NAMES));
+  requireDistinct(schema, names, MYSQL_COLUMN_NAMES);
   const types = withinRow(schema, schema.columns.map((column) => typeOf(schema, column, request)), server);
   const key = keyOf(schema, types, request);
-  const columns = schema.columns.map((column, index) => replicaColumn(column, key.types[index] ?? types[index], server));
+  const columns = schema.columns.map((column, index) => replicaColumn({ ...column, name: names[index] ?? column.name }, key.types[index] ?? types[index], server));
   return {
-    schema: { ...schema, columns: schema.columns.map((column, index) => ({ ...column, nativeType: columns[index]?.sql ?? column.nativeType })) },
+    schema: { ...schema, columns: schema.columns.map((column, index) => ({ ...column, name: names[index] ?? column.name, nativeType: columns[index]?.sql ?? column.nativeType })) },
     columns,
-    key: key.key,
+    key: { ...key.key, parts: key.key.parts.map((part) => ({ ...part, column: fitName(part.column, MYSQL_COLUMN_NAMES) })) },
   };
+}
+
+/** The shape whose `schema` was recorded when the replica's table got it: with the types that it has, whatever the settings are now. */
+export function recordedShape(schema: TableSchema, server: ReplicaServer): ReplicaShape {
+  const types = schema.columns.map(({ nativeType }): ColumnType => ({ sql: nativeType, beyond: null, isStandIn: false }));
+  const columns = schema.columns.map((column, index) => replicaColumn(column, types[index], server));
+  return { schema, columns, key: keyOf(schema, types, { server, unfit: () => 'text' }).key };
 }
 
 /** What stands behind DEFAULT for this canonical text; null: the column cannot have it as a default. */

@@ -8,6 +8,7 @@ import { readCheckpoint } from '../checkpoint-table.ts';
 import { checkReplica } from '../check.ts';
 import type { ReplicaSchemas } from '../replica-schemas.ts';
 import { sinkError } from '../errors.ts';
+import { POSTGRES_NAMES } from '../../relational/identifiers.ts';
 import { nameRules } from '../../relational/names.ts';
 import type { SinkTarget } from '../sink-target.ts';
 import { ident } from '../sql.ts';
@@ -47,7 +48,7 @@ export class PostgresShadow implements ShadowRebuild {
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
     const { config, schemas } = this.#parts;
     return this.#session(signal, async (shadow) => {
-      const findings = await checkReplica({ session: shadow.session, sink: config.name, names: nameRules(config), schemas }, tables);
+      const findings = await checkReplica({ session: shadow.session, sink: config.name, names: nameRules(config, POSTGRES_NAMES), schemas }, tables);
       const errors = findings.filter((finding) => finding.severity === 'error');
       return [...errors, ...(await this.#placeFindings(shadow, tables.length)), ...(errors.length > 0 ? [] : await this.#shapeFindings(shadow, tables))];
     });
@@ -65,7 +66,7 @@ export class PostgresShadow implements ShadowRebuild {
       const { client } = shadow.session;
       const live = (await hasCheckpoints(client)) ? await readCheckpoint(client, this.#names.sink, false) : null;
       const own = live === null ? null : await readCheckpoint(client, this.#names.checkpoint, false);
-      const request = { shadow: this.#names, names: nameRules(config), tables: tables.map(schemas.of), sameLog: live !== null && live.logId === own?.logId };
+      const request = { shadow: this.#names, names: nameRules(config, POSTGRES_NAMES), tables: tables.map(schemas.of), sameLog: live !== null && live.logId === own?.logId };
       await prepareSwap(shadow, request, { isFirst: true, onProgress });
     });
   }
@@ -74,7 +75,7 @@ export class PostgresShadow implements ShadowRebuild {
     const { config, owner, schemas } = this.#parts;
     return this.#session(signal, (shadow) => {
       const fitted: Swap = { ...request, tables: request.tables.map(schemas.of), ...(request.notYet === undefined ? {} : { notYet: request.notYet.map(schemas.of) }) };
-      return swapShadow({ shadow, names: this.#names, rules: nameRules(config), owner }, fitted, signal);
+      return swapShadow({ shadow, names: this.#names, rules: nameRules(config, POSTGRES_NAMES), owner }, fitted, signal);
     });
   }
 
@@ -128,7 +129,7 @@ export class PostgresShadow implements ShadowRebuild {
     const { client } = shadow.session;
     if (!(await hasCheckpoints(client))) return [];
     const live = await readCheckpoint(client, this.#names.sink, false);
-    const pairsOf = (sameLog: boolean): Promise<TablePair[]> => readPairs(client, { shadow: this.#names, names: nameRules(this.#parts.config), tables, sameLog });
+    const pairsOf = (sameLog: boolean): Promise<TablePair[]> => readPairs(client, { shadow: this.#names, names: nameRules(this.#parts.config, POSTGRES_NAMES), tables, sameLog });
     const byId = await pairsOf(live !== null);
     // In another log the ids are those of other tables of the source.
     const isOther = byId.some(({ isSame, mirrored, schema }) => isSame && mirrored !== null && mirrored.sourceTableId !== schema.sourceTableId);
