@@ -88,6 +88,7 @@ export class StatementFollower {
     const known = this.#of(table);
     // It may have been there: then nothing has happened.
     if (known !== undefined && ifNotExists) return NONE;
+    this.#identities.forget(tableKey(table));
     this.#wantSelected(table);
     return known === undefined ? NONE : this.#log.remove(known);
   }
@@ -99,6 +100,7 @@ export class StatementFollower {
   }
 
   #dropDatabase(database: string): readonly PendingRecord[] {
+    this.#identities.forgetDatabase(database);
     const gone = [...this.#log.tables.all()].filter(({ schema }) => schema.namespace === database);
     return gone.flatMap((table) => this.#log.remove(table));
   }
@@ -147,7 +149,12 @@ export class StatementFollower {
       if (renameTo !== null) records.push(...this.#rename([{ from: alter.table, to: renameTo }]));
       return records;
     }
-    if (table.blind !== null) return renameTo === null ? records : [...records, ...this.#move(table, renameTo)];
+    if (renameTo !== null) this.#identities.renamed(tableKey(alter.table), tableKey(renameTo));
+    if (table.blind !== null) {
+      // Where it could not be captured as it was, it may be now.
+      if (renameTo === null) this.#want(refOf(alter.table));
+      return renameTo === null ? records : [...records, ...this.#move(table, renameTo)];
+    }
     const to = refOf(renameTo ?? alter.table);
     if (!this.#source.config.tables(to)) return [...records, ...this.#log.remove(table)];
     records.push(...this.#guarded(table, () => {
@@ -166,6 +173,7 @@ export class StatementFollower {
       return NONE;
     }
     const why = UNLOGGED[unlogged ?? 'partition exchanged'];
+    if (unlogged === 'partition converted') this.#identities.forget(tableKey(other));
     return unlogged === 'partition converted' ? this.#log.remove(table) : this.#log.stop(table, 'MYSQL_TABLE_REWRITTEN', why, true);
   }
 

@@ -1,11 +1,13 @@
 import type { Random } from '../../../contracts/runtime.ts';
+import { tableKey } from './tracked-tables.ts';
 
 /** 16 hexadecimal digits. */
 const ID_BYTES = 8;
 
 /**
- * Identities of tables that are not in the log yet, by name, so that a table comes in under the one by which it was first
- * told of. Outlives streams; of one source.
+ * Identities of tables that the log has not yet, or not for sure: by name, so that a table comes in under the one by which it
+ * was first told of, also where the stream that brought it in has failed before that was durable. Outlives streams; of one
+ * source.
  */
 export class Identities {
   readonly #random: Random;
@@ -23,9 +25,13 @@ export class Identities {
     return id;
   }
 
-  /** The table has come into the log, or is gone. */
+  /** Whatever has that name from here on is another table. */
   forget(key: string): void {
     this.#ids.delete(key);
+  }
+
+  forgetDatabase(database: string): void {
+    for (const key of this.#ids.keys()) if (key.startsWith(tableKey({ database, table: '' }))) this.#ids.delete(key);
   }
 
   renamed(from: string, to: string): void {

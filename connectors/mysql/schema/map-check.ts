@@ -100,15 +100,17 @@ function sameLabels(labels: readonly Uint8Array[], charset: string, expected: re
   return transcoder === null || labels.every((label, index) => textOf(transcoder, label) === expected[index]);
 }
 
+/** Servers say of a unique key over columns that are never NULL that it is the primary key, where there is none. */
 function primaryMisfit({ optional }: TableMap, shape: TableShape): string | null {
   if (optional.primaryKey === null) return null;
   const places = new Map(shape.columns.map(({ number }, place) => [number, place]));
   const counts = (place: number): boolean => place < shape.columns.length && shape.columns[place]?.rowBound !== 'end';
-  const theirs = optional.primaryKey.map(({ column }) => column).filter(counts);
-  const parts = shape.keys.find(({ kind }) => kind === 'primary')?.parts ?? [];
-  const ours = parts.map(({ column }) => (column === null ? -1 : (places.get(column) ?? -1))).filter(counts);
-  const names = (key: readonly number[]): string => key.map((place) => shape.columns[place]?.name ?? '?').join(', ');
-  return names(theirs) === names(ours) ? null : `the primary key of its rows is (${names(theirs)}), in its definition (${names(ours)})`;
+  const names = (key: readonly number[]): string => key.filter(counts).map((place) => shape.columns[place]?.name ?? 'an expression').join(', ');
+  const theirs = names(optional.primaryKey.map(({ column }) => column));
+  const primary = shape.keys.filter(({ kind }) => kind === 'primary');
+  const candidates = primary.length > 0 ? primary : shape.keys.filter(({ kind }) => kind === 'unique');
+  const ours = candidates.map(({ parts }) => names(parts.map(({ column }) => (column === null ? -1 : (places.get(column) ?? -1)))));
+  return ours.includes(theirs) ? null : `the primary key of its rows is (${theirs}), in its definition (${ours.join('), or (')})`;
 }
 
 function rowEndOf(map: TableMap, shape: TableShape): number | null {

@@ -206,12 +206,16 @@ export class SchemaTracker implements SchemaTracking {
         return [];
       }
       if (this.#parts.isAfterGap) return this.#blind(table, new TidemarkError('MYSQL_SHAPE', 'statements that may have changed it were missed'));
-      return this.#isRuled(table) ? this.#guarded(table, () => this.#log.ruleAnew(table)) : [];
+      return this.#mayBeRuledAnew(table) ? this.#guarded(table, () => this.#log.ruleAnew(table)) : [];
     });
   }
 
-  #isRuled({ schema }: TrackedTable): boolean {
-    return this.#parts.source.rulesOf(schema) !== null || schema.unseen !== undefined || schema.columns.some(({ hashed }) => hashed !== undefined);
+  #mayBeRuledAnew({ schema }: TrackedTable): boolean {
+    const { source, catalog } = this.#parts;
+    if (source.rulesOf(schema) !== null) return true;
+    // Rules that stand under a name which the table had go on.
+    const wasNamed = catalog.table(schema.tableId)?.versions.some((version) => source.rulesOf(version.schema) !== null) === true;
+    return !wasNamed && (schema.unseen !== undefined || schema.columns.some(({ hashed }) => hashed !== undefined));
   }
 
   #conclude(outcome: Outcome): PendingRecord[] {
@@ -227,9 +231,9 @@ export class SchemaTracker implements SchemaTracking {
     const reading = { ...outcome.reading, ...this.#folded(table) };
     if (known !== undefined) return this.#guarded(known, () => this.#again(known, reading));
     const { identities } = this.#parts;
-    const records = this.#log.enter(reading, identities.of(key));
-    identities.forget(key);
-    return records;
+    // A table that has gone by another name since has it.
+    if (this.#log.tables.get(identities.of(key)) !== undefined) identities.forget(key);
+    return this.#log.enter(reading, identities.of(key));
   }
 
   #refusal(table: TableReading, cascades: CatalogReading['cascades']): TidemarkError | null {
