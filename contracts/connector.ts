@@ -79,7 +79,8 @@ export interface ChangeStream extends AsyncIterable<ChangeBatch>, AsyncDisposabl
   /**
    * Tables as the catalog of the source shows them now (added ones, or newer than the log's). Between two transactions
    * the stream emits, in hub transactions, an `s` for each that differs from what it has emitted last. Only the
-   * stream gives table ids and versions, so that none is given twice.
+   * stream gives table ids and versions, so that none is given twice. A table that is dropped, or not selected any more, is
+   * left out here: the stream itself emits its `removed`, where nothing of the table can follow.
    */
   announce(tables: readonly TableSchema[]): void;
 }

@@ -61,6 +61,7 @@ export class FoldedTables {
 
   /** @throws when a record does not fit what came before it */
   apply(view: RecordView, offset: number): void {
+    if (this.catalog.table(view.tableId)?.state.state === 'removed') throw new Error(`the record at offset ${offset} is of table ${view.tableId}, which has left the log`);
     if (this.catalog.apply(view, offset) || (view.flags & Flag.notApplied) !== 0) return;
     let table = this.#tables.get(view.tableId);
     if (table === undefined) this.#tables.set(view.tableId, (table = new FoldedTable()));

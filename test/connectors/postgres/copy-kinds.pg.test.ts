@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { decodeControl } from '../../../contracts/control.ts';
+import { Op } from '../../../contracts/op.ts';
 import { startPostgres, type PostgresServer } from '../../fixtures/embedded-postgres.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../fixtures/temp.ts';
 import { CopyRig, type CopyHooks } from './copy-rig.ts';
@@ -126,6 +128,37 @@ describe('a copy of a partitioned table', () => {
     });
     await rig.consistent('public.parts');
     await expectSame(rig, 'parts', ['id', 'region', 'note']);
+  });
+});
+
+describe('a table that was dropped while the stream is behind', () => {
+  it.each([
+    ['for good', []],
+    ['and made anew under its name', ['CREATE TABLE shapes (id int PRIMARY KEY)', 'INSERT INTO shapes VALUES (1), (7)']],
+  ])('%s leaves the log behind its last row, and for good', async (_how, anew) => {
+    const name = await database('CREATE TABLE shapes (id int PRIMARY KEY, v text)', "INSERT INTO shapes SELECT g, 'old' FROM generate_series(1, 100) AS g", 'CREATE TABLE other (id int PRIMARY KEY)');
+    {
+      await using rig = await start(name);
+      await rig.consistent('public.shapes', 'public.other');
+    }
+    for (let n = 0; n < 200; n++) await server.query(`UPDATE shapes SET v = 'more' WHERE id = ${1 + (n % 100)}`, [], name);
+    await server.query('ALTER TABLE shapes ADD COLUMN w int DEFAULT 3; UPDATE shapes SET w = 4 WHERE id < 10', [], name);
+    for (const statement of ['DROP TABLE shapes', ...anew]) await server.query(statement, [], name);
+    for (let n = 0; n < 20; n++) await server.query(`INSERT INTO other VALUES (${n})`, [], name);
+    await using rig = await start(name);
+    await rig.until('the stream has begun', () => rig.log.state().position !== null);
+    await rig.caughtUp();
+    if (anew.length > 0) await rig.consistent('public.shapes');
+    const old = rig.log.catalog().tables().find(({ versions }) => versions[0]?.schema.columns.length === 2);
+    await rig.until('the table has left the log', () => rig.log.catalog().table(old?.tableId ?? 0)?.state.state === 'removed');
+    await rig.caughtUp();
+    let removed = 0;
+    for await (const view of rig.records()) {
+      if (view.tableId !== old?.tableId) continue;
+      expect(removed, 'records after the removal').toBe(0);
+      if (view.op === Op.control && decodeControl(view.after()).type === 'removed') removed++;
+    }
+    expect(removed).toBe(1);
   });
 });
 

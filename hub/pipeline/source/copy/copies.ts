@@ -4,8 +4,7 @@ import type { EventName } from '../../../../contracts/events.ts';
 import { tableName } from '../../../../contracts/schema.ts';
 import { RetryDelay } from './retry-delay.ts';
 import { FirstRows } from './first-rows.ts';
-import { candidates, departed, unlogged, isAnyCandidate, reasonFor } from './schedule.ts';
-import { appendControl } from './hub-transaction.ts';
+import { candidates, unlogged, isAnyCandidate, reasonFor } from './schedule.ts';
 import { DEFAULT_COPY_SETTINGS, type CopyProgress, type CopySession, type CopySettings } from './session.ts';
 import { Slots } from './slots.ts';
 import { newestOf, TableCopy, type CopyPlaces, type CopyReason } from './table-copy.ts';
@@ -98,17 +97,16 @@ export class Copies {
     }
   }
 
-  /** Announces the tables that the source has and the log has not, or not so, and notes those that it has not any more. */
+  /**
+   * Announces the tables that the source has and the log has not, or not so. Those that it has not any more leave the log by
+   * the stream alone, which may have rows of them still to come.
+   */
   async #look(session: CopySession, signal: AbortSignal): Promise<void> {
     this.#refresh = false;
     const present = await session.tables(signal);
-    // A hub transaction carries a position: the stream must have said where it stands.
+    // What the stream finds by itself when it begins is in the log by then.
     await session.turns.waitPassed(() => true, signal);
-    const news = await session.turns.turn(async (turn) => {
-      for (const tableId of departed(turn.catalog, present)) await appendControl(turn, tableId, { type: 'removed' });
-      return unlogged(turn.catalog, present);
-    });
-    session.announce(news);
+    session.announce(await session.turns.turn(({ catalog }) => Promise.resolve(unlogged(catalog, present))));
   }
 
   async #todo(session: CopySession, free: number): Promise<Todo[]> {

@@ -39,20 +39,6 @@ export function isAnyCandidate(catalog: Catalog, requests: Requests, except: (ta
   return catalog.some((table) => reasonFor(table, requests) !== null && !except(table.tableId));
 }
 
-/**
- * Tables of the log that the source does not have, or that are not selected, any more. One that was stopped may be there and
- * not be followed: whether it is gone is for the stream to tell.
- */
-export function departed(catalog: Catalog, present: readonly TableSchema[]): number[] {
-  const known = new Set(present.map((table) => table.sourceTableId));
-  const gone: number[] = [];
-  for (const table of catalog.tables()) {
-    const schema = table.versions.at(-1)?.schema;
-    if (schema !== undefined && table.state.state !== 'removed' && table.state.state !== 'stopped' && !known.has(schema.sourceTableId)) gone.push(table.tableId);
-  }
-  return gone;
-}
-
 /** Those that the log does not have, or not as they are: the others need not be looked at again, and they may be thousands. */
 export function unlogged(catalog: Catalog, present: readonly TableSchema[]): TableSchema[] {
   const logged = new Map<string, TableSchema>();
