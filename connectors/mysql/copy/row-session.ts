@@ -50,12 +50,14 @@ interface Running {
   readonly answer: PromiseWithResolvers<'ended' | 'enough'>;
 }
 
-/** Owned by whoever opened it; one statement at a time. Disposing ends it: politely between statements, else at once. */
+/** Owned by whoever opened it; one statement, or one batch of them, at a time. Disposing ends it: politely between statements, else at once. */
 export class RowSession implements AsyncDisposable {
   readonly session: Session;
   readonly #stream: Duplex;
   readonly #packets: PacketReader;
   #running: Running | null = null;
+  /** Sent, and not answered yet. */
+  readonly #sent: Running[] = [];
   #isHeld = false;
   #failure: TidemarkError | null = null;
 
@@ -91,29 +93,34 @@ export class RowSession implements AsyncDisposable {
 
   /** Rows as text, by the name of the column; for a few of them. @throws TidemarkError */
   async query(sql: string): Promise<TextRow[]> {
-    const names: string[] = [];
-    const rows: TextRow[] = [];
-    await this.#start(sql, names, (bytes, start) => {
-      const row: Record<string, string | null> = {};
-      let at = start;
-      for (const name of names) {
-        if (bytes[at] === NULL_VALUE) {
-          row[name] = null;
-          at++;
-        } else {
-          const from = packedStart(bytes, at);
-          at = from + packedLength(bytes, at);
-          row[name] = bytes.toString('utf8', from, at);
-        }
-      }
-      rows.push(row);
-      return true;
-    }).ended;
+    const [rows = []] = await this.batch([sql]);
     return rows;
+  }
+
+  /**
+   * Statements that are sent together, so that the server runs one right behind the other. All of them are run, whatever
+   * becomes of those before. @throws TidemarkError the first that failed
+   */
+  async batch(statements: readonly string[]): Promise<TextRow[][]> {
+    if (this.#running !== null) throw new TidemarkError('INTERNAL', 'a statement on a session that has one under way');
+    const results = statements.map((sql) => {
+      const names: string[] = [];
+      const rows: TextRow[] = [];
+      const { ended } = this.#start(sql, names, (bytes, start) => {
+        rows.push(textRow(names, bytes, start));
+        return true;
+      });
+      return ended.then(() => rows);
+    });
+    const settled = await Promise.allSettled(results);
+    const failed = settled.find((one) => one.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return Promise.all(results);
   }
 
   /** @throws TidemarkError out of `ended`: what `take` throws (the session is then only good for disposing), or the server's error */
   rows(sql: string, take: TakeRow): RunningRows {
+    if (this.#running !== null) throw new TidemarkError('INTERNAL', 'a statement on a session that has one under way');
     return this.#start(sql, null, take);
   }
 
@@ -127,9 +134,12 @@ export class RowSession implements AsyncDisposable {
     const answer = Promise.withResolvers<'ended' | 'enough'>();
     answer.promise.catch(() => undefined);
     if (this.#failure !== null) answer.reject(this.#failure);
-    else if (this.#running !== null) answer.reject(new TidemarkError('INTERNAL', 'a statement on a session that has one under way'));
     else {
-      this.#running = { phase: 'head', columnsLeft: 0, names, take, answer };
+      const statement: Running = { phase: 'head', columnsLeft: 0, names, take, answer };
+      if (this.#running === null) {
+        this.#running = statement;
+        this.#packets.expect(1);
+      } else this.#sent.push(statement);
       const text = Buffer.from(sql, 'utf8');
       if (text.length > MOST_STATEMENT) throw new TidemarkError('INTERNAL', `a statement of ${text.length} bytes`);
       const packet = Buffer.allocUnsafe(PACKET_HEADER + 1 + text.length);
@@ -137,7 +147,6 @@ export class RowSession implements AsyncDisposable {
       packet[3] = 0;
       packet[PACKET_HEADER] = QUERY;
       text.copy(packet, PACKET_HEADER + 1);
-      this.#packets.expect(1);
       this.#stream.write(packet);
     }
     return { ended: answer.promise, pause: () => this.#hold(), resume: () => this.#release() };
@@ -206,7 +215,8 @@ export class RowSession implements AsyncDisposable {
   }
 
   #end(running: Running): PromiseWithResolvers<'ended' | 'enough'> {
-    this.#running = null;
+    this.#running = this.#sent.shift() ?? null;
+    this.#packets.expect(1);
     this.#isHeld = false;
     return running.answer;
   }
@@ -223,11 +233,27 @@ export class RowSession implements AsyncDisposable {
   #fail(error: TidemarkError): void {
     if (this.#failure !== null) return;
     this.#failure = error;
-    const running = this.#running;
+    const lost = [...(this.#running === null ? [] : [this.#running]), ...this.#sent.splice(0)];
     this.#running = null;
     this.#stream.destroy();
-    running?.answer.reject(error);
+    for (const { answer } of lost) answer.reject(error);
   }
+}
+
+function textRow(names: readonly string[], bytes: Buffer, start: number): TextRow {
+  const row: Record<string, string | null> = {};
+  let at = start;
+  for (const name of names) {
+    if (bytes[at] === NULL_VALUE) {
+      row[name] = null;
+      at++;
+    } else {
+      const from = packedStart(bytes, at);
+      at = from + packedLength(bytes, at);
+      row[name] = bytes.toString('utf8', from, at);
+    }
+  }
+  return row;
 }
 
 function columnName(bytes: Buffer, start: number, end: number): string {

@@ -16,10 +16,24 @@ export interface Executed {
   readonly executed: GtidSet;
 }
 
+const EXECUTED = 'SELECT @@GLOBAL.server_uuid AS server, @@GLOBAL.gtid_mode AS gtid_mode, @@GLOBAL.gtid_executed AS executed';
+const OWNED = 'SELECT @@GLOBAL.gtid_owned AS owned, @@GLOBAL.gtid_mode AS gtid_mode, @@GLOBAL.server_uuid AS server';
+
 /** Of MySQL. */
 export async function readExecuted(session: RowSession): Promise<Executed> {
-  const [row] = await session.query('SELECT @@GLOBAL.server_uuid AS server, @@GLOBAL.gtid_mode AS gtid_mode, @@GLOBAL.gtid_executed AS executed');
+  const [row] = await session.query(EXECUTED);
+  return executedOf(row);
+}
+
+function executedOf(row: TextRow | undefined): Executed {
   return { server: row?.['server'] ?? '', isByGtid: row?.['gtid_mode'] === 'ON', executed: GtidSet.parse(row?.['executed'] ?? '') };
+}
+
+/** What a MySQL has executed before `statements`, then those, then its end. Nothing of this client comes in between. */
+export async function executedAround(session: RowSession, statements: readonly string[]): Promise<{ before: Executed; end: BinlogEnd }> {
+  const answers = await session.batch([EXECUTED, ...statements, OWNED, statusStatement(session)]);
+  const [owned, status] = answers.slice(-2);
+  return { before: executedOf(answers[0]?.[0]), end: endOf(owned?.[0], statusOf(status?.[0])) };
 }
 
 export interface BinlogStatus {
@@ -30,26 +44,37 @@ export interface BinlogStatus {
 
 /** @throws TidemarkError `MYSQL_BINLOG_OFF`, `MYSQL_ACCESS` */
 export async function readStatus(session: RowSession): Promise<BinlogStatus> {
-  const { version } = session.session;
-  const isNew = version.flavor === 'mysql' && isAtLeast(version, 8, 2, 0);
-  const [row] = await session.query(isNew ? 'SHOW BINARY LOG STATUS' : 'SHOW MASTER STATUS');
+  const [row] = await session.query(statusStatement(session));
+  return statusOf(row);
+}
+
+function statusStatement({ session: { version } }: RowSession): string {
+  return version.flavor === 'mysql' && isAtLeast(version, 8, 2, 0) ? 'SHOW BINARY LOG STATUS' : 'SHOW MASTER STATUS';
+}
+
+function statusOf(row: TextRow | undefined): BinlogStatus {
   if (row === undefined) throw new TidemarkError('MYSQL_BINLOG_OFF', 'the server writes no binlog');
   return { end: placeOf(row['File'], row['Position']), executed: GtidSet.parse(row['Executed_Gtid_Set'] ?? '') };
 }
 
+export type BinlogEnd = Pick<SourceView, 'server' | 'end' | 'endGtids'> & { readonly isByGtid: boolean };
+
 /** The end of the binlog, at which is all that any snapshot shows now. */
-export async function readEnd(session: RowSession): Promise<Pick<SourceView, 'server' | 'end' | 'endGtids'> & { readonly isByGtid: boolean }> {
+export async function readEnd(session: RowSession): Promise<BinlogEnd> {
   if (session.session.version.flavor === 'mariadb') {
     const before = await readBinlogGtids(session);
     const { end } = await readStatus(session);
     const after = await readBinlogGtids(session);
     return { server: after.server, end, endGtids: before.gtids === after.gtids ? after.gtids : null, isByGtid: true };
   }
-  // In this order: who is not owned any more has been executed.
-  const [row] = await session.query('SELECT @@GLOBAL.gtid_owned AS owned, @@GLOBAL.gtid_mode AS gtid_mode, @@GLOBAL.server_uuid AS server');
-  const { end, executed } = await readStatus(session);
-  const isByGtid = row?.['gtid_mode'] === 'ON';
-  return { server: row?.['server'] ?? '', end, endGtids: isByGtid && (row['owned'] ?? '') === '' ? executed : null, isByGtid };
+  const [owned, status] = await session.batch([OWNED, statusStatement(session)]);
+  return endOf(owned?.[0], statusOf(status?.[0]));
+}
+
+/** `owned` was read first: who is not owned any more has been executed. */
+function endOf(owned: TextRow | undefined, { end, executed }: BinlogStatus): BinlogEnd {
+  const isByGtid = owned?.['gtid_mode'] === 'ON';
+  return { server: owned?.['server'] ?? '', end, endGtids: isByGtid && (owned['owned'] ?? '') === '' ? executed : null, isByGtid };
 }
 
 /** Of MariaDB. */

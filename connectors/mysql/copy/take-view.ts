@@ -7,16 +7,16 @@ import { GtidSet } from '../gtid-set.ts';
 import { quoteTable } from '../quote.ts';
 import type { RowSession } from './row-session.ts';
 import type { Lease } from './session-pool.ts';
-import { readCounters, readEnd, readExecuted, readPrepared } from './server-state.ts';
+import { executedAround, readCounters, readEnd, readPrepared } from './server-state.ts';
 import { placeOf, type SourceView } from './source-view.ts';
 
 /** How long a statement waits for somebody who changes a table's definition, in seconds. */
 export const LOCK_WAIT_S = 2;
 /** The least that servers take. Who writes to the table meanwhile waits behind us. */
 const TABLE_LOCK_WAIT_S = 1;
-const ATTEMPTS = 40;
-const PAUSE_MS = 3;
-const LONGEST_PAUSE_MS = 60;
+const ATTEMPTS = 60;
+const PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 20;
 const LOCK_REFUSED = new Set([1044, 1142, 1227]);
 const LOCK_WAIT_TIMEOUT = 1205;
 
@@ -61,12 +61,8 @@ export async function takeView(session: RowSession, wish: ViewWish): Promise<Sou
 
 /** By GTIDs; null: the server has none, and no transaction is open. */
 async function takeMysql(session: RowSession, wish: ViewWish): Promise<SourceView | null> {
-  const before = await readExecuted(session);
-  if (!before.isByGtid) return null;
-  await session.query(BEGIN);
-  await touch(session, wish);
-  const { isByGtid, ...end } = await readEnd(session);
-  if (!isByGtid) {
+  const { before, end: { isByGtid, ...end } } = await executedAround(session, [BEGIN, ...(wish.touch === null ? [] : [wish.touch])]);
+  if (!before.isByGtid || !isByGtid) {
     await session.query('ROLLBACK');
     return null;
   }
