@@ -246,6 +246,54 @@ describe('a rebuild beside the sink', () => {
     expect(world.wrong).toEqual([]);
   });
 
+  it('keeps the sink held while it is not known whether the swap was made', async () => {
+    await using world = await RebuildWorld.create();
+    await filled(world);
+    await world.start();
+    await world.pipeline.reached(world.log.state().highWatermark, patience());
+    let left = 5;
+    const between: string[] = [];
+    world.fault = (step) => {
+      if (step === 'swap') return left-- > 0 ? 'fail-before' : 'none';
+      if (left < 5 && left >= 0 && (step === 'open' || step === 'apply')) between.push(step);
+      return 'none';
+    };
+    await world.begin();
+    await world.until('it has ended', ended(world));
+    expect(world.rebuild.status()).toMatchObject({ state: 'done' });
+    expect(between).toEqual([]);
+    expect(world.place.swaps).toBe(1);
+    await world.pipeline.reached(await filled(world), patience());
+    expect(world.wrong).toEqual([]);
+  });
+
+  it('has the sink rest where it was put, wherever the hub is killed from the swap on, and swaps once', async () => {
+    for (let after = 0; after < 8; after++) {
+      await using world = await RebuildWorld.create();
+      await filled(world, 8);
+      await world.start();
+      await world.pipeline.reached(world.log.state().highWatermark, patience());
+      const to = world.ends().at(4) ?? 0;
+      let steps = -1;
+      world.fault = (step) => {
+        if (steps < 0 && step !== 'swap') return 'none';
+        return ++steps === after ? 'kill-after' : 'none';
+      };
+      await world.begin({ to });
+      await world.until('it is killed, or has ended', ended(world));
+      world.fault = () => 'none';
+      if (world.isDead) await world.start();
+      await world.until('it has ended', ended(world));
+      await filled(world, 3);
+      expect(world.pipeline.status(), `killed ${after} steps after the swap`).toMatchObject({ state: 'paused', offset: to, pause: { by: 'rebuild', offset: to } });
+      expect(world.place.live.checkpoint?.offset).toBe(to);
+      expect(world.place.live.rows).toEqual(world.rowsAt(to));
+      expect(world.place.swaps).toBe(1);
+      expect(world.wrong).toEqual([]);
+      expect(await leftOvers(world)).toEqual([]);
+    }
+  }, 60_000);
+
   it('lets the sink go on while what was replaced is removed, also over a kill, a failure and a change of configuration', async () => {
     await using world = await RebuildWorld.create();
     await filled(world);
