@@ -33,17 +33,21 @@ test('what a position says is given back', () => {
   fc.assert(fc.property(name, fc.nat(), fc.nat(), fc.boolean(), (base, number, offset, isByGtid) => {
     const file = formatBinlogFile({ base, number: number % 2 ** 31 });
     expect(parseBinlogFile(file)).toEqual({ base, number: number % 2 ** 31 });
-    for (const place of [mysql(`${A}:1-5:x:2`, { file, offset, isByGtid }), mariadb('0-1-5,3-1-2', { file, offset, isByGtid })]) {
+    const prepared = [{ xid: '1:6f:', gtid: `${A}:4`, file, offset, after: '' }, { xid: '7:6f:ff', gtid: '', file, offset: 4, after: '0-1-5' }];
+    const of = { file, offset, isByGtid };
+    for (const place of [mysql(`${A}:1-5:x:2`, of), mariadb('0-1-5,3-1-2', of), mysql(`${A}:1-5:x:2`, { ...of, prepared }), mariadb('', { ...of, prepared })]) {
       expect(decodePlace(encodePlace(place))).toEqual(place);
     }
   }));
 });
 
 test('bytes that are no position are refused as such', () => {
-  const good = Buffer.from(encodePlace(mysql(`${A}:1-5`)));
-  fc.assert(fc.property(fc.nat(good.length - 1), fc.nat(255), fc.nat(good.length), (at, value, cut) => {
-    const bytes = Buffer.from(good);
-    bytes[at] = value;
+  const prepared = [{ xid: '1:6f:', gtid: `${A}:4`, file: 'binlog.000003', offset: 700, after: '' }];
+  const good = [mysql(`${A}:1-5`), mysql(`${A}:1-5`, { prepared })].map((place) => Buffer.from(encodePlace(place)));
+  fc.assert(fc.property(fc.constantFrom(...good), fc.nat(), fc.nat(255), fc.nat(), (one, place, value, end) => {
+    const bytes = Buffer.from(one);
+    bytes[place % one.length] = value;
+    const cut = end % (one.length + 1);
     try {
       mysqlPositions.format(bytes.subarray(0, cut));
     } catch (error) {
