@@ -193,6 +193,8 @@ export class RebuildWorld implements AsyncDisposable {
     if (this.#kept === null || stale !== null) return false;
     const { rows, checkpoint } = this.#kept;
     this.#kept = null;
+    // A swap since then is undone with it.
+    this.#swapped = '';
     live.rows.clear();
     for (const [key, row] of rows) live.rows.set(key, row);
     live.checkpoint = checkpoint;
