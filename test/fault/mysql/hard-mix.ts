@@ -13,7 +13,8 @@ const PART_OF_LIFE = new Set([1213, 1020, 1205, 1062, 1146, 1054, 1412, 1615, 11
 
 const someId = (random: Random): number => 1 + below(random, 400);
 
-const IMAGES = ['FULL', 'MINIMAL', 'NOBLOB'] as const;
+/** What sessions choose from. MariaDB leaves out columns that have changed where an image is not full. */
+const IMAGES = { mysql: ['FULL', 'MINIMAL', 'NOBLOB'], mariadb: ['FULL', 'FULL_NODUP'] } as const;
 
 const MIX: HardMix<MysqlSession> = [
   // The long text does not come with the change where images are not whole.
@@ -117,9 +118,12 @@ export function hardMysql(flavor: MysqlFlavor, connect: () => Promise<MysqlSessi
 
 /** From the next transaction on, other columns are left out of what is logged. */
 async function setImages(client: MysqlSession, flavor: MysqlFlavor, random: Random): Promise<void> {
-  const settings = [`SESSION binlog_row_image = '${IMAGES[below(random, IMAGES.length)]}'`];
+  const image = IMAGES[flavor][below(random, IMAGES[flavor].length)] ?? 'FULL';
+  const settings = [`SESSION binlog_row_image = '${image}'`];
   if (flavor === 'mysql') {
-    settings.push(`SESSION binlog_transaction_compression = ${below(random, 2)}`, `SESSION binlog_row_value_options = '${below(random, 2) === 0 ? '' : 'PARTIAL_JSON'}'`);
+    // A part of a document is of use beside the old one only, which other images leave out.
+    const isPartial = image === 'FULL' && random.unit() < 0.5;
+    settings.push(`SESSION binlog_transaction_compression = ${below(random, 2)}`, `SESSION binlog_row_value_options = '${isPartial ? 'PARTIAL_JSON' : ''}'`);
   }
   await client.query(`SET ${settings.join(', ')}`);
 }

@@ -22,7 +22,9 @@ const MOST_TRIES = 20;
 const TRY_AGAIN_MS = 200;
 const VERSIONS: Readonly<Record<MysqlFlavor, MysqlVersion>> = { mysql: 'mysql-9', mariadb: 'mariadb-11.8' };
 /** A file has few transactions: streams meet the end of one all the time. */
-const SETTINGS = { max_binlog_size: 1 << 20, innodb_lock_wait_timeout: 5 };
+const COMMON_SETTINGS = { max_binlog_size: 1 << 20, innodb_lock_wait_timeout: 5 };
+/** Of MySQL the least that a server can write; sessions may write more. */
+const SETTINGS = { mysql: { ...COMMON_SETTINGS, binlog_row_image: 'MINIMAL' }, mariadb: COMMON_SETTINGS } as const;
 
 const RIGHTS: Readonly<Record<MysqlFlavor, string>> = {
   mysql: `GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT, XA_RECOVER_ADMIN ON *.* TO ${HUB};
@@ -44,7 +46,7 @@ export class MysqlSource implements SourceServer {
 
   /** With the shop and the hard tables in it. */
   static async start(flavor: MysqlFlavor): Promise<MysqlSource> {
-    const pair = await MysqlPair.start({ version: VERSIONS[flavor], databases: [DATABASE], settings: SETTINGS }, APPLICATION);
+    const pair = await MysqlPair.start({ version: VERSIONS[flavor], databases: [DATABASE], settings: SETTINGS[flavor] }, APPLICATION);
     try {
       const { primary } = pair;
       await primary.query(`CREATE USER ${HUB}, ${APPLICATION}; ${RIGHTS[flavor]}`);
