@@ -14,9 +14,9 @@ import { placeOf, type SourceView } from './source-view.ts';
 export const LOCK_WAIT_S = 2;
 /** The least that servers take. Who writes to the table meanwhile waits behind us. */
 const TABLE_LOCK_WAIT_S = 1;
-const ATTEMPTS = 60;
+const ATTEMPTS = 40;
 const PAUSE_MS = 1;
-const LONGEST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 10;
 const LOCK_REFUSED = new Set([1044, 1142, 1227]);
 const LOCK_WAIT_TIMEOUT = 1205;
 

@@ -1,0 +1,3 @@
+import { SERVERS, visibilityTests } from './visibility-suite.ts';
+
+visibilityTests(SERVERS, 60);
