@@ -22,13 +22,25 @@ const CATCH_UP_LIMIT_MS = 120_000;
  * which the caller disposes, also when the signal aborts at any moment.
  */
 export async function runDemo(options: DemoOptions, screen: Screen, stack: AsyncDisposableStack, signal: AbortSignal): Promise<boolean> {
-  const started = performance.now();
   const directory = await mkdtemp(join(tmpdir(), 'tidemark-demo-'));
   const kept = { value: false };
   stack.defer(async () => {
     if (!kept.value) await rm(directory, { recursive: true, force: true });
   });
+  try {
+    const equal = await runIn(directory, options, screen, stack, signal);
+    // To look at, or to find out what went wrong.
+    kept.value = !options.keep;
+    return equal;
+  } catch (error) {
+    kept.value = !signal.aborted;
+    if (kept.value) screen.step(`The hub's folder, with its configuration, log and output: ${directory}`);
+    throw error;
+  }
+}
 
+async function runIn(directory: string, options: DemoOptions, screen: Screen, stack: AsyncDisposableStack, signal: AbortSignal): Promise<boolean> {
+  const started = performance.now();
   const builder = builderOf(options.source);
   screen.step(builder.opening);
   const stand = stack.use(await builder.open(signal));
@@ -53,13 +65,8 @@ export async function runDemo(options: DemoOptions, screen: Screen, stack: Async
   signal.throwIfAborted();
   const equal = verdict(comparisons, screen, workload);
   if (!options.keep) await hub.stop();
-  // The hub's folder stays in any case: to look at, or to find out what went wrong.
-  kept.value = true;
   sayWhatNext(options, screen, stand, directory);
-  if (options.keep) {
-    await untilAborted(signal);
-    kept.value = false;
-  }
+  if (options.keep) await untilAborted(signal);
   return equal;
 }
 
