@@ -15,7 +15,7 @@ import type { Session } from './session.ts';
 import type { SinkTarget } from './sink-target.ts';
 import { quoteText } from './sql.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
-import type { WriteRules } from './table-statements.ts';
+import type { WriteRules } from './statement.ts';
 
 const MAX_PLANS = 1_000;
 

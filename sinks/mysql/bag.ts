@@ -8,7 +8,7 @@ import type { RecordRef } from '../../contracts/sink.ts';
 import { valueStatements } from './row-text.ts';
 import { quoteName } from './sql.ts';
 import type { PlannedColumn, TablePlan } from './table-plan.ts';
-import { aside, plain, type Statement, statementLimits, type WriteRules } from './table-statements.ts';
+import { aside, plain, type Statement, statementLimits, type WriteRules } from './statement.ts';
 
 export function bagStatements(plan: TablePlan, refs: readonly RecordRef[], rules: WriteRules): Statement[] {
   if (refs.length === 0) return [];

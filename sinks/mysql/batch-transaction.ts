@@ -6,8 +6,9 @@ import { type ApplyMode, firstMode, type ModeTraits, nextMode } from '../relatio
 import { moveSql } from './checkpoint-table.ts';
 import { isViolation, sinkError } from './errors.ts';
 import type { Done, Session } from './session.ts';
+import type { Statement, WriteRules } from './statement.ts';
 import type { TablePlan } from './table-plan.ts';
-import { type Statement, tableStatements, type WriteRules } from './table-statements.ts';
+import { tableStatements } from './table-statements.ts';
 
 /** Rows of a copy are never taken for new: an upsert costs no more here. */
 const NEVER_OPTIMISTIC = 1;

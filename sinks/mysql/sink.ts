@@ -20,7 +20,7 @@ import { Session, type SessionSettings } from './session.ts';
 import { MysqlShadow } from './shadow.ts';
 import { servedTarget, type SinkTarget } from './sink-target.ts';
 import { ReplicaSnapshot } from './snapshot.ts';
-import { finishSwap } from './swap.ts';
+import { finishSwap, parseSwap } from './swap.ts';
 
 const OWNER_BYTES = 16;
 
@@ -112,7 +112,9 @@ export class MysqlSink implements Sink {
   /** What a swap has left that was cut short comes first: the checkpoint may be another one then. */
   async #takeOver(session: Session, request: TakeOver): Promise<OwnCheckpoint> {
     if (await hasOwnTables(session, request.ownDatabase)) await finishSwap(session, request.ownDatabase, request.sink);
-    return takeOver(session, request);
+    const opened = await takeOver(session, request);
+    if (parseSwap(opened.intent) !== null) throw new TidemarkError('REPLICA_BUSY', 'a rebuild is being put in place');
+    return opened;
   }
 
   async #close(): Promise<void> {

@@ -10,8 +10,9 @@ import type { RecordRef } from '../../contracts/sink.ts';
 import type { Session } from './session.ts';
 import { quoteName } from './sql.ts';
 import { valueStatements } from './row-text.ts';
+import { statementLimits, type WriteRules } from './statement.ts';
 import type { TablePlan } from './table-plan.ts';
-import { insertHead, statementLimits, type WriteRules } from './table-statements.ts';
+import { insertHead } from './table-statements.ts';
 import type { ReadForm } from './types/read-form.ts';
 
 const NOTHING = Buffer.alloc(0);

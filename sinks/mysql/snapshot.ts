@@ -22,7 +22,7 @@ import { changing, isExactPlan, keyRefs, printedRows, RowReader, selectList, unf
 import { qualified, quoteName, quoteText } from './sql.ts';
 import { parseSwap } from './swap.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
-import { statementLimits, type WriteRules } from './table-statements.ts';
+import { statementLimits, type WriteRules } from './statement.ts';
 
 /** Tables that are read side by side; who wants to read one more waits. */
 const READERS = 3;

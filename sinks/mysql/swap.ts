@@ -12,7 +12,7 @@ import { printedName, targetName, type TargetName } from '../relational/names.ts
 import { type ShadowNames, shadowTable } from '../relational/shadow-names.ts';
 import { checkpointTable, mirroredTable, type OwnCheckpoint, readCheckpoint, writeOpened } from './checkpoint-table.ts';
 import { createDatabase } from './ddl.ts';
-import { endHolder, shapeLock } from './opening.ts';
+import { endHolder, holdLock, shapeLock } from './opening.ts';
 import { Registry } from './registry.ts';
 import { readReplicaTable } from './replica-table.ts';
 import type { Session } from './session.ts';
@@ -63,13 +63,18 @@ export async function swapShadow(context: SwapContext, request: Swap): Promise<v
 
 /** Of what a crash has left in the checkpoint's row: finishes a swap whose tables were moved, strikes off one whose were not. */
 export async function finishSwap(session: Session, ownDatabase: string, sink: string): Promise<void> {
-  const stored = await readCheckpoint(session, ownDatabase, sink, false);
-  const swap = parseSwap(stored?.intent ?? null);
-  if (stored === null || swap === null) return;
+  const found = await readCheckpoint(session, ownDatabase, sink, false);
+  if (found === null || parseSwap(found.intent) === null) return;
+  // Somebody who is still at it would go on with what is struck off here.
+  await endHolder(session, shapeLock(sink, found.fence));
   const registry = new Registry(session, ownDatabase);
   await session.run('START TRANSACTION');
   try {
-    if (await isMoved(session, swap)) {
+    const stored = await readCheckpoint(session, ownDatabase, sink, true);
+    const swap = parseSwap(stored?.intent ?? null);
+    if (swap === null) {
+      // Another one has finished it meanwhile.
+    } else if (await isMoved(session, swap)) {
       await session.run(`DELETE FROM ${mirroredTable(ownDatabase)} WHERE sink = ${quoteText(`${sink} (shadow)`)}`);
       for (const [from] of swap.aside) await session.run(`DELETE FROM ${mirroredTable(ownDatabase)} WHERE database_name = ${quoteText(from.schema)} AND table_name = ${quoteText(from.name)}`);
       for (const { to, shape } of swap.tables) await registry.put(to, sink, decodeSchema(Buffer.from(shape, 'utf8')));
@@ -162,6 +167,8 @@ async function writeDown(context: SwapContext, request: Swap, swap: WrittenSwap)
     if (stored === null) await writeOpened(session, ownDatabase, sink, { ...shadow, epoch: '', offset: 0, fence, owner });
     else await endHolder(session, shapeLock(sink, stored.fence));
     await session.run(`UPDATE ${checkpointTable(ownDatabase)} SET fence = ${fence}, owner = ${quoteText(owner)}, intent = ${quoteText(JSON.stringify({ swap }))} WHERE sink = ${quoteText(sink)}`);
+    // Until the session ends: who comes next ends it before looking at what it has done.
+    if (!(await holdLock(session, shapeLock(sink, fence), 0))) throw new TidemarkError('REPLICA_BUSY', 'another hub is changing the tables of the sink');
     await session.run('COMMIT');
   } catch (error) {
     if (session.lost === null) await session.run('ROLLBACK');

@@ -45,7 +45,7 @@ export interface AlterPlan {
   readonly before: readonly string[];
   readonly after: readonly string[];
   /** Done afterwards, in any state and as often as may be. */
-  readonly then: readonly string[];
+  readonly afterwards: readonly string[];
   /** Columns that are filled by writing their rows. */
   readonly fills: readonly { readonly column: ReplicaColumn; readonly text: string }[];
   /** Not null where the rows allow it. */
@@ -58,7 +58,7 @@ export type Identity = 'number' | 'name';
 /** @param table as it is now */
 export function alterPlan(name: TargetName, from: ReplicaShape, to: ReplicaShape, by: Identity, table: ReplicaTable, server: ReplicaServer): AlterPlan {
   const clauses: string[] = [];
-  const then: string[] = [];
+  const afterwards: string[] = [];
   const fills: { column: ReplicaColumn; text: string }[] = [];
   const there = new Map(table.columns.map((column) => [column.name, column]));
   const old = new Map(from.schema.columns.map((column, index) => [column[by], from.columns[index]]));
@@ -84,7 +84,7 @@ export function alterPlan(name: TargetName, from: ReplicaShape, to: ReplicaShape
       }
       // One that is there may be so since a change that was cut short.
       if (column.fill !== null && fill === null) fills.push({ column: target, text: column.fill });
-      if (isThere || fill !== target.defaultSql) then.push(`ALTER TABLE ${qualified(name)} ALTER COLUMN ${quoteName(target.name)} ${setDefault(target)}`);
+      if (isThere || fill !== target.defaultSql) afterwards.push(`ALTER TABLE ${qualified(name)} ALTER COLUMN ${quoteName(target.name)} ${setDefault(target)}`);
       continue;
     }
     const now = there.get(was.name);
@@ -101,7 +101,7 @@ export function alterPlan(name: TargetName, from: ReplicaShape, to: ReplicaShape
     alter: clauses.length === 0 ? null : `ALTER TABLE ${qualified(name)} ${clauses.join(', ')}`,
     before: [...names.keys()],
     after: [...[...names.values()].filter((one) => one !== null), ...added],
-    then,
+    afterwards,
     fills,
     tighten,
   };

@@ -1,42 +1,21 @@
 /** The statements that write one table's net change, as bytes that are ready to be sent. */
 import type { FoldedTable, RecordRef } from '../../contracts/sink.ts';
-import { isAtLeast, type ServerVersion } from '../../contracts/types/mysql-version.ts';
+import { isAtLeast } from '../../contracts/types/mysql-version.ts';
 import type { ApplyMode } from '../relational/apply-mode.ts';
 import { chunks, type ChunkLimits } from '../relational/chunks.ts';
 import { inKeyOrder } from '../relational/key-order.ts';
 import { bagStatements } from './bag.ts';
-import { keyStatements, loadRows, type StatementLimits, valueStatements } from './row-text.ts';
+import { keyStatements, loadRows, valueStatements } from './row-text.ts';
 import { quoteName } from './sql.ts';
+import { aside, plain, type Statement, statementLimits, type WriteRules } from './statement.ts';
 import type { TablePlan } from './table-plan.ts';
 
-/** One thing to be sent. */
-export interface Statement {
-  readonly sql: string | Buffer;
-  /** Rows of a LOAD DATA LOCAL. */
-  readonly data: readonly Buffer[] | null;
-  /** It writes no values: what it warns of says nothing of them. */
-  readonly mayWarn: boolean;
-}
-
-/** What the statements of an opening are made by. */
-export interface WriteRules {
-  /** Rows go by LOAD DATA LOCAL where they are many. */
-  readonly loadData: boolean;
-  readonly version: ServerVersion;
-  /** The longest statement that the server takes, bytes. */
-  readonly maxStatement: number;
-  readonly ownDatabase: string;
-}
-
 const LOAD_LIMITS: ChunkLimits = { rows: 1 << 20, bytes: 4 << 20 };
-const ENOUGH_BYTES = 1 << 20;
 const MOST_KEYS = 2_000;
 /** Conditions, where a list of composite keys is no look-up by an index. */
 const MOST_CONDITIONS = 500;
 /** Below this many rows a statement with the rows in it is quicker than a load. */
 const LOAD_FROM_ROWS = 16;
-/** What a packet has besides the statement. */
-const PACKET_ROOM = 64;
 
 /** What `mode` says. The table is emptied first where the change says so. */
 export function tableStatements(plan: TablePlan, change: FoldedTable, mode: ApplyMode, rules: WriteRules): Statement[] {
@@ -54,20 +33,6 @@ export function tableStatements(plan: TablePlan, change: FoldedTable, mode: Appl
     case 'clear':
       return [...empty, ...replaceRows(plan, change, mode === 'clear' ? 'REPLACE' : 'INSERT', rules)];
   }
-}
-
-export function plain(sql: string | Buffer): Statement {
-  return { sql, data: null, mayWarn: false };
-}
-
-/** A statement on a temporary table as a whole. */
-export function aside(sql: string): Statement {
-  return { sql, data: null, mayWarn: true };
-}
-
-export function statementLimits({ maxStatement }: WriteRules, rows: number): StatementLimits {
-  const most = Math.max(1_024, maxStatement - PACKET_ROOM);
-  return { most, enough: Math.min(ENOUGH_BYTES, most >> 1), rows };
 }
 
 /** Every touched key goes, every final image comes; what the replica's own columns held is put back. */
