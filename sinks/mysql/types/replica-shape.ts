@@ -87,6 +87,9 @@ export function defaultSql(column: Pick<Column, 'type'>, type: MysqlType, text: 
   const end = literal(Cell.text, bytes, 0, bytes.length, out, 0);
   if (end < 0) return null;
   const sql = type.charset === null && out[0] === 0x5f ? hexLiteral(out.subarray(0, end)) : out.toString('utf8', 0, end);
+  // MariaDB keeps such a default as text, in which it loses the backslashes of a literal.
+  const isLost = isLarge && server.version.flavor === 'mariadb' && type.charset !== null && /[^ -~]|['\\]/.test(text);
+  if (isLost) return `(CONVERT(x'${bytes.toString('hex')}' USING utf8mb4))`;
   return isLarge ? `(${sql})` : sql;
 }
 

@@ -1,8 +1,7 @@
 import { test } from 'vitest';
-import { checkFromMysql, LATE_TIMESTAMPS } from './from-mysql.ts';
+import { checkFromMysql, JSON_DECIMALS, LATE_TIMESTAMPS } from './from-mysql.ts';
 
 const MINUTE = 60_000;
-const JSON_DECIMALS = ['json 1.50', 'json [123456789012345678901234567890.123, -0.5, 0.00, 1.10]'];
 
 test(
   'values of MySQL 9 at MySQL and MariaDB: each comes back byte for byte, or is refused',

@@ -6,6 +6,9 @@ import { copied } from '../../../connectors/mysql/values/cells.ts';
 import { type MysqlServer, type MysqlVersion, startMysql } from '../../../fixtures/mysql.ts';
 import { type AcrossColumn, AcrossServer, type CellOf } from './replica.ts';
 
+/** MySQL's json can have decimals, and no text brings them. */
+export const JSON_DECIMALS = ['json 1.50', 'json [123456789012345678901234567890.123, -0.5, 0.00, 1.10]'];
+
 /** MariaDB 11.5 and newer have them, and nobody else. */
 export const LATE_TIMESTAMPS = [0, 1, 2, 3, 4, 5, 6].flatMap((digits) => ['2100-03-01 00:00:00+00', '2106-02-07 06:28:15+00'].map((time) => `timestamp(${digits}) ${time}`));
 
