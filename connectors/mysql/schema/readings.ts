@@ -15,6 +15,8 @@ import { nameOf } from './tracked-tables.ts';
 
 /** Tables of one request: what is read is kept until the stream comes past it. */
 const MOST_AT_ONCE = 1_000;
+/** Outcomes at one time: each costs some time, in which nothing else is done. */
+const MOST_OUTCOMES = 200;
 /** Readings whose two descriptions differ without a statement that explains it. */
 const MOST_TRIES = 3;
 
@@ -35,14 +37,18 @@ export type Outcome =
   | { readonly kind: 'refused'; readonly table: TableRef; readonly error: TidemarkError };
 
 interface Answered {
-  readonly asked: ReadonlyMap<string, Asked>;
+  /** Those whose outcome has not been taken yet. */
+  readonly asked: Map<string, Asked>;
   readonly reading: CatalogReading;
+  readonly found: ReadonlyMap<string, TableReading>;
+  readonly unclear: ReadonlyMap<string, TidemarkError>;
+  readonly missing: ReadonlySet<string>;
 }
 
 export class Readings {
   /** By name, as `tableName` gives it. */
   readonly #wanted = new Map<string, Wanted>();
-  #asked: { readonly request: ReadingRequest; readonly tables: ReadonlyMap<string, Asked> } | null = null;
+  #asked: { readonly request: ReadingRequest; readonly tables: Map<string, Asked> } | null = null;
   #answered: Answered[] = [];
 
   /** Something was read, and waits for the stream. */
@@ -86,32 +92,44 @@ export class Readings {
 
   answer(request: ReadingRequest, reading: CatalogReading): void {
     if (this.#asked?.request !== request) return;
-    this.#answered.push({ asked: this.#asked.tables, reading });
+    this.#answered.push({
+      asked: this.#asked.tables,
+      reading,
+      found: new Map(reading.tables.map((table) => [tableName(table), table])),
+      unclear: new Map(reading.unclear.map(({ table, error }) => [tableName(table), error])),
+      missing: new Set(reading.missing.map(tableName)),
+    });
     this.#asked = null;
   }
 
-  /** What counts now that the stream has come to `place`; what does not count is wanted again. */
+  /** What counts now that the stream has come to `place`, or some of it; what does not count is wanted again. */
   due(place: ServerPlace): Outcome[] {
-    if (this.#answered.length === 0) return [];
-    const due = this.#answered.filter(({ reading }) => !isBefore(place, reading.until));
-    this.#answered = this.#answered.filter((answered) => !due.includes(answered));
-    return due.flatMap((answered) => this.#outcomes(answered));
+    const outcomes: Outcome[] = [];
+    for (const answered of this.#answered) {
+      if (isBefore(place, answered.reading.until)) continue;
+      for (const [key, one] of answered.asked) {
+        if (outcomes.length === MOST_OUTCOMES) return outcomes;
+        answered.asked.delete(key);
+        const outcome = this.#outcome(key, one, answered);
+        if (outcome !== null) outcomes.push(outcome);
+      }
+    }
+    this.#answered = this.#answered.filter(({ asked }) => asked.size > 0);
+    return outcomes;
   }
 
-  #outcomes({ asked, reading }: Answered): Outcome[] {
-    const found = new Map(reading.tables.map((table) => [tableName(table), table]));
-    const unclear = new Map(reading.unclear.map(({ table, error }) => [tableName(table), error]));
-    const missing = new Set(reading.missing.map(tableName));
-    return [...asked].flatMap(([key, one]): Outcome[] => {
-      const error = unclear.get(key);
-      const described = found.get(key);
-      if (one.isTouched) this.#want({ table: one.table, tries: 0 });
-      else if (described !== undefined) return [{ kind: 'found', reading: described, cascades: reading.cascades }];
-      else if (missing.has(key)) return [{ kind: 'missing', table: one.table }];
-      else if (error !== undefined && one.tries + 1 >= MOST_TRIES) return [{ kind: 'refused', table: one.table, error }];
-      else this.#want({ table: one.table, tries: one.tries + 1 });
-      return [];
-    });
+  #outcome(key: string, { table, tries, isTouched }: Asked, { reading, found, unclear, missing }: Answered): Outcome | null {
+    if (isTouched) {
+      this.#want({ table, tries: 0 });
+      return null;
+    }
+    const described = found.get(key);
+    if (described !== undefined) return { kind: 'found', reading: described, cascades: reading.cascades };
+    if (missing.has(key)) return { kind: 'missing', table };
+    const error = unclear.get(key);
+    if (error !== undefined && tries + 1 >= MOST_TRIES) return { kind: 'refused', table, error };
+    this.#want({ table, tries: tries + 1 });
+    return null;
   }
 
   #want(wanted: Wanted): void {
