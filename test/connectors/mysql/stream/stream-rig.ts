@@ -1,6 +1,6 @@
 import { Catalog } from '../../../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
-import { asTidemarkError, TidemarkError } from '../../../../contracts/errors/error.ts';
+import { asTidemarkError, type TidemarkError } from '../../../../contracts/errors/error.ts';
 import { ReferenceLog, type ReferenceRecord } from '../../../../contracts/kit/reference-log.ts';
 import { isRowOp, Op } from '../../../../contracts/op.ts';
 import { readImage } from '../../../../contracts/row-image.ts';
