@@ -110,6 +110,47 @@ describe('a batch', () => {
   });
 });
 
+describe('taking back', () => {
+  const none = Buffer.alloc(0);
+  const add = (builder: BatchBuilder, byte: number): void => builder.record(Op.create, 0, 1, 1, Buffer.from([byte]), none, none);
+
+  it('drops what an open transaction has added since a mark', () => {
+    const builder = new BatchBuilder(64);
+    builder.begin('source', 0, 1);
+    add(builder, 1);
+    const mark = builder.mark();
+    for (let byte = 2; byte < 9; byte++) add(builder, byte);
+    builder.rewind(mark);
+    add(builder, 9);
+    builder.commit(Buffer.from('p'));
+    const batch = builder.take();
+    const view = new RecordView();
+    const keys: number[] = [];
+    for (view.reset(batch.records); view.next(); ) keys.push(view.key()[0] ?? 0);
+    expect(keys).toEqual([1, 9]);
+    expect(batch.transactions).toMatchObject([{ first: 0, count: 2, begins: true, commits: true }]);
+  });
+
+  it('gives up a transaction as if it had not begun, and no other', () => {
+    const builder = new BatchBuilder();
+    builder.begin('source', 0, 1);
+    add(builder, 1);
+    builder.commit(Buffer.from('p'));
+    const mark = builder.mark();
+    builder.begin('source', 0, 2);
+    add(builder, 2);
+    builder.abandon(mark);
+    builder.keepalive(Buffer.from('q'));
+    builder.begin('source', 0, 3);
+    const later = builder.mark();
+    add(builder, 3);
+    const batch = builder.take();
+    expect(batch.transactions).toMatchObject([{ count: 1, commits: true }, { first: 1, count: 1, commits: false, commitTime: 3 }]);
+    // A part of it was handed on.
+    expect(() => builder.abandon(later)).toThrow('given up');
+  });
+});
+
 describe('reading records from bytes', () => {
   it('gives records or a typed error for mutated bytes', () => {
     fc.assert(
