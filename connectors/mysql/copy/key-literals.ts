@@ -81,7 +81,8 @@ export function keyLiteral(type: MysqlType, value: Buffer): string {
 }
 
 /** What has no charset, and the same text in both ways. */
-function simple({ name, text }: MysqlType, value: Buffer): string {
+function simple({ name: known, text }: MysqlType, value: Buffer): string {
+  const name: string = known;
   switch (name) {
     case 'tinyint': case 'smallint': case 'mediumint': case 'int': case 'bigint':
       return checked(value.toString('latin1'), INTEGER);

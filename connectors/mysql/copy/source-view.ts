@@ -15,7 +15,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Position } from '../../../contracts/position.ts';
 import type { TransactionEntry } from '../../../contracts/transaction.ts';
 import type { ServerPlace } from '../catalog/catalog-reading.ts';
-import { GtidSet } from '../gtid-set.ts';
+import type { GtidSet } from '../gtid-set.ts';
 import { decodePlace, parseBinlogFile, type BinlogPlace } from '../position.ts';
 
 /** What is certainly seen. */

@@ -73,7 +73,7 @@ describe.each<MysqlVersion>(['mysql-9', 'mariadb-11.8'])('a snapshot of %s', (ve
     await session.query('CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b LIKE a; CREATE TABLE c LIKE a; CREATE TABLE d LIKE a; INSERT INTO a VALUES (1, 1); INSERT INTO b SELECT * FROM a; INSERT INTO c SELECT * FROM a; INSERT INTO d SELECT * FROM a');
     const [a, b, c, d] = [await bench.follow('a'), await bench.follow('b'), await bench.follow('c'), await bench.follow('d')];
     await using snapshot = await MysqlSnapshot.open(deps, never);
-    const refused = expect.objectContaining({ code: 'VERIFY_TABLE', retry: 'auto' });
+    const refused: unknown = expect.objectContaining({ code: 'VERIFY_TABLE', retry: 'auto' });
     await session.query('TRUNCATE TABLE a');
     await expect(cellsOf(snapshot.rows(a, never))).rejects.toEqual(refused);
     await session.query('DROP TABLE b');
