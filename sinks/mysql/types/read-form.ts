@@ -5,7 +5,7 @@ import { isBinary, isGeometry, isInteger, isTemporal, type MysqlType } from '../
 
 export interface ReadForm {
   /**
-   * The expression to select, under `REPLICA_SESSION_SQL` and `character_set_results = utf8mb4`, in the text protocol.
+   * The expression to select, under the settings of replica-server.ts and `character_set_results = utf8mb4`, in the text protocol.
    * @param column quoted, with its table where that is needed
    */
   readonly select: (column: string) => string;
