@@ -14,7 +14,7 @@ import type { Answer, Ask } from './tidemark-process.ts';
 /** The hub of a bench, in a process of its own: loads everything, says that it is ready, and does what it is asked. */
 const runtime = createRuntime({ logLevel: 'warn' });
 const LIMIT_MS = 30 * 60_000;
-const POLL_MS = 10;
+const POLL_MS = 20;
 
 async function answer(work: () => Promise<number>): Promise<void> {
   let result: Answer;
