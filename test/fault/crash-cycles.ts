@@ -13,8 +13,8 @@ const SEED = Number(process.env['TIDEMARK_SEED'] ?? Date.now() % 1_000_000);
 const STRIKING = new RegExp(process.env['TIDEMARK_CRASH_FAULTS'] ?? '');
 /** Folder in which what the hub has of a cycle that fails is kept: its log, its notes, what it said. */
 const KEPT = process.env['TIDEMARK_CRASH_KEEP'];
-const START_LIMIT_MS = 240_000;
-const CYCLE_LIMIT_MS = 180_000;
+const START_LIMIT_MS = 300_000;
+const CYCLE_LIMIT_MS = 300_000;
 const TRANSACTIONS_PER_SECOND = 300;
 /** What every cycle compares row by row stays of this size; the rest goes in a large transaction, which the faults then meet. */
 const MOST_ORDERS = 5_000;

@@ -1,4 +1,4 @@
-import { MysqlSource } from './mysql/servers.ts';
+import { MysqlReplica, MysqlSource } from './mysql/servers.ts';
 import { PostgresReplica, PostgresSource } from './postgres/servers.ts';
 import type { ReplicaServer, SourceServer } from './source-world.ts';
 
@@ -14,17 +14,12 @@ export interface CrashServers extends AsyncDisposable {
 export async function startServers(kind: CrashSource): Promise<CrashServers> {
   await using starting = new AsyncDisposableStack();
   const source = starting.use(await startSource(kind));
-  const replicas = [starting.use(await PostgresReplica.start('replica', source.namespace))];
+  const replicas: ReplicaServer[] = [starting.use(await PostgresReplica.start('replica', source.namespace))];
+  if (kind !== 'postgres') replicas.push(starting.use(await MysqlReplica.start('mirror', kind)));
   const started = starting.move();
   return { source, replicas, [Symbol.asyncDispose]: () => started.disposeAsync() };
 }
 
 function startSource(kind: CrashSource): Promise<SourceServer> {
-  switch (kind) {
-    case 'postgres':
-      return PostgresSource.start();
-    case 'mysql':
-    case 'mariadb':
-      return MysqlSource.start(kind);
-  }
+  return kind === 'postgres' ? PostgresSource.start() : MysqlSource.start(kind);
 }

@@ -1,17 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { mysqlPositions } from '../../../connectors/mysql/position.ts';
 import type { Random } from '../../../contracts/runtime.ts';
-import type { MysqlFlavor, MysqlVersion } from '../../fixtures/mysql.ts';
+import { type MysqlFlavor, type MysqlServer, type MysqlVersion, startMysql } from '../../fixtures/mysql.ts';
 import { type MysqlSession, openMysqlSession } from '../../fixtures/mysql-session.ts';
 import { archiveMysqlOrders, createMysqlShop } from '../../fixtures/shop/mysql-schema.ts';
 import { startMysqlShopWorkload } from '../../fixtures/shop/mysql-workload.ts';
 import type { ShopWorkload } from '../../fixtures/shop/writers.ts';
 import { type HardWorkload, below, startHardWorkload } from '../hard-workload.ts';
-import type { SourceServer, View, WorkloadStart } from '../source-world.ts';
+import type { ReplicaServer, ReplicaView, SourceServer, View, WorkloadStart } from '../source-world.ts';
 import { hardMysql } from './hard-mix.ts';
 import { SHAPE_CHANGES, createHardTables } from './hard-schema.ts';
 import { MysqlPair, endSessionsOf } from './pair.ts';
-import { MysqlView } from './view.ts';
+import { MysqlReplicaView, MysqlView } from './view.ts';
 
 const DATABASE = 'shop';
 /** The hub's user: with the rights that the connector asks for, and no others. */
@@ -157,5 +157,58 @@ export class MysqlSource implements SourceServer {
   /** With the primary, whichever it is now. */
   #connect(): Promise<MysqlSession> {
     return openMysqlSession({ host: '127.0.0.1', port: this.#pair.primary.port, user: APPLICATION, database: DATABASE });
+  }
+}
+
+const SINK_RIGHTS = 'SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, CREATE TEMPORARY TABLES';
+
+/** With the database that the source's tables are in, empty. */
+export class MysqlReplica implements ReplicaServer {
+  readonly dialect = 'mysql';
+  readonly name: string;
+  readonly #server: MysqlServer;
+
+  private constructor(server: MysqlServer, name: string) {
+    this.#server = server;
+    this.name = name;
+  }
+
+  static async start(name: string, flavor: MysqlFlavor): Promise<MysqlReplica> {
+    const server = await startMysql({ version: VERSIONS[flavor], databases: [DATABASE] });
+    try {
+      await server.query(`CREATE USER ${HUB}; GRANT ${SINK_RIGHTS} ON ${DATABASE}.* TO ${HUB}; GRANT ${SINK_RIGHTS} ON tidemark.* TO ${HUB}`);
+      return new MysqlReplica(server, name);
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  restart(how: 'crash' | 'order'): Promise<void> {
+    return this.#server.restart(how === 'crash' ? 'kill' : 'term');
+  }
+
+  async endSessions(): Promise<void> {
+    await endSessionsOf(this.#server, HUB);
+  }
+
+  async view(): Promise<ReplicaView> {
+    return MysqlReplicaView.openFor(this.name, await this.#server.connect(DATABASE), DATABASE);
+  }
+
+  config(port: number): Readonly<Record<string, unknown>> {
+    return { type: 'mysql', url: `mysql://${HUB}@127.0.0.1:${port}/`, tables: [`${DATABASE}.*`] };
+  }
+
+  async addUnique(): Promise<void> {
+    await this.#server.query('ALTER TABLE counters ADD UNIQUE one_slot (slot)', DATABASE);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server[Symbol.asyncDispose]();
   }
 }

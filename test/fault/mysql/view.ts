@@ -1,6 +1,6 @@
 import type { MysqlSession } from '../../fixtures/mysql-session.ts';
 import { tornMysqlTransactions } from '../../fixtures/shop/mysql-schema.ts';
-import type { FoundTable, NamedTable, TextRow, View } from '../source-world.ts';
+import type { Checkpoint, FoundTable, NamedTable, ReplicaView, TextRow, View } from '../source-world.ts';
 
 /** What the text protocol says of a value, as its canonical text. */
 type Canonical = (bytes: Buffer) => string;
@@ -74,7 +74,29 @@ export class MysqlView implements View {
   }
 }
 
-export async function beginSnapshot(session: MysqlSession): Promise<void> {
+/** Of a database that a sink mirrors into. */
+export class MysqlReplicaView extends MysqlView implements ReplicaView {
+  readonly #sink: string;
+
+  private constructor(session: MysqlSession, database: string, sink: string) {
+    super(session, database);
+    this.#sink = sink;
+  }
+
+  static async openFor(sink: string, session: MysqlSession, database: string): Promise<MysqlReplicaView> {
+    await beginSnapshot(session);
+    return new MysqlReplicaView(session, database, sink);
+  }
+
+  async checkpoint(): Promise<Checkpoint | null> {
+    const there = await this.session.query("SELECT 1 AS one FROM information_schema.tables WHERE table_schema = 'tidemark' AND table_name = 'checkpoint'");
+    if (there.length === 0) return null;
+    const [row] = await this.session.query('SELECT `offset` AS place, intent FROM tidemark.checkpoint WHERE sink = ?', [this.#sink]);
+    return row === undefined ? null : { offset: Number(row['place']), isReshaping: row['intent'] !== null };
+  }
+}
+
+async function beginSnapshot(session: MysqlSession): Promise<void> {
   await session.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET SESSION time_zone = '+00:00'; START TRANSACTION WITH CONSISTENT SNAPSHOT");
 }
 
