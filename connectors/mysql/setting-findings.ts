@@ -49,10 +49,14 @@ function rowFindings({ version, settings }: ServerIdentity): Finding[] {
     findings.push(warning('row-metadata', `binlog_row_metadata is ${metadata}: names of columns are followed through the DDL in the binlog, and DDL that was kept out of it (sql_log_bin=0) goes unnoticed`,
       setStatement(version, 'binlog_row_metadata', 'FULL')));
   }
-  if ((settings.get('binlog_row_value_options') ?? '').toUpperCase().includes('PARTIAL_JSON')) {
-    findings.push(warning('partial-json', 'binlog_row_value_options is PARTIAL_JSON: changed JSON values are put together from the row before', setStatement(version, 'binlog_row_value_options', "''")));
-  }
+  if ((settings.get('binlog_row_value_options') ?? '').toUpperCase().includes('PARTIAL_JSON')) findings.push(partialJson(version, image));
   return findings;
+}
+
+function partialJson(version: ServerVersion, image: string): Finding {
+  const remedy = setStatement(version, 'binlog_row_value_options', "''");
+  if (image.toUpperCase().startsWith('FULL')) return warning('partial-json', 'binlog_row_value_options is PARTIAL_JSON: changed JSON values are put together from the row before', remedy);
+  return error('partial-json', `binlog_row_value_options is PARTIAL_JSON and binlog_row_image ${image}: a changed JSON value comes without the one before it, which stops its table`, remedy);
 }
 
 function gtidFindings({ version, settings, isByGtid }: ServerIdentity): Finding[] {

@@ -41,6 +41,10 @@ test.each([
   expect(faults(version, settings)).toEqual([fault]);
 });
 
+test('a part of a JSON value without the row before cannot be read', () => {
+  expect(faults('9.7.4', { binlog_row_value_options: 'PARTIAL_JSON', binlog_row_image: 'NOBLOB' })).toEqual(['warning row-image', 'error partial-json']);
+});
+
 test('every fault has a remedy, and a binlog that is not purged by age is good', () => {
   for (const one of settingFindings(identity('9.7.4', { binlog_row_image: 'MINIMAL', binlog_checksum: 'NONE', gtid_mode: 'OFF' }))) expect(one.remedy === '').toBe(one.severity === 'ok');
   expect(faults('10.11.18-MariaDB', { binlog_expire_logs_seconds: '0', expire_logs_days: '0.000000' })).toEqual([]);
