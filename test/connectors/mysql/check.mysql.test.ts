@@ -67,7 +67,9 @@ test.each(['mysql-8.0', 'mysql-9', 'mariadb-11.4'] as const)('%s: settings that 
   const settings = { binlog_row_image: 'MINIMAL', binlog_row_metadata: version === 'mariadb-11.4' ? 'NO_LOG' : 'MINIMAL', binlog_checksum: 'NONE', binlog_expire_logs_seconds: 3600, sync_binlog: 1 };
   await using server = await startMysql({ version, databases: ['shop'], settings });
   await server.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');
-  expect(faults(await check(server))).toEqual(['warning row-image', 'warning row-metadata', 'warning retention', 'warning checksum']);
+  // What a REPLACE changes is not in MariaDB's images of some columns.
+  const image = version === 'mariadb-11.4' ? 'error row-image' : 'warning row-image';
+  expect(faults(await check(server))).toEqual([image, 'warning row-metadata', 'warning retention', 'warning checksum']);
   const mysqlOnly = version === 'mariadb-11.4' ? {} : { gtid_mode: 'OFF', enforce_gtid_consistency: 'OFF', binlog_row_value_options: 'PARTIAL_JSON' };
   await server.restart('term', { ...mysqlOnly, binlog_format: 'STATEMENT', binlog_row_image: 'FULL', binlog_ignore_db: 'shop' });
   expect(faults(await check(server))).toEqual([
