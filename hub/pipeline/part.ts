@@ -20,6 +20,8 @@ export interface Work {
    * really at work, and after each success, so that the next failure is waited for from the shortest delay again.
    */
   live(signal: AbortSignal, healthy: () => void): Promise<LifeEnd | void>;
+  /** Asked as a life that has ended as `paused` comes to rest: false when somebody has resumed it since. */
+  readonly rests?: () => boolean;
   /** What to do after a failure of `live`. A pure decision. */
   judge(failure: unknown): FailureAction;
 }
@@ -128,6 +130,7 @@ export class Part {
       try {
         const end = await this.#work.live(signal, () => this.#healthy());
         if (signal.aborted) break;
+        if (end === 'paused' && this.#work.rests?.() === false) continue;
         if (end !== undefined) {
           this.#state = end === 'done' ? 'stopped' : 'paused';
           this.#error = null;

@@ -10,6 +10,8 @@ export interface InPlaceParts {
   readonly file: RebuildFile;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Runs it while nobody asks for another rebuild, or cancels this one: what either notes would undo the other. */
+  readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
   /** It is over. */
   readonly onEnd: () => void;
 }
@@ -35,12 +37,18 @@ export class InPlaceWork implements InPlaceRebuilding {
     return this.#request?.stage !== 'asked';
   }
 
-  async onBegun(): Promise<void> {
-    const request = this.#request;
-    if (request !== null) await this.#parts.file.save({ ...request, stage: 'replaying' });
+  onBegun(): Promise<void> {
+    return this.#parts.alone(async () => {
+      const request = this.#request;
+      if (request !== null) await this.#parts.file.save({ ...request, stage: 'replaying' });
+    });
   }
 
-  async onSwept(offset: Offset): Promise<void> {
+  onSwept(offset: Offset): Promise<void> {
+    return this.#parts.alone(() => this.#end(offset));
+  }
+
+  async #end(offset: Offset): Promise<void> {
     const request = this.#request;
     if (request === null) return;
     const { pipeline, file, clock, logger, onEnd } = this.#parts;
@@ -48,7 +56,8 @@ export class InPlaceWork implements InPlaceRebuilding {
     const rests = request.rests || request.to !== null;
     if (rests) await pipeline.restAt({ by: 'rebuild', offset, at: endedAt });
     await pipeline.log.release(rebuildLeaseOf(pipeline.config.name));
-    await file.save({ ...request, stage: 'done', endedAt, offset });
+    const why = request.to === null || offset <= request.to ? '' : `the log keeps nothing of before offset ${pipeline.log.state().horizon} any more`;
+    await file.save({ ...request, stage: 'done', endedAt, offset, why });
     logger.log('info', 'rebuild.done', { offset, rests });
     onEnd();
   }

@@ -294,7 +294,8 @@ export class SinkRebuild implements Supervised {
   #inPlace(id: string): InPlaceWork {
     const { pipeline, runtime } = this.#parts;
     const { clock, logger } = runtime;
-    return new InPlaceWork({ pipeline, file: this.#file, clock, logger, onEnd: () => this.#ended.test(this.#file.request) }, id);
+    const onEnd = (): void => this.#ended.test(this.#file.request);
+    return new InPlaceWork({ pipeline, file: this.#file, clock, logger, onEnd, alone: (work) => this.#alone(work) }, id);
   }
 
   /** @throws TidemarkError `TABLE_UNKNOWN`, `REBUILD_TABLES`, `CONFIG_TABLE_PATTERN` */

@@ -71,13 +71,14 @@ export class SinkPipeline implements Supervised {
     this.#runtime = runtime;
     this.#printPosition = parts.printPosition;
     this.#rate = new Rate(runtime.clock);
+    const rests = (): boolean => pauses.pause !== null;
     this.#deliver = new Deliver({
       config, sink, log, letters, tables, runtime, bytes,
       printPosition: parts.printPosition,
       heldLease: null,
       onLoaded: (batch, ms) => this.#count(batch, ms),
       onApplied: (batch, ms) => this.#count(batch, ms),
-      rests: () => pauses.pause !== null,
+      rests,
       onJoined: (tables) => recopy(tables.map((table) => table.tableId)),
     });
     const deliver = this.#deliver;
@@ -89,7 +90,7 @@ export class SinkPipeline implements Supervised {
         throw failure;
       }
     };
-    const work: Work = { kind: deliver.kind, retries: deliver.retries, judge: (failure) => deliver.judge(failure), live };
+    const work: Work = { kind: deliver.kind, retries: deliver.retries, rests, judge: (failure) => deliver.judge(failure), live };
     this.#part = new Part(this.name, work, runtime);
   }
 

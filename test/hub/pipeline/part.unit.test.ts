@@ -56,6 +56,24 @@ describe('a part', () => {
     await part.close();
   });
 
+  it('goes on when it is resumed as its life comes to rest', async () => {
+    const { work, part } = scripted();
+    const rest = Promise.withResolvers<'paused'>();
+    let rests = true;
+    let lives = 0;
+    const live: Work['live'] = (signal, healthy) => (++lives === 1 ? rest.promise : work.live(signal, healthy));
+    const resting = new Part('sink a', { kind: work.kind, retries: work.retries, judge: work.judge, live, rests: () => rests }, createTestRuntime());
+    resting.start();
+    rest.resolve('paused');
+    // What resumes it: said first, then asked to start, while the life that has ended is still there.
+    rests = false;
+    resting.start();
+    await turnsTo(resting, 'running');
+    expect(lives).toBe(2);
+    await resting.close();
+    await part.close();
+  });
+
   it('is paused when it is paused again after it was resumed', async () => {
     const { work, part } = scripted();
     const gate = Promise.withResolvers<void>();
