@@ -140,7 +140,7 @@ export class ShadowWork implements Work {
     await using filling = await this.#filling(selects);
     let at: Offset = 0;
     for (let count = 1; ; count++) {
-      const standing = request.to === null ? await pipeline.standing(signal) : null;
+      const standing = request.to === null ? await pipeline.standing(signal, { filled: request.tables !== null }) : null;
       const { horizon, highWatermark } = pipeline.log.state();
       const end = nextEnd({ to: request.to, standing, horizon, highWatermark });
       const began = runtime.clock.monotonic();

@@ -16,7 +16,7 @@ import { Waiters } from '../waiters.ts';
 import { inconsistentAt, tablesAt } from './decisions.ts';
 import { fingerprint } from './fingerprint.ts';
 import { InPlaceWork } from './in-place.ts';
-import { RebuildProgress } from './progress.ts';
+import { RebuildProgress, type ProgressView } from './progress.ts';
 import { isAwaited, isUnderWay, RebuildFile, type RebuildRequest } from './request.ts';
 import { keepLetters, shadowLettersPath } from './shadow-letters.ts';
 import { rebuildLeaseOf, ShadowWork } from './shadow-work.ts';
@@ -136,9 +136,10 @@ export class SinkRebuild implements Supervised {
     await this.#part?.close();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  /** Resolves when nothing is being written any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#ended.failAll(new TidemarkError('ABORTED', 'the hub is closing', { where: { sink: this.#parts.pipeline.config.name } }));
-    return Promise.resolve();
+    await this.#asking;
   }
 
   /**
@@ -185,7 +186,7 @@ export class SinkRebuild implements Supervised {
     const live = pipeline.status();
     const inPlace = way === 'in-place';
     const error = !isUnderWay(request) ? null : inPlace ? live.error : own === null ? null : errorView(own, this.#part?.failedAt ?? 0);
-    const progress = inPlace ? this.#inPlaceProgress(live.offset, live.recordsPerSecond, to) : this.#progress.view();
+    const progress = inPlace ? this.#inPlaceProgress(live.offset, live.recordsPerSecond, to) : this.#shadowProgress();
     const partState = inPlace ? live.state : this.#part?.state;
     const active = partState === 'retrying' || partState === 'failed' ? partState : 'running';
     const state = stage === 'done' || stage === 'cancelled' ? stage : active;
@@ -411,6 +412,12 @@ export class SinkRebuild implements Supervised {
   #underWay(what: string): TidemarkError {
     const { name } = this.#parts.pipeline.config;
     return new TidemarkError('REBUILD_UNDER_WAY', `a rebuild of sink ${name} ${what}`, { where: { sink: name } });
+  }
+
+  #shadowProgress(): ProgressView {
+    const view = this.#progress.view();
+    const isStuck = view.phase === 'waiting' && this.#parts.pipeline.pausedBy !== null;
+    return isStuck ? { ...view, what: 'the sink is paused, and was not filled yet: resume it' } : view;
   }
 
   /** How a rebuild in place is, by what the sink itself says. */

@@ -280,7 +280,7 @@ export class Deliver implements Work {
     const errand = this.#errand;
     this.#errand = null;
     if (errand !== null && load !== null) await this.#siftLoad(errand, load, signal);
-    else if (errand !== null) await this.#run(errand, start, signal);
+    else if (errand !== null) await this.#run(errand, start, to ?? rebuild?.to ?? Infinity, signal);
     if (errand !== null) return;
     this.#settling.clear();
     const delivery = this.#newDelivery(start, load, healthy);
@@ -407,11 +407,12 @@ export class Deliver implements Work {
     if (this.#rebuild === rebuild) this.#rebuild = null;
   }
 
-  async #run(errand: Errand, start: DeliveryStart, signal: AbortSignal): Promise<void> {
+  /** @param end not beyond it: what was refused may lie beyond where the sink has been asked to be put since */
+  async #run(errand: Errand, start: DeliveryStart, end: Offset, signal: AbortSignal): Promise<void> {
     const { config, letters, runtime } = this.#parts;
     const sift = this.#sift(signal);
     if (errand.kind === 'retry-letters') await sift.retry(start);
-    else if (start.after < errand.to) await sift.over(start, errand.to);
+    else if (start.after < Math.min(errand.to, end)) await sift.over(start, Math.min(errand.to, end));
     if (config.onError === 'dead-letter') runtime.logger.log('info', 'sink.dead-letters', { open: letters.count });
   }
 

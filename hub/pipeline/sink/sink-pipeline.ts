@@ -211,12 +211,15 @@ export class SinkPipeline implements Supervised {
 
   /**
    * Where the sink's checkpoint stands, as soon as that is known. Null: it has failed, and does not stand anywhere that
-   * it could go on from. @throws `ABORTED`
+   * it could go on from.
+   * @param options.filled not before it has been filled, where it has not: whatever is to join it stops it until then
+   * @throws `ABORTED`
    */
-  async standing(signal: AbortSignal): Promise<Offset | null> {
+  async standing(signal: AbortSignal, { filled }: { readonly filled: boolean }): Promise<Offset | null> {
     if (this.#part.state === 'failed') return null;
     const known = this.#deliver.stored ?? this.#pauses.pause?.offset ?? null;
-    if (known !== null) return known;
+    const isFilled = known !== null && known > 0 && this.#deliver.progress.loading === null;
+    if (known !== null && (isFilled || !filled)) return known;
     try {
       await this.reached(0, signal);
     } catch (failure) {
@@ -260,7 +263,8 @@ export class SinkPipeline implements Supervised {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#deliver.close();
-    await this.#pauses.settled();
+    // Whoever opens the sink after this one writes the same files.
+    await Promise.all([this.#pauses.settled(), this.letters.settled()]);
     await this.sink[Symbol.asyncDispose]();
   }
 

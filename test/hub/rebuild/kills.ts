@@ -220,7 +220,9 @@ async function commit(world: RebuildWorld, random: Random): Promise<void> {
 async function settle(world: RebuildWorld, random: Random, way: Way): Promise<void> {
   if (world.isDead) await world.start();
   // What is written in place waits for a sink that is paused.
-  if (way === 'in-place') await world.pipeline.resume();
+  const { offset } = world.pipeline.status();
+  // So do single tables that can only join a sink which was paused before it had been filled.
+  if (way === 'in-place' || (offset === 0 && world.rebuild.status()?.tables !== null)) await world.pipeline.resume();
   if (world.rebuild.isAwaited && random.unit() < 0.5) await quiet(() => world.rebuild.cancel('', AbortSignal.timeout(5000)));
   const isOver = (): boolean => !world.rebuild.isUnderWay || world.rebuild.status()?.state === 'failed';
   await world.until('the rebuild has ended', isOver);
