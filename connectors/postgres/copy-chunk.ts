@@ -1,8 +1,6 @@
-import { ChangeBatch } from '../../contracts/change-batch.ts';
-import type { CopiedChunk } from '../../contracts/connector.ts';
 import type { Position } from '../../contracts/position.ts';
-import type { TableSchema } from '../../contracts/schema.ts';
 import type { TransactionEntry } from '../../contracts/transaction.ts';
+import type { ChunkSight } from '../relational/spooled-chunk.ts';
 import { identityOfPosition, lsnOfPosition, type Lsn } from './position.ts';
 import type { Snapshot } from './copy-snapshot.ts';
 
@@ -26,68 +24,6 @@ export function passedBy(view: ChunkView, position: Position): boolean {
   return identityOfPosition(position).systemId === view.systemId && lsnOfPosition(position) >= view.end;
 }
 
-/** Rows in memory. */
-export class SpooledChunk implements CopiedChunk {
-  readonly schema: TableSchema;
-  readonly range: string;
-  readonly rest: string | null;
-  readonly rowCount: number;
-  readonly #view: ChunkView;
-  readonly #spool: ChangeBatch[];
-
-  constructor(parts: { schema: TableSchema; range: string; rest: string | null; view: ChunkView; spool: Spool }) {
-    this.schema = parts.schema;
-    this.range = parts.range;
-    this.rest = parts.rest;
-    this.rowCount = parts.spool.rows;
-    this.#view = parts.view;
-    this.#spool = parts.spool.batches;
-  }
-
-  async *batches(): AsyncGenerator<ChangeBatch, void, void> {
-    for (const batch of this.#spool) yield batch;
-  }
-
-  sees(transaction: TransactionEntry): boolean {
-    return seesTransaction(this.#view, transaction);
-  }
-
-  passedBy(position: Position): boolean {
-    return passedBy(this.#view, position);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#spool.length = 0;
-  }
-}
-
-/** Full buffers of records, until they are too many. */
-export class Spool {
-  readonly batches: ChangeBatch[] = [];
-  readonly #limit: number;
-  #bytes = 0;
-  #rows = 0;
-
-  /** @param limit bytes above which {@link isFull} is true */
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  get rows(): number {
-    return this.#rows;
-  }
-
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  get isFull(): boolean {
-    return this.#bytes > this.#limit;
-  }
-
-  add(records: Buffer, count: number): void {
-    this.batches.push(new ChangeBatch({ count, records, transactions: [], progress: null }));
-    this.#bytes += records.length;
-    this.#rows += count;
-  }
+export function sightOf(view: ChunkView): ChunkSight {
+  return { sees: (transaction) => seesTransaction(view, transaction), passedBy: (position) => passedBy(view, position) };
 }

@@ -1,7 +1,7 @@
 import { copyOut } from '../../contracts/types/postgres-copy-out.ts';
 import { CopyTextDecoder } from '../../contracts/types/postgres-copy-text.ts';
 import type { CopierDeps, DescribedTable } from './copier-deps.ts';
-import type { Spool } from './copy-chunk.ts';
+import type { Spool } from '../relational/spooled-chunk.ts';
 import { postgresError } from './errors.ts';
 import type { Session } from './session.ts';
 

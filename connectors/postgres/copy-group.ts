@@ -6,13 +6,14 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { CopyPlan } from '../../contracts/connector.ts';
 import type { CopierDeps } from './copier-deps.ts';
-import { Spool, SpooledChunk } from './copy-chunk.ts';
+import { Spool, SpooledChunk } from '../relational/spooled-chunk.ts';
+import { sightOf } from './copy-chunk.ts';
 import { fillSpool } from './copy-fill.ts';
 import { formatTidRange, type TidRange } from './copy-ranges.ts';
 import { copyTids } from './copy-sql.ts';
 import { copyStateOf, whyVoid, type CopyState } from './copy-state.ts';
 import { checkNames, gone, LOCK_TIMEOUT_MS, lockRefusal, presentNames, snapshotView } from './copy-transaction.ts';
-import type { Lease } from './session-pool.ts';
+import type { Lease } from '../relational/session-pool.ts';
 import type { Session } from './session.ts';
 
 /** Tables of one transaction at most. */
@@ -41,7 +42,7 @@ type Answer = SpooledChunk | typeof ALONE | TidemarkError;
  * lease is kept where its session is of further use.
  * @throws TidemarkError where the session is lost
  */
-export async function copyTogether(deps: CopierDeps, lease: Lease, tables: readonly SmallTable[]): Promise<readonly Answer[]> {
+export async function copyTogether(deps: CopierDeps, lease: Lease<Session>, tables: readonly SmallTable[]): Promise<readonly Answer[]> {
   const { session } = lease;
   const alone = tables.map(() => ALONE);
   if (session.inRecovery) return alone;
@@ -106,7 +107,7 @@ class GroupCopy {
         spooled += spool.bytes;
         cut = how === 'enough';
         const view = { ...snapshot, systemId: identity.systemId };
-        answers.set(small, cut ? ALONE : new SpooledChunk({ schema: now.schema, range: formatTidRange(small.range), rest: null, view, spool }));
+        answers.set(small, cut ? ALONE : new SpooledChunk({ schema: now.schema, range: formatTidRange(small.range), rest: null, sight: sightOf(view), spool }));
       }
     }
     return { answers, cut };

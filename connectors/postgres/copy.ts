@@ -7,7 +7,8 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import { RecordView } from '../../contracts/record.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import type { CopierDeps } from './copier-deps.ts';
-import { SpooledChunk, Spool } from './copy-chunk.ts';
+import { Spool, SpooledChunk } from '../relational/spooled-chunk.ts';
+import { sightOf } from './copy-chunk.ts';
 import { fillSpool } from './copy-fill.ts';
 import { ALONE, copyTogether, GROUP_TABLES, type SmallTable } from './copy-group.ts';
 import { modeOf, planTables, type PlanRequest } from './copy-plan.ts';
@@ -22,7 +23,7 @@ import { beginChunk, describe, endOfChunk, type ChunkTransaction } from './copy-
 import { WholeCopier } from './copy-whole.ts';
 import { Gather } from './gather.ts';
 import { RangePace } from './range-pace.ts';
-import { SessionPool, type Lease } from './session-pool.ts';
+import { SessionPool, type Lease } from '../relational/session-pool.ts';
 import type { Session } from './session.ts';
 import { leavesOf } from './table-size.ts';
 
@@ -36,7 +37,7 @@ export class PostgresCopier implements TableCopier, AsyncDisposable {
   readonly #spoolBytes: number;
   readonly #rangeBytes: number;
   readonly #paces = new Map<string, RangePace>();
-  readonly #sessions: SessionPool;
+  readonly #sessions: SessionPool<Session>;
   readonly #plans: Gather<PlanRequest, CopyPlan>;
   readonly #together: Gather<SmallTable, CopiedChunk | typeof ALONE>;
   /** Chunks that do not go together with others although there may be many: one by one. */
@@ -184,7 +185,7 @@ export class PostgresCopier implements TableCopier, AsyncDisposable {
   }
 
   async #ended(
-    lease: Lease,
+    lease: Lease<Session>,
     chunk: ChunkTransaction,
     parts: { range: string; rest: string | null; spool: Spool },
     how: 'ended' | 'enough' = 'ended',
@@ -197,7 +198,7 @@ export class PostgresCopier implements TableCopier, AsyncDisposable {
       await session.query('COMMIT');
       lease.keep();
     }
-    return new SpooledChunk({ schema: chunk.table.schema, view, ...parts });
+    return new SpooledChunk({ schema: chunk.table.schema, sight: sightOf(view), ...parts });
   }
 
   #fill(session: Session, spool: Spool, chunk: ChunkTransaction, statement: string): Promise<'ended' | 'enough'> {

@@ -7,7 +7,7 @@ import { readU32 } from '../../contracts/record.ts';
 import type { Clock } from '../../contracts/runtime.ts';
 import { BreathPace } from './breath.ts';
 import { protocolError } from './errors.ts';
-import { GULP_BYTES, isBusy, lingerMs, nextRate } from './flush-policy.ts';
+import { GULP_BYTES, isBusy, lingerMs, nextRate } from '../relational/flush-policy.ts';
 import { FrameReader } from './frames.ts';
 import { lsnAt, PgoutputDecoder, timeAt, type DecoderHost } from './pgoutput.ts';
 import type { PendingRecord, Route } from './route.ts';

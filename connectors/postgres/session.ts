@@ -36,6 +36,8 @@ export interface Session extends AsyncDisposable {
   /** `server_version_num`: 180004. */
   readonly version: number;
   readonly inRecovery: boolean;
+  /** False once it was lost. One with a standby is never: it may be promoted meanwhile, and the session would not know. */
+  readonly isUsable: boolean;
   /** The options that the session was opened with. */
   readonly options: PostgresOptions;
   /** Rows as text. Aborting ends the session. @throws TidemarkError */
@@ -195,7 +197,18 @@ async function describe(client: pg.Client, host: HostAddress, options: PostgresO
   const version = Number(row?.['version']);
   if (!(version >= 130_000)) throw new TidemarkError('POSTGRES_VERSION', `the server's version is ${row?.['version'] ?? 'unknown'}`);
   const announcedPid = 'processID' in client && typeof client.processID === 'number' ? client.processID : null;
-  return { client, host, announcedPid, version, inRecovery: row?.['recovery'] === 't', options, query, prepared, [Symbol.asyncDispose]: end };
+  const inRecovery = row?.['recovery'] === 't';
+  let isLost = false;
+  client.once('end', () => {
+    isLost = true;
+  });
+  return {
+    client, host, announcedPid, version, inRecovery, options, query, prepared,
+    get isUsable() {
+      return !isLost && !inRecovery;
+    },
+    [Symbol.asyncDispose]: end,
+  };
 }
 
 /** Ends politely where the server listens, else by closing the socket. */

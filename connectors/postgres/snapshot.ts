@@ -18,7 +18,7 @@ import { readKeyOperators } from './copy-operators.ts';
 import { copyLeaf, copyRows, quoted } from './copy-sql.ts';
 import { LOCK_TIMEOUT_MS } from './copy-transaction.ts';
 import { postgresError, sqlState } from './errors.ts';
-import { SessionPool } from './session-pool.ts';
+import { SessionPool } from '../relational/session-pool.ts';
 import type { Session } from './session.ts';
 import { changing, checkUnchanged, lockTable, type LockedTable, type SnapshotSessions } from './snapshot-table.ts';
 import { takeSnapshot } from './snapshot-view.ts';
@@ -40,7 +40,7 @@ interface SnapshotParts {
 export class PostgresSnapshot implements SourceSnapshot {
   readonly isExact: boolean;
   readonly #parts: SnapshotParts;
-  readonly #sessions: SessionPool;
+  readonly #sessions: SessionPool<Session>;
   #isHeld = true;
   /** The server hashes rows as the hub does; null: not asked yet. */
   #isAble: Promise<boolean> | null = null;

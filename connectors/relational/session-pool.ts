@@ -1,22 +1,26 @@
-import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { Clock } from '../../../contracts/runtime.ts';
-import type { Session } from '../session.ts';
-import { RowSession } from './row-session.ts';
+import { TidemarkError } from '../../contracts/errors/error.ts';
+import type { Clock } from '../../contracts/runtime.ts';
 
 /** A session that nobody uses is ended after so long, in milliseconds. */
 const IDLE_MS = 5_000;
 /** Sessions that are kept for later at most. */
 const MOST_IDLE = 3;
 
+/** Disposing ends it. */
+export interface PooledSession extends AsyncDisposable {
+  /** False when it was lost, or what it is connected to may become another one without its knowing. */
+  readonly isUsable: boolean;
+}
+
 /** A session for one use. Disposing ends it, unless {@link keep} has been called. */
-export interface Lease extends AsyncDisposable {
-  readonly session: RowSession;
-  /** The session is between two statements, in no transaction and without locks. It may serve again. */
+export interface Lease<S extends PooledSession> extends AsyncDisposable {
+  readonly session: S;
+  /** The session is as it was when it was opened: between two statements, in no transaction, without locks. It may serve again. */
   keep(): void;
 }
 
-interface Pooled {
-  readonly session: RowSession;
+interface Pooled<S> {
+  readonly session: S;
   readonly life: AbortController;
   /** Ends the wait for another use. */
   expiry: AbortController;
@@ -24,20 +28,21 @@ interface Pooled {
 }
 
 /** Sessions that serve one use after the other: for a small table, opening one takes longer than copying it. */
-export class SessionPool implements AsyncDisposable {
-  readonly #open: (signal: AbortSignal) => Promise<Session>;
+export class SessionPool<S extends PooledSession> implements AsyncDisposable {
+  readonly #open: (signal: AbortSignal) => Promise<S>;
   readonly #clock: Clock;
-  readonly #idle: Pooled[] = [];
+  readonly #idle: Pooled<S>[] = [];
   #generation = 0;
   #isClosed = false;
 
-  constructor(open: (signal: AbortSignal) => Promise<Session>, clock: Clock) {
+  /** @param open the session ends when the signal that it is given aborts, then and later */
+  constructor(open: (signal: AbortSignal) => Promise<S>, clock: Clock) {
     this.#open = open;
     this.#clock = clock;
   }
 
   /** Aborting ends the session while it is leased. @throws TidemarkError what opening one throws */
-  async lease(signal: AbortSignal): Promise<Lease> {
+  async lease(signal: AbortSignal): Promise<Lease<S>> {
     if (signal.aborted) throw new TidemarkError('ABORTED', 'asked to stop before a session was opened');
     const pooled = this.#waiting() ?? (await this.#opened(signal));
     const abort = (): void => pooled.life.abort(signal.reason);
@@ -77,7 +82,7 @@ export class SessionPool implements AsyncDisposable {
   }
 
   /** One that was lost meanwhile is ended. */
-  #waiting(): Pooled | null {
+  #waiting(): Pooled<S> | null {
     for (;;) {
       const pooled = this.#idle.pop() ?? null;
       pooled?.expiry.abort();
@@ -86,19 +91,19 @@ export class SessionPool implements AsyncDisposable {
     }
   }
 
-  async #opened(signal: AbortSignal): Promise<Pooled> {
+  async #opened(signal: AbortSignal): Promise<Pooled<S>> {
     const life = new AbortController();
     const generation = this.#generation;
     const abort = (): void => life.abort(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     try {
-      return { session: new RowSession(await this.#open(life.signal)), life, expiry: new AbortController(), generation };
+      return { session: await this.#open(life.signal), life, expiry: new AbortController(), generation };
     } finally {
       signal.removeEventListener('abort', abort);
     }
   }
 
-  #rest(pooled: Pooled): void {
+  #rest(pooled: Pooled<S>): void {
     const expiry = new AbortController();
     pooled.expiry = expiry;
     this.#idle.push(pooled);

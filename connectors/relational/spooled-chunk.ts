@@ -1,9 +1,11 @@
-import { ChangeBatch } from '../../../contracts/change-batch.ts';
-import type { CopiedChunk } from '../../../contracts/connector.ts';
-import type { Position } from '../../../contracts/position.ts';
-import type { TableSchema } from '../../../contracts/schema.ts';
-import type { TransactionEntry } from '../../../contracts/transaction.ts';
-import { passedBy, seesTransaction, type SourceView } from './source-view.ts';
+import { ChangeBatch } from '../../contracts/change-batch.ts';
+import type { CopiedChunk } from '../../contracts/connector.ts';
+import type { Position } from '../../contracts/position.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
+import type { TransactionEntry } from '../../contracts/transaction.ts';
+
+/** How the snapshot of a chunk stands to the stream: the two questions of {@link CopiedChunk}. */
+export type ChunkSight = Pick<CopiedChunk, 'sees' | 'passedBy'>;
 
 /** Rows in memory. */
 export class SpooledChunk implements CopiedChunk {
@@ -11,15 +13,15 @@ export class SpooledChunk implements CopiedChunk {
   readonly range: string;
   readonly rest: string | null;
   readonly rowCount: number;
-  readonly #view: SourceView;
+  readonly #sight: ChunkSight;
   readonly #spool: ChangeBatch[];
 
-  constructor(parts: { schema: TableSchema; range: string; rest: string | null; view: SourceView; spool: Spool }) {
+  constructor(parts: { schema: TableSchema; range: string; rest: string | null; sight: ChunkSight; spool: Spool }) {
     this.schema = parts.schema;
     this.range = parts.range;
     this.rest = parts.rest;
     this.rowCount = parts.spool.rows;
-    this.#view = parts.view;
+    this.#sight = parts.sight;
     this.#spool = parts.spool.batches;
   }
 
@@ -28,11 +30,11 @@ export class SpooledChunk implements CopiedChunk {
   }
 
   sees(transaction: TransactionEntry): boolean {
-    return seesTransaction(this.#view, transaction);
+    return this.#sight.sees(transaction);
   }
 
   passedBy(position: Position): boolean {
-    return passedBy(this.#view, position);
+    return this.#sight.passedBy(position);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

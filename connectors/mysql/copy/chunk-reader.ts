@@ -12,7 +12,7 @@ import { touch } from './copy-sql.ts';
 import { changing, readTable, type ReadTable } from './read-table.ts';
 import type { RowSession } from './row-session.ts';
 import { readEnd } from './server-state.ts';
-import type { Lease, SessionPool } from './session-pool.ts';
+import type { Lease, SessionPool } from '../../relational/session-pool.ts';
 import type { SourceView } from './source-view.ts';
 import { streamPassed } from './stream-wait.ts';
 import { takeView } from './take-view.ts';
@@ -24,18 +24,18 @@ const CHANGED = new Set([1146, 1412, 1176, 1054]);
 const LOCKED = new Set([1205, 1213, 3572]);
 
 export interface ReadParts {
-  readonly lease: Lease;
+  readonly lease: Lease<RowSession>;
   readonly table: ReadTable;
   readonly view: SourceView;
 }
 
 export class ChunkReader {
   readonly #deps: CopierDeps;
-  readonly #sessions: SessionPool;
+  readonly #sessions: SessionPool<RowSession>;
   /** As read at the server while the stream had followed the table so far. */
   readonly #tables = new WeakMap<TableSchema, ReadTable>();
 
-  constructor(deps: CopierDeps, sessions: SessionPool) {
+  constructor(deps: CopierDeps, sessions: SessionPool<RowSession>) {
     this.#deps = deps;
     this.#sessions = sessions;
   }
@@ -90,7 +90,7 @@ export class ChunkReader {
       const { session } = lease;
       try {
         const table = await this.tableOf(session, followed);
-        const locker = (): Promise<Lease> => this.#sessions.lease(signal);
+        const locker = (): Promise<Lease<RowSession>> => this.#sessions.lease(signal);
         view = await takeView(session, { exact, tables: [schema], touch: touch(table), locker, clock, signal });
         value = await read({ lease, table, view });
       } catch (error) {
@@ -106,7 +106,7 @@ export class ChunkReader {
   }
 
   /** What has changed the table is in the stream before the end of now. */
-  async #catchUp(lease: Lease, signal: AbortSignal): Promise<void> {
+  async #catchUp(lease: Lease<RowSession>, signal: AbortSignal): Promise<void> {
     if (!lease.session.isUsable) return;
     await lease.session.query('ROLLBACK');
     const end = await readEnd(lease.session);

@@ -6,7 +6,7 @@ import { SMALL_TABLE_BYTES, type CopiedChunk, type CopyPlan, type TableCopier } 
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import { ChunkReader, lockedOr, type ReadParts } from './chunk-reader.ts';
-import { Spool, SpooledChunk } from './copied-chunk.ts';
+import { Spool, SpooledChunk } from '../../relational/spooled-chunk.ts';
 import type { CopierDeps } from './copier-deps.ts';
 import { divided, isDivisible, rangeCount } from './copy-plan.ts';
 import { selectEnds, selectKeys, selectRange } from './copy-sql.ts';
@@ -15,11 +15,11 @@ import { formatBound, formatKeyRange, parseKeyRange, rangesLeft, WHOLE_RANGE, ty
 import { spoolRows } from './read-rows.ts';
 import { reliesOn, requireValid, type ReadTable } from './read-table.ts';
 import { RowPace } from './row-pace.ts';
-import type { RowSession } from './row-session.ts';
+import { RowSession } from './row-session.ts';
 import { readEnd } from './server-state.ts';
-import { SessionPool } from './session-pool.ts';
+import { SessionPool } from '../../relational/session-pool.ts';
 import { settle } from './settle.ts';
-import type { SourceView } from './source-view.ts';
+import { sightOf, type SourceView } from './source-view.ts';
 import { copyWhole } from './whole-chunk.ts';
 
 /** A spool in memory never holds much more than this: one buffer, or one row. */
@@ -41,7 +41,7 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
   readonly #deps: CopierDeps;
   readonly #spoolBytes: number;
   readonly #rangeBytes: number;
-  readonly #sessions: SessionPool;
+  readonly #sessions: SessionPool<RowSession>;
   readonly #reader: ChunkReader;
   readonly #paces = new Map<string, RowPace>();
   #waitingFor = '';
@@ -51,7 +51,7 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
     this.#deps = deps;
     this.#spoolBytes = limits.spoolBytes ?? SPOOL_BYTES;
     this.#rangeBytes = limits.rangeBytes ?? RANGE_BYTES;
-    this.#sessions = new SessionPool((signal) => deps.open(signal), deps.clock);
+    this.#sessions = new SessionPool(async (signal) => new RowSession(await deps.open(signal)), deps.clock);
     this.#reader = new ChunkReader(deps, this.#sessions);
   }
 
@@ -153,7 +153,7 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
     const range = formatKeyRange(isWhole ? asked : { after: asked.after, to: last });
     const rest = isWhole ? null : formatKeyRange({ after: last, to: asked.to });
     if (how === 'enough' && !table.isVersioned) throw new TidemarkError('MYSQL_COPY_CHANGING', 'the rows did not fit: fewer are read next time', { where: { table: tableName(plan.table) } });
-    return new SpooledChunk({ schema: table.schema, range, rest, view, spool });
+    return new SpooledChunk({ schema: table.schema, range, rest, sight: sightOf(view), spool });
   }
 
   async #keyedRows(parts: ReadParts, keys: readonly Uint8Array[]): Promise<CopiedChunk> {
@@ -162,7 +162,7 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
     for (let at = 0; at < keys.length; at += KEYS_PER_STATEMENT) {
       await spoolRows(lease.session, table, selectKeys(table, keys.slice(at, at + KEYS_PER_STATEMENT)), spool);
     }
-    return new SpooledChunk({ schema: table.schema, range: 'rows', rest: null, view: await ended(parts), spool });
+    return new SpooledChunk({ schema: table.schema, range: 'rows', rest: null, sight: sightOf(await ended(parts)), spool });
   }
 }
 

@@ -2,7 +2,7 @@
 import { ChangeBatch } from '../../../contracts/change-batch.ts';
 import { asTidemarkError, type TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName } from '../../../contracts/schema.ts';
-import type { Spool } from './copied-chunk.ts';
+import type { Spool } from '../../relational/spooled-chunk.ts';
 import type { Bound } from './key-ranges.ts';
 import type { ReadTable } from './read-table.ts';
 import { RowRecords } from './row-records.ts';

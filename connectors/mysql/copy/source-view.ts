@@ -14,6 +14,7 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Position } from '../../../contracts/position.ts';
 import type { TransactionEntry } from '../../../contracts/transaction.ts';
+import type { ChunkSight } from '../../relational/spooled-chunk.ts';
 import type { ServerPlace } from '../catalog/catalog-reading.ts';
 import type { GtidSet } from '../gtid-set.ts';
 import { decodePlace, parseBinlogFile, type BinlogPlace } from '../position.ts';
@@ -45,6 +46,10 @@ export function seesTransaction(view: SourceView, { position }: Pick<Transaction
 
 export function passedBy(view: SourceView, position: Position): boolean {
   return hasPassed(view, decodePlace(position));
+}
+
+export function sightOf(view: SourceView): ChunkSight {
+  return { sees: (transaction) => seesTransaction(view, transaction), passedBy: (position) => passedBy(view, position) };
 }
 
 export function hasPassed({ server, end, endGtids }: Pick<SourceView, 'server' | 'end' | 'endGtids'>, place: BinlogPlace): boolean {

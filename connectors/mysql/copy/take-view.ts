@@ -6,7 +6,7 @@ import { serverErrorNumber } from '../errors.ts';
 import { GtidSet } from '../gtid-set.ts';
 import { quoteTable } from '../quote.ts';
 import type { RowSession } from './row-session.ts';
-import type { Lease } from './session-pool.ts';
+import type { Lease } from '../../relational/session-pool.ts';
 import { executedAround, readCounters, readEnd, readPrepared } from './server-state.ts';
 import { placeOf, type SourceView } from './source-view.ts';
 
@@ -31,7 +31,7 @@ export interface ViewWish {
   /** Runs in the transaction before the end is read: what it has locked nobody changes after that end. Null: nothing. */
   readonly touch: string | null;
   /** A session besides, to hold that lock. */
-  locker(): Promise<Lease>;
+  locker(): Promise<Lease<RowSession>>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }

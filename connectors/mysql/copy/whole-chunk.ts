@@ -17,7 +17,7 @@ import { WHOLE_RANGE } from './key-ranges.ts';
 import { streamRows } from './read-rows.ts';
 import { requireValid, type ReadTable } from './read-table.ts';
 import type { RowSession } from './row-session.ts';
-import type { SessionPool } from './session-pool.ts';
+import type { SessionPool } from '../../relational/session-pool.ts';
 import { passedBy, seesTransaction, type SourceView } from './source-view.ts';
 import { streamPassed } from './stream-wait.ts';
 import { takeView } from './take-view.ts';
@@ -25,7 +25,7 @@ import { takeView } from './take-view.ts';
 export interface WholeParts {
   readonly deps: CopierDeps;
   readonly reader: ChunkReader;
-  readonly sessions: SessionPool;
+  readonly sessions: SessionPool<RowSession>;
 }
 
 /** @throws TidemarkError `COPY_VOID` when the table is another one than planned; `MYSQL_COPY_LOCKED`, `MYSQL_COPY_PRIVILEGE`, `MYSQL_COPY_CHANGING` */

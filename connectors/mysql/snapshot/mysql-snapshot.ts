@@ -14,7 +14,7 @@ import type { TransactionEntry } from '../../../contracts/transaction.ts';
 import type { SourceSnapshot } from '../../../contracts/verify.ts';
 import type { CopierDeps, FollowedShape } from '../copy/copier-deps.ts';
 import { KEYS_PER_STATEMENT } from '../copy/copier.ts';
-import { Spool } from '../copy/copied-chunk.ts';
+import { Spool } from '../../relational/spooled-chunk.ts';
 import { selectAll, selectKeys, selectRange } from '../copy/copy-sql.ts';
 import type { Bound } from '../copy/key-ranges.ts';
 import { spoolSome, streamRows } from '../copy/read-rows.ts';

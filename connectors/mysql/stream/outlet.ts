@@ -5,15 +5,10 @@
  */
 import { BATCH_BYTES, BatchBuilder, type ChangeBatch } from '../../../contracts/change-batch.ts';
 import type { Clock } from '../../../contracts/runtime.ts';
+import { lingerMs, nextRate } from '../../relational/flush-policy.ts';
 
 /** Closed batches that wait for the consumer. */
 const MAX_READY = 2;
-/** A batch that was begun is closed after this time, milliseconds, while the source is busy. */
-const FLUSH_LIMIT_MS = 5;
-/** Bytes of records per millisecond from which a source is busy: a few milliseconds of waiting make batches worth their cost. */
-const BUSY_RATE = 2_000;
-/** How much the newest batch counts. */
-const WEIGHT = 0.3;
 
 export interface OutletHost {
   /** Nothing is to be read until `resume`. */
@@ -114,8 +109,9 @@ export class Outlet {
       this.#flush = 'due';
       this.#closeIfWanted();
     };
-    if (this.#rate < BUSY_RATE) setImmediate(due);
-    else this.#clock.sleep(FLUSH_LIMIT_MS, this.#stop.signal).then(due, () => undefined);
+    const linger = lingerMs(this.#rate);
+    if (linger === 0) setImmediate(due);
+    else this.#clock.sleep(linger, this.#stop.signal).then(due, () => undefined);
   }
 
   #closeIfWanted(): void {
@@ -129,7 +125,7 @@ export class Outlet {
     const batch = this.builder.take();
     this.#closed++;
     const now = this.#clock.monotonic();
-    this.#follow(batch.records.length, now - this.#closedAt);
+    this.#rate = nextRate(this.#rate, batch.records.length, now - this.#closedAt);
     this.#closedAt = now;
     const waiter = this.#waiter;
     if (waiter !== null && this.#ready.length === 0) {
@@ -147,12 +143,6 @@ export class Outlet {
     if (!this.#isFull || this.#ready.length >= MAX_READY || this.#failure !== null) return;
     this.#isFull = false;
     this.#host.resume();
-  }
-
-  /** How much comes, in bytes of records per millisecond. A pause is noticed at once; a burst has to last. */
-  #follow(bytes: number, elapsedMs: number): void {
-    const newest = bytes / Math.max(elapsedMs, 0.05);
-    this.#rate = newest < this.#rate / 4 ? newest : this.#rate + (newest - this.#rate) * WEIGHT;
   }
 }
 

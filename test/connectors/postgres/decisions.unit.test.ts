@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FLUSH_LIMIT_MS, lingerMs, nextRate } from '../../../connectors/postgres/flush-policy.ts';
+import { FLUSH_LIMIT_MS, lingerMs, nextRate } from '../../../connectors/relational/flush-policy.ts';
 import { livenessAction, type LivenessState } from '../../../connectors/postgres/liveness.ts';
 import { statusMessage } from '../../../connectors/postgres/replication.ts';
 import { branchingPoint, checkPosition } from '../../../connectors/postgres/server-identity.ts';

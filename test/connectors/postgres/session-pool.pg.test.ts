@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Endpoint } from '../../../connectors/postgres/session.ts';
-import { SessionPool, type Lease } from '../../../connectors/postgres/session-pool.ts';
+import { Endpoint, type Session } from '../../../connectors/postgres/session.ts';
+import { SessionPool, type Lease } from '../../../connectors/relational/session-pool.ts';
 import { startPostgres, type PostgresServer } from '../../fixtures/embedded-postgres.ts';
 import { createTestRuntime, SimulatedClock } from '../../fixtures/runtime.ts';
 import { testSource } from '../../fixtures/test-hub.ts';
@@ -23,13 +23,13 @@ function poolOf() {
   return { clock, pool: new SessionPool((signal) => endpoint.open(signal), clock) };
 }
 
-async function pidOf({ session }: Lease): Promise<string> {
+async function pidOf({ session }: Lease<Session>): Promise<string> {
   const [row] = await session.query('SELECT pg_backend_pid()::text AS pid');
   return row?.['pid'] ?? '';
 }
 
 /** A session that has done its work and is given back, to be kept or not. */
-async function used(pool: SessionPool, keep: boolean, signal = never()): Promise<string> {
+async function used(pool: SessionPool<Session>, keep: boolean, signal = never()): Promise<string> {
   await using lease = await pool.lease(signal);
   const pid = await pidOf(lease);
   if (keep) lease.keep();
