@@ -66,6 +66,7 @@ export const EVENTS = {
   'sink.dead-letters': 'Rows that a sink refuses were set aside, or tried again; how many letters are open.',
   'sink.dead-letters-not-saved': 'Dead letters that are settled could not be closed on disk; they are when the hub starts again.',
   'rebuild.asked': 'Somebody asked for a sink to be rebuilt; it is noted.',
+  'rebuild.may-begin': 'A rebuild was refused, since it could not be noted; part of the note may be there, and the next start of the hub may begin it.',
   'rebuild.cancel-asked': 'Somebody asked for a rebuild to be cancelled.',
   'rebuild.begun-again': 'The shadow was led past the sink, or the log cannot lead it on from where it stands; it is filled anew.',
   'rebuild.retrying': 'A rebuild failed for a passing reason and is tried again; the sink goes on.',

@@ -116,6 +116,14 @@ export class RebuildFile {
     this.#saved = save.catch(() => undefined);
     return save;
   }
+
+  /** After a save that failed: what it was to note may be in the file all the same, and would count after a restart. */
+  async putBack(): Promise<void> {
+    if (this.#request !== null) return this.save(this.#request);
+    const removed = this.#saved.then(() => this.#files.remove(this.#path));
+    this.#saved = removed.catch(() => undefined);
+    return removed;
+  }
 }
 
 function encode(request: RebuildRequest): Buffer {

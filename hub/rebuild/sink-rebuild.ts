@@ -1,11 +1,8 @@
 import { join } from 'node:path';
 import type { SinkConfig } from '../../contracts/config.ts';
 import { asTidemarkError, TidemarkError } from '../../contracts/errors/error.ts';
-import type { Finding } from '../../contracts/finding.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
-import type { TableSelector } from '../../contracts/sink.ts';
-import { selectTables } from '../config/table-patterns.ts';
 import { errorView } from '../error-view.ts';
 import { Part } from '../pipeline/part.ts';
 import type { SinkPipeline } from '../pipeline/sink/sink-pipeline.ts';
@@ -13,9 +10,9 @@ import type { Supervised } from '../pipeline/supervisor.ts';
 import type { PrintPosition } from '../print-position.ts';
 import type { RebuildAnswer, RebuildView } from '../service.ts';
 import { Waiters } from '../waiters.ts';
-import { inconsistentAt, tablesAt } from './decisions.ts';
 import { fingerprint } from './fingerprint.ts';
 import { InPlaceWork } from './in-place.ts';
+import { nothingAt, planOf, selectsOf, type RebuildOrder } from './order.ts';
 import { RebuildProgress, type ProgressView } from './progress.ts';
 import { isAwaited, isUnderWay, RebuildFile, type RebuildRequest } from './request.ts';
 import { keepLetters, shadowLettersPath } from './shadow-letters.ts';
@@ -38,16 +35,6 @@ const FILE = 'rebuild.json';
 const CONFIG_CHANGED = 'the configuration of the sink has changed';
 const LOG_GONE = 'the log that it was asked of is not there any more';
 
-/** What somebody asks for. */
-export interface RebuildOrder {
-  /** Patterns, each of which must name a table of the sink; null: the whole sink. */
-  readonly tables: readonly string[] | null;
-  /** Finds the offset to which the sink is to be put, to rest there; null: to where it stands, and it goes on. */
-  readonly to: ((signal: AbortSignal) => Promise<Offset>) | null;
-  /** What an earlier rebuild has filled is removed first. */
-  readonly fromScratch: boolean;
-}
-
 /**
  * Rebuilds of one sink, one at a time: asked for, gone on with after a restart, cancelled. Each is noted in a file of the
  * sink before anything is done. The sink's pipeline is the caller's, and is started after `prepare`.
@@ -61,6 +48,7 @@ export class SinkRebuild implements Supervised {
   readonly #part: Part | null;
   readonly #ended = new Waiters<RebuildRequest | null>();
   #asking: Promise<unknown> = Promise.resolve();
+  readonly #closing = new AbortController();
 
   private constructor(parts: SinkRebuildParts, file: RebuildFile) {
     this.#parts = parts;
@@ -138,7 +126,7 @@ export class SinkRebuild implements Supervised {
 
   /** Resolves when nothing is being written any more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#ended.failAll(new TidemarkError('ABORTED', 'the hub is closing', { where: { sink: this.#parts.pipeline.config.name } }));
+    this.#closing.abort(new TidemarkError('ABORTED', 'the hub is closing', { where: { sink: this.#parts.pipeline.config.name } }));
     await this.#asking;
   }
 
@@ -200,7 +188,7 @@ export class SinkRebuild implements Supervised {
    *   `OFFSET_RANGE` at offset 0, what `order.to` throws, `ABORTED`; nothing has happened then
    */
   begin(order: RebuildOrder, signal: AbortSignal): Promise<RebuildAnswer> {
-    return this.#alone(() => this.#begin(order, signal));
+    return this.#alone(() => this.#begin(order, this.#orClosing(signal)));
   }
 
   /**
@@ -209,7 +197,7 @@ export class SinkRebuild implements Supervised {
    * @throws TidemarkError `REBUILD_NONE`, `REBUILD_UNDER_WAY` when the tables are being swapped
    */
   cancel(why: string, signal: AbortSignal): Promise<string> {
-    return this.#alone(() => this.#cancel(why, signal));
+    return this.#alone(() => this.#cancel(why, this.#orClosing(signal)));
   }
 
   async #begin(order: RebuildOrder, signal: AbortSignal): Promise<RebuildAnswer> {
@@ -218,7 +206,7 @@ export class SinkRebuild implements Supervised {
     const where = { sink: config.name };
     if (sink.kind !== 'state') throw new TidemarkError('REBUILD_KIND', `the sink ${config.name} is of kind ${sink.kind}`, { where });
     if (sink.shadow === undefined && sink.inPlace === null) throw new TidemarkError('REBUILD_KIND', `a sink of type ${config.type} has no way to be rebuilt`, { where });
-    const selects = this.#selects(order);
+    const selects = selectsOf(order, pipeline);
     const before = this.isAwaited ? this.#file.request : null;
     if (before?.stage === 'swapping') throw this.#underWay('is being put in place');
     const lease = rebuildLeaseOf(config.name);
@@ -230,7 +218,7 @@ export class SinkRebuild implements Supervised {
       const isSame = before !== null && before.to === to && JSON.stringify(before.tables) === JSON.stringify(order.tables) && before.stage !== 'discarding';
       if (before !== null && isSame && !order.fromScratch) return this.#again(before);
       if (before !== null && !order.fromScratch) throw this.#underWay('is under way, and asks for something else');
-      const { way, findings } = await this.#plan(selects, to, signal);
+      const { way, findings } = await planOf(pipeline, selects, to, signal);
       if (findings.some(({ severity }) => severity === 'error')) {
         if (before === null) await this.#releaseLease();
         return { id: null, to, findings };
@@ -243,7 +231,8 @@ export class SinkRebuild implements Supervised {
       }
       // What an earlier one has filled beside the sink is of no use in place.
       if (this.isUnderWay && this.#file.request?.way === 'shadow' && way === 'in-place') await sink.shadow?.discard(signal);
-      await this.#file.save(request).catch((failure: unknown) => {
+      await this.#file.save(request).catch(async (failure: unknown) => {
+        await this.#putBack();
         // What was under way goes on.
         this.start();
         throw failure;
@@ -254,6 +243,15 @@ export class SinkRebuild implements Supervised {
     } catch (failure) {
       if (before === null && !this.isAwaited) await this.#releaseLease();
       throw failure;
+    }
+  }
+
+  /** What was asked for and could not be noted does not begin with the next start of the hub either; where that cannot be made sure, it is said. */
+  async #putBack(): Promise<void> {
+    try {
+      await this.#file.putBack();
+    } catch (failure) {
+      this.#parts.runtime.logger.log('warn', 'rebuild.may-begin', { what: asTidemarkError(failure, 'INTERNAL').message });
     }
   }
 
@@ -297,40 +295,6 @@ export class SinkRebuild implements Supervised {
     const { clock, logger } = runtime;
     const onEnd = (): void => this.#ended.test(this.#file.request);
     return new InPlaceWork({ pipeline, file: this.#file, clock, logger, onEnd, alone: (work) => this.#alone(work) }, id);
-  }
-
-  /** @throws TidemarkError `TABLE_UNKNOWN`, `REBUILD_TABLES`, `CONFIG_TABLE_PATTERN` */
-  #selects({ tables, to }: RebuildOrder): TableSelector {
-    const { pipeline } = this.#parts;
-    const { config, log, sink } = pipeline;
-    if (tables === null) return config.tables;
-    const where = { sink: config.name };
-    if (to !== null) throw new TidemarkError('REBUILD_TABLES', 'an offset of its own is for the whole sink', { where });
-    if (sink.shadow === undefined) throw new TidemarkError('REBUILD_TABLES', `a sink of type ${config.type} is rebuilt in place, as a whole`, { where });
-    if (sink.shadow.takesTables === false) throw new TidemarkError('REBUILD_TABLES', `what a sink of type ${config.type} has beside the one that is served takes its place as a whole`, { where });
-    if (pipeline.hasFailed) throw new TidemarkError('REBUILD_TABLES', 'the sink has failed, and single tables join where it stands', { where });
-    const { there } = tablesAt(log.catalog(), log.state().highWatermark, config.tables);
-    for (const pattern of tables) {
-      const selects = selectTables([pattern]);
-      if (!there.some((table) => selects(table))) throw new TidemarkError('TABLE_UNKNOWN', `no table of the sink is named ${pattern}`, { where: { ...where, table: pattern } });
-    }
-    const chosen = selectTables(tables);
-    return (table) => config.tables(table) && chosen(table);
-  }
-
-  /** In which way it is done, and what is to be said of it. */
-  async #plan(selects: TableSelector, to: Offset | null, signal: AbortSignal): Promise<{ way: RebuildRequest['way']; findings: Finding[] }> {
-    const { sink, log } = this.#parts.pipeline;
-    const { shadow } = sink;
-    const at = to ?? log.state().highWatermark;
-    const catalog = log.catalog();
-    const { there } = tablesAt(catalog, at, selects);
-    const inconsistent = to === null ? [] : inconsistentAt(catalog, to, selects);
-    if (shadow === undefined) return { way: 'in-place', findings: inconsistent };
-    const why = sink.inPlace === null ? null : ((await shadow.unfit?.(there, signal)) ?? null);
-    if (why === null) return { way: 'shadow', findings: [...(await shadow.check(there, signal)), ...inconsistent] };
-    const what = `the sink is written anew over what it serves, since it cannot be rebuilt beside it: ${why}`;
-    return { way: 'in-place', findings: [{ severity: 'warning', code: 'rebuild-in-place', what, remedy: '' }, ...inconsistent] };
   }
 
   async #cancel(why: string, signal: AbortSignal): Promise<string> {
@@ -426,15 +390,14 @@ export class SinkRebuild implements Supervised {
     return { phase: 'replaying' as const, what: '', rows: 0, rowsPerSecond, part: end === 0 ? null : Math.min(1, offset / end), etaSeconds: null };
   }
 
+  #orClosing(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closing.signal]);
+  }
+
   /** One question after the other. */
   #alone<T>(ask: () => Promise<T>): Promise<T> {
     const asked = this.#asking.then(ask);
     this.#asking = asked.catch(() => undefined);
     return asked;
   }
-}
-
-function nothingAt(asked: Offset, where: { readonly sink: string }): TidemarkError {
-  const why = asked === 0 ? 'offset 0 is before everything' : `offset ${asked} lies within the first transaction of the log, before which there is nothing`;
-  return new TidemarkError('OFFSET_RANGE', `${why}: a sink cannot be filled with that`, { where: { ...where, offset: asked } });
 }

@@ -218,8 +218,7 @@ export class SinkPipeline implements Supervised {
   async standing(signal: AbortSignal, { filled }: { readonly filled: boolean }): Promise<Offset | null> {
     if (this.#part.state === 'failed') return null;
     const known = this.#deliver.stored ?? this.#pauses.pause?.offset ?? null;
-    const isFilled = known !== null && known > 0 && this.#deliver.progress.loading === null;
-    if (known !== null && (isFilled || !filled)) return known;
+    if (known !== null && (!filled || this.#deliver.progress.loading === null)) return known;
     try {
       await this.reached(0, signal);
     } catch (failure) {

@@ -21,7 +21,11 @@ export interface KillsOutcome {
   readonly swaps: number;
 }
 
-export type Way = 'shadow' | 'in-place';
+/** `either`: beside what it serves or in place, as the sink says when it is asked. */
+export type Way = 'shadow' | 'in-place' | 'either';
+
+/** Longer than anything takes that is not stuck, in milliseconds. */
+const LIMIT_MS = 30_000;
 
 /**
  * Throws unless the sink equals the source at its checkpoint at every moment, rests where and as long as it was told to,
@@ -36,6 +40,7 @@ export async function killedRebuilds(seed: number, actions: number, way: Way = '
   const rests = new Rests();
   const pauses = new Pauses();
   let writes = Promise.resolve();
+  let told = 0;
   for (let n = 0; n < 5; n++) await commit(world, random);
   await world.start();
   world.fault = (step) => {
@@ -51,6 +56,13 @@ export async function killedRebuilds(seed: number, actions: number, way: Way = '
     }
     rests.look(world);
     pauses.look(world);
+    // What was refused, and may have been noted all the same, shows with the next start.
+    if (world.runtime.lines.slice(told).some(({ event }) => event === 'rebuild.may-begin')) {
+      told = world.runtime.lines.length;
+      pauses.begins('in-place');
+      world.kill();
+      continue;
+    }
     faults.budget = below(random, 4);
     await quiet(() => act({ world, random, way, rests, pauses }));
     for (let turns = below(random, 60); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
@@ -137,7 +149,7 @@ class Pauses {
 
   /** A rebuild in place lets the sink go on. */
   begins(way: Way): void {
-    if (way === 'in-place') this.#isPaused = null;
+    if (way !== 'shadow') this.#isPaused = null;
   }
 
   look({ pipeline, wrong }: RebuildWorld): void {
@@ -157,6 +169,7 @@ interface Acting {
 
 async function act({ world, random, way, rests, pauses }: Acting): Promise<void> {
   const kind = below(random, 10);
+  if (way === 'either') world.place.unfit = random.unit() < 0.5 ? null : 'somebody else is there';
   if (kind >= 3 && kind <= 5) pauses.begins(way);
   switch (kind) {
     case 0:
@@ -181,10 +194,10 @@ async function act({ world, random, way, rests, pauses }: Acting): Promise<void>
       rests.resumes(world);
       return pauses.resume(world);
     case 8:
-      await world.compact(AbortSignal.timeout(5000), random.unit() < 0.15);
+      await world.compact(AbortSignal.timeout(LIMIT_MS), random.unit() < 0.15);
       return;
     default:
-      if (random.unit() < 0.7 || (way === 'in-place' && world.rebuild.isUnderWay)) return world.kill();
+      if (random.unit() < 0.7 || (way !== 'shadow' && world.rebuild.isUnderWay)) return world.kill();
       // The place of the sink is put back to where it was, as a database from its backup.
       rests.resumes(world);
       await world.stop();
@@ -222,11 +235,11 @@ async function settle(world: RebuildWorld, random: Random, way: Way): Promise<vo
   // What is written in place waits for a sink that is paused.
   const { offset } = world.pipeline.status();
   // So do single tables that can only join a sink which was paused before it had been filled.
-  if (way === 'in-place' || (offset === 0 && world.rebuild.status()?.tables !== null)) await world.pipeline.resume();
-  if (world.rebuild.isAwaited && random.unit() < 0.5) await quiet(() => world.rebuild.cancel('', AbortSignal.timeout(5000)));
+  if (way !== 'shadow' || (offset === 0 && world.rebuild.status()?.tables !== null)) await world.pipeline.resume();
+  if (world.rebuild.isAwaited && random.unit() < 0.5) await quiet(() => world.rebuild.cancel('', AbortSignal.timeout(LIMIT_MS)));
   const isOver = (): boolean => !world.rebuild.isUnderWay || world.rebuild.status()?.state === 'failed';
   await world.until('the rebuild has ended', isOver);
-  if (world.rebuild.isUnderWay) await world.rebuild.cancel('', AbortSignal.timeout(5000));
+  if (world.rebuild.isUnderWay) await world.rebuild.cancel('', AbortSignal.timeout(LIMIT_MS));
   await world.pipeline.resume();
   await commit(world, random);
   const end = world.log.state().highWatermark;
@@ -238,14 +251,17 @@ async function settle(world: RebuildWorld, random: Random, way: Way): Promise<vo
     await world.begin();
     await world.until('the last rebuild has ended', () => !world.rebuild.isUnderWay);
   }
-  await world.pipeline.reached(end, AbortSignal.timeout(5000));
-  if (way === 'shadow') await undisturbed(world);
+  await world.pipeline.reached(end, AbortSignal.timeout(LIMIT_MS));
+  world.place.unfit = null;
+  if (way !== 'in-place') await undisturbed(world);
   const isKnown = world.runtime.lines.some(({ event }) => event === 'sink.lease-not-released');
   for (const lease of isKnown ? [] : world.log.leases()) if (lease.startsWith('rebuild:')) world.wrong.push(`the lease ${lease} is left`);
   // One that could not be released is when the hub starts again.
   world.kill();
   await world.start();
-  await world.pipeline.reached(end, AbortSignal.timeout(5000));
+  await world.until('what was refused, and noted all the same, has ended', () => !world.rebuild.isUnderWay);
+  await world.pipeline.resume();
+  await world.pipeline.reached(end, AbortSignal.timeout(LIMIT_MS));
   if (!sameRows(world.place.live.rows, world.taken(world.source.rows))) world.wrong.push('the last state differs');
   const letters = lettersOf(world);
   for (const key of world.place.live.refused) if (world.source.rows.has(key) && !letters.has(key)) world.wrong.push(`${key} was left out, and no letter says so`);
