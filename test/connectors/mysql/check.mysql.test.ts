@@ -5,7 +5,7 @@ import type { BinlogPlace } from '../../../connectors/mysql/position.ts';
 import type { Session } from '../../../connectors/mysql/session.ts';
 import type { SourceConfig } from '../../../contracts/config.ts';
 import type { Finding } from '../../../contracts/finding.ts';
-import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
+import { TESTED_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
 import { replicaOf } from '../../fixtures/mysql-replica.ts';
 import { endpointOf, mysqlSource, never } from './mysql-source.ts';
 
@@ -20,7 +20,7 @@ const faults = (findings: readonly Finding[]): string[] => findings.filter(({ se
 /** The fixture does not sync its binlog. */
 const ALWAYS = ['warning sync-binlog'];
 
-describe.each(MYSQL_VERSIONS)('%s', (version) => {
+describe.each(TESTED_VERSIONS)('%s', (version) => {
   test('a server as it should be; then what is wrong with its tables', async () => {
     await using server = await startMysql({ version, databases: ['shop'] });
     await server.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');

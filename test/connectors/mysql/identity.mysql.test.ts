@@ -3,7 +3,7 @@ import { bytesBehind, checkPlace, readBinlogEnd, readBinlogFiles, readIdentity }
 import { decodePlace, encodePlace, mysqlPositions, type BinlogPlace } from '../../../connectors/mysql/position.ts';
 import { pickServerId, replicaIds } from '../../../connectors/mysql/server-id.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
-import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
+import { TESTED_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
 import { replicaOf } from '../../fixtures/mysql-replica.ts';
 import { endpointOf, never } from './mysql-source.ts';
 
@@ -32,7 +32,7 @@ async function purgeTo(server: MysqlServer, file: string): Promise<void> {
 
 const compare = (a: BinlogPlace, b: BinlogPlace): number => Math.sign(mysqlPositions.compare(encodePlace(a), encodePlace(b)));
 
-describe.each(MYSQL_VERSIONS)('%s', (version) => {
+describe.each(TESTED_VERSIONS)('%s', (version) => {
   test('the end of the binlog moves on; what is purged or reset is found', async () => {
     await using server = await startMysql({ version, databases: ['shop'] });
     await server.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');

@@ -2,13 +2,13 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { selfSigned } from '../../fixtures/certificate.ts';
-import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
+import { TESTED_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
 import { freePort } from '../../fixtures/ports.ts';
 import { endpointOf, never } from './mysql-source.ts';
 
 const refused = (code: string): unknown => expect.objectContaining({ code });
 
-describe.each(MYSQL_VERSIONS)('%s', (version) => {
+describe.each(TESTED_VERSIONS)('%s', (version) => {
   let server: MysqlServer;
 
   beforeAll(async () => {

@@ -1,5 +1,11 @@
 /** The MySQL and MariaDB servers that the tests start, and where their files come from. */
 export const MYSQL_VERSIONS = ['mysql-8.0.15', 'mysql-8.0', 'mysql-9', 'mariadb-10.11', 'mariadb-11.4', 'mariadb-11.8'] as const;
+/**
+ * What the tests of every version start: the first and the last of each flavor, which is what most differs; all of them
+ * with `TIDEMARK_VERSIONS=all` (`npm run test:versions`).
+ */
+export const TESTED_VERSIONS: readonly MysqlVersion[] =
+  process.env['TIDEMARK_VERSIONS'] === 'all' ? MYSQL_VERSIONS : ['mysql-8.0.15', 'mysql-9', 'mariadb-10.11', 'mariadb-11.8'];
 export type MysqlVersion = (typeof MYSQL_VERSIONS)[number];
 export type MysqlFlavor = 'mysql' | 'mariadb';
 

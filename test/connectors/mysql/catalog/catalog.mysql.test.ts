@@ -7,7 +7,7 @@ import { SourceTables } from '../../../../connectors/mysql/catalog/source-tables
 import type { TableReading } from '../../../../connectors/mysql/catalog/table-reading.ts';
 import type { ColumnShape } from '../../../../connectors/mysql/ddl/shape.ts';
 import type { Session } from '../../../../connectors/mysql/session.ts';
-import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../../fixtures/mysql.ts';
+import { TESTED_VERSIONS, startMysql, type MysqlServer } from '../../../fixtures/mysql.ts';
 import { endpointOf, mysqlSource, never } from '../mysql-source.ts';
 
 const TABLES = `
@@ -30,7 +30,7 @@ const TABLES = `
   CREATE TABLE part (a INT, b INT, PRIMARY KEY (b, a)) PARTITION BY RANGE (a) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE);
   CREATE VIEW v AS SELECT 1 AS one;`;
 
-describe.each(MYSQL_VERSIONS)('%s', (version) => {
+describe.each(TESTED_VERSIONS)('%s', (version) => {
   let server: MysqlServer;
   let session: Session;
   let shapes: Map<string, TableReading>;

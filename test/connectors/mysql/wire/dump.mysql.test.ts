@@ -6,7 +6,7 @@ import type { QueryEvent } from '../../../../connectors/mysql/binlog/query-event
 import type { Heartbeat, Rotate } from '../../../../connectors/mysql/binlog/small-events.ts';
 import { GtidSet } from '../../../../connectors/mysql/gtid-set.ts';
 import type { DumpStart } from '../../../../connectors/mysql/wire/dump.ts';
-import { MYSQL_VERSIONS, startMysql, type MysqlServer } from '../../../fixtures/mysql.ts';
+import { TESTED_VERSIONS, startMysql, type MysqlServer } from '../../../fixtures/mysql.ts';
 import { startTcpProxy } from '../../../fixtures/tcp-proxy.ts';
 import type { Heard, RawRow } from '../binlog/recorder.ts';
 import { count, named, startDump } from './dumping.ts';
@@ -31,7 +31,7 @@ async function now(server: MysqlServer): Promise<DumpStart> {
   return { by: 'gtids', executed: GtidSet.parse((await server.query('SELECT @@gtid_executed AS gtids'))[0]?.['gtids'] ?? '').encode() };
 }
 
-describe.each(MYSQL_VERSIONS)('%s', (version) => {
+describe.each(TESTED_VERSIONS)('%s', (version) => {
   let server: MysqlServer;
 
   beforeAll(async () => {
