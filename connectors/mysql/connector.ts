@@ -6,6 +6,7 @@ import type { Finding } from '../../contracts/finding.ts';
 import type { Position } from '../../contracts/position.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
+import { formatMysqlHost } from '../../contracts/types/mysql-address.ts';
 import { readCatalog, type CatalogReading } from './catalog/catalog-reading.ts';
 import { listTables } from './catalog/catalog-query.ts';
 import { readServerFacts } from './catalog/server-facts.ts';
@@ -13,10 +14,10 @@ import { SourceTables } from './catalog/source-tables.ts';
 import { preflight } from './check.ts';
 import type { CopierDeps } from './copy/copier-deps.ts';
 import { MysqlCopier } from './copy/copier.ts';
-import { checkPlace, isSameSystem, leavesColumnsOut, readBinlogEnd, readIdentity, type ServerIdentity } from './identity.ts';
+import { findServer } from './find-server.ts';
+import { isSameSystem, leavesColumnsOut, readBinlogEnd, readIdentity, type ServerIdentity } from './identity.ts';
 import { resolveOptions, type MysqlOptions } from './options.ts';
 import { decodePlace, encodePlace, mysqlPositions, type BinlogPlace } from './position.ts';
-import { requireRowBinlog } from './requirements.ts';
 import { Identities } from './schema/identities.ts';
 import { refusal } from './schema/refusal.ts';
 import type { SchemaTracking } from './schema/schema-tracking.ts';
@@ -79,15 +80,14 @@ export class MysqlConnector implements SourceConnector {
 
   async prepare(start: StreamStart, signal: AbortSignal): Promise<void> {
     this.#state = { ...this.#state, waitingFor: 'a connection' };
-    await using session = await this.#open(signal);
-    const identity = await readIdentity(session);
-    requireRowBinlog(identity);
+    const known = start.position === null ? null : decodePlace(start.position);
+    const { session, identity } = await findServer(this.#endpoint, known, AbortSignal.any([signal, this.#closing.signal]));
+    await using _session = session;
     this.#catalog = start.catalog;
     this.#tracking = null;
     this.#position = start.position;
     if (start.position !== null) {
       this.#begin = null;
-      await checkPlace(session, identity, decodePlace(start.position));
     } else {
       const { place } = await readBinlogEnd(session, identity);
       const reading = await readCatalog(session, identity, await this.#source.selected(session), logsCascades(identity));
@@ -137,12 +137,12 @@ export class MysqlConnector implements SourceConnector {
   }
 
   copier(): TableCopier {
-    this.#copier ??= new MysqlCopier(this.#copierDeps());
+    this.#copier ??= new MysqlCopier(this.#copierDeps((signal) => this.#openWithStream(signal)));
     return this.#copier;
   }
 
   snapshot(_tables: readonly TableSchema[], signal: AbortSignal): Promise<MysqlSnapshot> {
-    return MysqlSnapshot.open(this.#copierDeps(), signal);
+    return MysqlSnapshot.open(this.#copierDeps((stop) => this.#openBeside(stop, true)), signal);
   }
 
   async isSameSystem(position: Position, signal: AbortSignal): Promise<boolean> {
@@ -206,9 +206,18 @@ export class MysqlConnector implements SourceConnector {
     return this.#endpoint.open(AbortSignal.any([signal, this.#closing.signal]), { isRaw, only: this.#running?.host ?? null });
   }
 
-  #look(signal: AbortSignal): Promise<Session> {
+  /** For a copy: as `#openBeside`, but a stream is waited for, since no other server's rows can be joined to it. */
+  async #openWithStream(signal: AbortSignal): Promise<Session> {
+    while (this.#running === null) await this.#watch.wait(signal);
+    return this.#openBeside(signal, true);
+  }
+
+  /** With the server that the stream comes from while there is one: the end of another one is not where the stream comes to. */
+  async #look(signal: AbortSignal): Promise<Session> {
     signal.throwIfAborted();
-    this.#looking ??= this.#endpoint.open(this.#closing.signal);
+    const only = this.#running?.host ?? null;
+    if (only !== null && this.#looking !== null && formatMysqlHost((await this.#looking).host) !== formatMysqlHost(only)) await this.#closeLook();
+    this.#looking ??= this.#endpoint.open(this.#closing.signal, { only });
     return this.#looking;
   }
 
@@ -219,7 +228,7 @@ export class MysqlConnector implements SourceConnector {
     await looking.then((session) => session[Symbol.asyncDispose](), () => undefined);
   }
 
-  #copierDeps(): CopierDeps {
+  #copierDeps(open: CopierDeps['open']): CopierDeps {
     const place = (): BinlogPlace | null => this.#running?.place ?? null;
     const watch = this.#watch;
     return {
@@ -234,7 +243,7 @@ export class MysqlConnector implements SourceConnector {
       },
       values: this.#values,
       maxRowBytes: this.#options.maxRowBytes,
-      open: (signal) => this.#openBeside(signal, true),
+      open,
       table: (sourceTableId) => this.#running?.tracking.table(sourceTableId) ?? null,
       isWide: () => this.#running?.leavesColumnsOut ?? false,
       hash: (value) => this.#hash(value),

@@ -57,6 +57,11 @@ export class Endpoint {
     return resolveOptions(name, freshOptions === undefined ? options : await freshOptions());
   }
 
+  /** The servers that the address names, in its order. @throws as `options` */
+  async hosts(): Promise<readonly MysqlHost[]> {
+    return parseMysqlAddress((await this.options()).url).hosts;
+  }
+
   /**
    * A session with the first host that answers. It ends when `signal` aborts.
    * @throws TidemarkError `MYSQL_UNREACHABLE`, `MYSQL_ACCESS`, `MYSQL_AUTH_PLUGIN`, `MYSQL_TLS`, `MYSQL_VERSION`, `MYSQL_PROXY`, `MYSQL_URL`, `ABORTED`

@@ -7,9 +7,9 @@ import type { ChangeStream, StreamStart } from '../../../contracts/connector.ts'
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { DurableProgress } from '../../../contracts/log-engine.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
-import { checkPlace, readablePrepared, readBinlogEnd, readIdentity, type ServerIdentity } from '../identity.ts';
+import { findServer } from '../find-server.ts';
+import { readablePrepared, readBinlogEnd, type ServerIdentity } from '../identity.ts';
 import { decodePlace, type BinlogPlace } from '../position.ts';
-import { requireRowBinlog } from '../requirements.ts';
 import type { Session } from '../session.ts';
 import { LiveStream, type StreamParts } from './live-stream.ts';
 
@@ -70,10 +70,10 @@ export class MysqlStream implements ChangeStream {
     const { endpoint, report, runs, track } = this.#parts;
     const signal = this.#signal;
     report({ connected: false, waitingFor: 'a connection' });
-    const session = this.#owned.use(await endpoint.open(signal));
-    const identity = await readIdentity(session);
-    requireRowBinlog(identity);
-    const place = await this.#place(session, identity);
+    const known = this.#start.position === null ? (this.#parts.begin()?.place ?? null) : decodePlace(this.#start.position);
+    const { session, identity } = await findServer(endpoint, known, signal);
+    this.#owned.use(session);
+    const place = await placeAt(session, identity, known);
     const tracking = await track(session, identity);
     const live = new LiveStream(this.#parts, this.#start, { session, identity, place, tracking }, signal);
     this.#live = live;
@@ -83,13 +83,11 @@ export class MysqlStream implements ChangeStream {
     if (this.#announced.length > 0) live.announce(this.#announced.splice(0));
     return live;
   }
+}
 
-  /** Where to begin, as that server has it. */
-  async #place(session: Session, identity: ServerIdentity): Promise<BinlogPlace> {
-    const known = this.#start.position === null ? (this.#parts.begin()?.place ?? null) : decodePlace(this.#start.position);
-    const place = known ?? (await readBinlogEnd(session, identity)).place;
-    if (known !== null) await checkPlace(session, identity, place);
-    const prepared = await readablePrepared(session, identity, place);
-    return prepared.length === (place.prepared?.length ?? 0) ? place : { ...place, prepared };
-  }
+/** Where to begin, as that server has it; at its end where nothing is known. */
+async function placeAt(session: Session, identity: ServerIdentity, known: BinlogPlace | null): Promise<BinlogPlace> {
+  const place = known ?? (await readBinlogEnd(session, identity)).place;
+  const prepared = await readablePrepared(session, identity, place);
+  return prepared.length === (place.prepared?.length ?? 0) ? place : { ...place, prepared };
 }

@@ -71,3 +71,67 @@ test('a replica that was behind when it took over, one without GTIDs, a binlog t
   rig.run();
   expect(await rig.failure()).toMatchObject({ code: 'MYSQL_SERVER_CHANGED', retry: 'operator' });
 });
+
+/** Whether a native replica carries out what it gets from its primary. */
+async function setApplying(replica: MysqlServer, isApplying: boolean): Promise<void> {
+  const word = replica.flavor === 'mysql' ? 'REPLICA' : 'SLAVE';
+  await replica.query(`${isApplying ? 'START' : 'STOP'} ${word} SQL_THREAD`);
+}
+
+test.each(VERSIONS)('%s: a replica that is behind is passed over, and is no reason to stop while its primary is away', async (version) => {
+  await using primary = await startMysql({ version, databases: ['shop'] });
+  await primary.query('CREATE TABLE t (id int PRIMARY KEY, v text)', 'shop');
+  await using replica = await replicaOf(primary);
+  await replica.caughtUp();
+  await using rig = new StreamRig(bothOf(primary, replica.server));
+  rig.run();
+  await rig.until(() => rig.position !== null, 'the first position');
+  await setApplying(replica.server, false);
+  await primary.query(`INSERT INTO t VALUES (1, 'not at the replica')`, 'shop');
+  await rig.caughtUp(primary);
+  // The replica comes first, and the primary has what it lacks.
+  await rig.stop();
+  rig.url = bothOf(replica.server, primary);
+  rig.run();
+  await primary.query(`INSERT INTO t VALUES (2, 'b')`, 'shop');
+  await rig.caughtUp(primary);
+  expect(rig.failures).toEqual([]);
+  await primary.stop('kill');
+  await rig.until(() => rig.failures.some(({ code }) => code === 'MYSQL_DIVERGED'), 'only the replica to answer');
+  const behind = rig.failures.find(({ code }) => code === 'MYSQL_DIVERGED');
+  expect(behind?.retry).toBe('auto');
+  expect(behind?.message).toContain(`127.0.0.1:${primary.port}`);
+  await primary.start();
+  await primary.query(`INSERT INTO t VALUES (3, 'c')`, 'shop');
+  await rig.caughtUp(primary);
+  // With both there, and the replica no longer behind, the replica does.
+  await setApplying(replica.server, true);
+  await replica.caughtUp();
+  await primary.stop('kill');
+  await replica.promote();
+  await replica.server.query(`SET GLOBAL read_only = OFF; INSERT INTO t VALUES (4, 'd')`, 'shop');
+  await rig.caughtUp(replica.server);
+  expect(rig.rows('t')).toEqual(await serverRows(replica.server, 't'));
+  expect([...rig.rows('t').keys()]).toEqual(['1', '2', '3', '4']);
+  expect(rig.records('t')).toHaveLength(4);
+});
+
+/** Names of what a server that waits for semi-synchronous replicas says of itself. */
+const SEMI_SYNC = {
+  mysql: { install: "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so';", name: 'rpl_semi_sync_source' },
+  mariadb: { install: '', name: 'rpl_semi_sync_master' },
+} as const;
+
+test.each(VERSIONS)('%s: the stream is no semi-synchronous replica: nobody waits for it', async (version) => {
+  await using server = await startMysql({ version, databases: ['shop'] });
+  const { install, name } = SEMI_SYNC[server.flavor];
+  await server.query(`${install} SET GLOBAL ${name}_timeout = 100, GLOBAL ${name}_enabled = ON; CREATE TABLE shop.t (id int PRIMARY KEY, v text)`);
+  await using rig = new StreamRig(server.url());
+  rig.run();
+  await rig.until(() => rig.position !== null, 'the first position');
+  await server.query(`INSERT INTO t VALUES (1, 'a')`, 'shop');
+  await rig.caughtUp(server);
+  expect(rig.rows('t')).toEqual(await serverRows(server, 't'));
+  const status = await server.query(`SHOW GLOBAL STATUS LIKE '${name}_clients'`);
+  expect(status.map((row) => row['Value'])).toEqual(['0']);
+});
