@@ -10,6 +10,7 @@ import { isAtLeast } from './server-version.ts';
 import type { Session } from './session.ts';
 import { error, ok, settingFindings, warning } from './setting-findings.ts';
 import { tableFindings } from './table-findings.ts';
+import { isSilentReplica, leftOut } from './unlogged.ts';
 
 /** `place`: where the log is; null: there is no log yet. @throws TidemarkError when the server cannot be asked */
 export async function preflight(session: Session, config: SourceConfig, options: MysqlOptions, place: BinlogPlace | null): Promise<Finding[]> {
@@ -81,8 +82,7 @@ async function endFindings(session: Session, identity: ServerIdentity, namespace
     if (cause instanceof TidemarkError && cause.code === 'MYSQL_BINLOG_OFF') return [error('binlog', cause.message, cause.remedy)];
     throw cause;
   }
-  const left = [...namespaces].filter((name) => end.ignoredDatabases.includes(name) || (end.onlyDatabases.length > 0 && !end.onlyDatabases.includes(name)));
-  return left.map((name) => error('binlog-filter', `the server leaves ${name} out of its binlog`, 'Take binlog_do_db and binlog_ignore_db out of my.cnf; then restart the server'));
+  return leftOut(end, namespaces).map((name) => error('binlog-filter', `the server leaves ${name} out of its binlog`, 'Take binlog_do_db and binlog_ignore_db out of my.cnf; then restart the server'));
 }
 
 async function placeFindings(session: Session, identity: ServerIdentity, place: BinlogPlace): Promise<Finding[]> {
@@ -95,19 +95,8 @@ async function placeFindings(session: Session, identity: ServerIdentity, place: 
   }
 }
 
-/** A replica that does not write on what it gets has a binlog without it. */
-async function replicaFindings(session: Session, { version, settings }: ServerIdentity): Promise<Finding[]> {
-  const logs = settings.get('log_replica_updates') ?? settings.get('log_slave_updates');
-  if (logs === undefined || logs === 'ON' || logs === '1') return [];
-  const statement = version.flavor === 'mysql' && isAtLeast(version, 8, 0, 22) ? 'SHOW REPLICA STATUS' : 'SHOW SLAVE STATUS';
-  let isReplica: boolean;
-  try {
-    isReplica = (await session.query(statement)).length > 0;
-  } catch (cause) {
-    if (serverErrorNumber(cause) !== ACCESS_DENIED) throw cause;
-    return [];
-  }
-  const name = settings.has('log_replica_updates') ? 'log_replica_updates' : 'log_slave_updates';
-  if (!isReplica) return [];
+async function replicaFindings(session: Session, identity: ServerIdentity): Promise<Finding[]> {
+  if (!(await isSilentReplica(session, identity))) return [];
+  const name = identity.settings.has('log_replica_updates') ? 'log_replica_updates' : 'log_slave_updates';
   return [error('replica-updates', `the server is a replica, and ${name} is OFF: what it replicates is not in its binlog`, `${name} = ON in my.cnf; then restart the server`)];
 }

@@ -30,6 +30,7 @@ import { RolledBack } from './stream/group.ts';
 import type { Beginning, RunningStream } from './stream/live-stream.ts';
 import { MysqlStream } from './stream/stream.ts';
 import { StreamWatch } from './stream/stream-watch.ts';
+import { requireLogged } from './unlogged.ts';
 import type { ValueOptions } from './values/value-options.ts';
 
 /** A MySQL (8.0 or newer) or MariaDB (10.6 or newer) server. */
@@ -86,11 +87,14 @@ export class MysqlConnector implements SourceConnector {
     this.#catalog = start.catalog;
     this.#tracking = null;
     this.#position = start.position;
+    const end = await readBinlogEnd(session, identity);
     if (start.position !== null) {
       this.#begin = null;
+      await requireLogged(session, identity, end, databasesOf(start.catalog));
     } else {
-      const { place } = await readBinlogEnd(session, identity);
+      const { place } = end;
       const reading = await readCatalog(session, identity, await this.#source.selected(session), logsCascades(identity));
+      await requireLogged(session, identity, end, new Set([...databasesOf(start.catalog), ...reading.tables.map(({ namespace }) => namespace)]));
       this.#requireTables(reading, identity, start.catalog);
       this.#begin ??= { place, reading };
     }
@@ -189,6 +193,7 @@ export class MysqlConnector implements SourceConnector {
       identities: this.#identities,
       routes: { values: this.#values, keepBefore: false, isWide: leavesColumnsOut(identity), maxRowBytes: this.#options.maxRowBytes },
       acceptCascades: this.#options.acceptCascades,
+      logsCascades: logsCascades(identity),
       isAfterGap: position === null && catalog.some(({ state }) => state.state !== 'removed'),
       logger: this.#runtime.logger,
     });
@@ -255,4 +260,9 @@ export class MysqlConnector implements SourceConnector {
     if (hash === null) throw new TidemarkError('MYSQL_COLUMN_RULE', 'there is no key to hash with', { where: { source: this.#config.name } });
     return hash.bytes(value);
   }
+}
+
+/** Of the tables that the log has. */
+function databasesOf(catalog: Catalog): Set<string> {
+  return new Set(catalog.tables().flatMap(({ versions, state }) => (state.state === 'removed' ? [] : (versions.at(-1)?.schema.namespace ?? []))));
 }

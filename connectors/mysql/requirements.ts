@@ -2,7 +2,7 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName } from '../../contracts/schema.ts';
 import type { Cascade } from './catalog/catalog-query.ts';
-import type { TableRef } from './catalog/table-reading.ts';
+import type { TableReading, TableRef } from './catalog/table-reading.ts';
 import type { ServerIdentity } from './identity.ts';
 import type { MysqlOptions } from './options.ts';
 import type { ServerVersion } from './server-version.ts';
@@ -22,6 +22,17 @@ export function requireRowBinlog({ settings, server, version }: Pick<ServerIdent
 /** With minimal images MariaDB writes a REPLACE as an update that lacks what the new row has by default. */
 export function isLossy({ flavor }: Pick<ServerVersion, 'flavor'>, image: string): boolean {
   return flavor === 'mariadb' && image.toUpperCase() === 'MINIMAL';
+}
+
+/** Their tables hold no rows of their own, or lose them when the server restarts. */
+const VOLATILE = new Set(['memory', 'heap', 'blackhole', 'federated', 'connect', 'csv', 'example', 'spider', 'oqgraph', 'sequence']);
+
+/** Why the table's engine makes its rows come and go without the binlog, for people; null: it does not. */
+export function whyVolatile({ engine }: Pick<TableReading, 'engine'>): string | null {
+  const name = engine.toLowerCase();
+  if (name === 'memory' || name === 'heap') return 'is a MEMORY table: it is emptied by a restart of the server';
+  if (!VOLATILE.has(name) && name !== '') return null;
+  return `is of the engine ${engine === '' ? 'that the server does not have' : engine}, whose changes are not all in the binlog`;
 }
 
 /**

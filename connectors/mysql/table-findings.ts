@@ -13,6 +13,7 @@ import type { ServerIdentity } from './identity.ts';
 import type { MysqlOptions } from './options.ts';
 import { quoteTable } from './quote.ts';
 import type { Session } from './session.ts';
+import { whyVolatile } from './requirements.ts';
 import { error, logsCascades, ok, warning } from './setting-findings.ts';
 
 /** Findings of one kind that are listed one by one; what is above is summed up, so that ten thousand tables can be read. */
@@ -77,16 +78,14 @@ function keyFindings(table: TableReading): Finding[] {
 
 /** Engines with transactions, whose rolled back statements leave nothing in the binlog. */
 const TRANSACTIONAL = new Set(['innodb', 'rocksdb', 'tokudb', 'ndbcluster', 'ndb']);
-/** Their tables hold no rows of their own, or lose them when the server restarts. */
-const VOLATILE = new Set(['memory', 'heap', 'blackhole', 'federated', 'connect', 'csv', 'example', 'spider', 'oqgraph', 'sequence']);
 
 function engineFindings(table: TableReading): Finding[] {
   const name = tableName(table);
   const engine = table.engine.toLowerCase();
   if (TRANSACTIONAL.has(engine)) return [];
   const remedy = `ALTER TABLE ${quoteTable(table)} ENGINE = InnoDB; or leave it out with "!${name}"`;
-  if (engine === 'memory' || engine === 'heap') return [error('engine', `${name} is a MEMORY table: it is emptied by a restart of the server`, remedy, name)];
-  if (VOLATILE.has(engine) || engine === '') return [error('engine', `${name} is of the engine ${table.engine === '' ? 'that the server does not have' : table.engine}, whose changes are not all in the binlog`, remedy, name)];
+  const why = whyVolatile(table);
+  if (why !== null) return [error('engine', `${name} ${why}`, remedy, name)];
   return [warning('engine', `${name} is of the engine ${table.engine}, which has no transactions: a copy may see a statement that has come half way`, remedy, name)];
 }
 

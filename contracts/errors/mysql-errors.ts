@@ -56,8 +56,8 @@ export const MYSQL_ERRORS = {
     retry: 'operator',
   },
   MYSQL_BINLOG_OFF: {
-    means: 'The server does not write a binary log.',
-    remedy: 'Start it with `log_bin` and `binlog_format=ROW`.',
+    means: 'The server does not write a binary log, or leaves changes of captured databases out of it (`binlog_do_db`, `binlog_ignore_db`, a replica without `log_replica_updates`).',
+    remedy: 'Start it with `log_bin` and `binlog_format=ROW`, without those filters; a replica with `log_replica_updates=ON`.',
     retry: 'operator',
   },
   MYSQL_DUMP_REFUSED: {
@@ -171,8 +171,13 @@ export const MYSQL_ERRORS = {
     retry: 'operator',
   },
   MYSQL_CASCADE: {
-    means: 'Foreign keys change rows of a captured table, which the server does not write into its binary log.',
+    means: 'Foreign keys change rows of a captured table, which the server does not write into its binary log. Where such a key is added to a table that is captured already, the table stops there.',
     remedy: 'Drop the ON DELETE or ON UPDATE action of the foreign key and let the application do it, use MySQL 9.6 or newer with `innodb_native_foreign_keys=OFF`, leave the table out, or accept it by `accept_cascades`.',
+    retry: 'operator',
+  },
+  MYSQL_ENGINE: {
+    means: 'A table is kept by an engine whose rows come and go without the binary log (MEMORY, BLACKHOLE, FEDERATED, CONNECT and the like).',
+    remedy: '`ALTER TABLE … ENGINE = InnoDB`, or leave the table out.',
     retry: 'operator',
   },
   MYSQL_COLUMN_RULE: {

@@ -20,6 +20,8 @@ export interface ColumnDefinition {
   readonly autoIncrement: boolean;
   /** PRIMARY KEY, UNIQUE: keys of this column alone, in the order they stand. */
   readonly keys: readonly KeyDefinition[];
+  /** A foreign key of this column alone changes rows of the table. Absent: none does. */
+  readonly cascades?: boolean;
 }
 
 /** Where a new or changed column is put; null: at the end, or where it stands. */
@@ -36,6 +38,7 @@ interface Draft {
   charset: string | null;
   json: boolean;
   readonly keys: KeyDefinition[];
+  cascades?: boolean;
 }
 
 /** Behind the column's name: type and attributes, up to what can be none. @throws TidemarkError `MYSQL_STATEMENT` */
@@ -117,28 +120,35 @@ function constraint(cursor: Cursor, name: string, draft: Draft): boolean {
     return true;
   }
   if (!cursor.isWord('REFERENCES')) return false;
-  references(cursor);
+  const cascades = references(cursor);
+  const { flavor, version } = cursor.context;
+  if (cascades && (flavor === 'mariadb' || version >= FIRST_WITH_COLUMN_REFERENCES)) draft.cascades = true;
   return true;
 }
 
-/** `REFERENCES t (a, b) MATCH FULL ON DELETE SET NULL ON UPDATE CASCADE` */
-export function references(cursor: Cursor): void {
+/** MySQL before 9.0 takes no notice of REFERENCES behind a column. */
+const FIRST_WITH_COLUMN_REFERENCES = 90_000;
+
+/** `REFERENCES t (a, b) MATCH FULL ON DELETE SET NULL ON UPDATE CASCADE`: true when what it says may change rows. */
+export function references(cursor: Cursor): boolean {
   cursor.expectWord('REFERENCES');
   cursor.tableName();
   if (cursor.isSymbol('(')) keyParts(cursor);
+  let cascades = false;
   for (;;) {
     if (cursor.word('MATCH')) cursor.expectWord('FULL', 'PARTIAL', 'SIMPLE');
-    else if (cursor.isPhrase('ON', 'DELETE') || cursor.isPhrase('ON', 'UPDATE')) referenceAction(cursor);
-    else return;
+    else if (!cursor.isPhrase('ON', 'DELETE') && !cursor.isPhrase('ON', 'UPDATE')) return cascades;
+    else if (referenceCascades(cursor)) cascades = true;
   }
 }
 
-function referenceAction(cursor: Cursor): void {
+function referenceCascades(cursor: Cursor): boolean {
   cursor.take();
   cursor.take();
   const action = cursor.expectWord('RESTRICT', 'CASCADE', 'SET', 'NO');
   if (action === 'SET') cursor.expectWord('NULL', 'DEFAULT');
   else if (action === 'NO') cursor.expectWord('ACTION');
+  return action === 'CASCADE' || action === 'SET';
 }
 
 const WORD_OPTIONS: ReadonlySet<string> = new Set(['COMMENT', 'COLUMN_FORMAT', 'STORAGE', 'ENGINE_ATTRIBUTE', 'SECONDARY_ENGINE_ATTRIBUTE', 'SRID', 'REF_SYSTEM_ID']);

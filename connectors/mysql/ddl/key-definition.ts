@@ -15,6 +15,8 @@ export interface KeyDefinition {
   readonly ifNotExists: boolean;
   /** Made by the server for a foreign key, where no other index serves it. */
   readonly generated: boolean;
+  /** Of a foreign key: what changes rows of the parent changes rows of this table. Absent: it does not. */
+  readonly cascades?: boolean;
 }
 
 /** `(a, b(10) DESC, (lower(c)))` @throws TidemarkError `MYSQL_STATEMENT` */
@@ -72,7 +74,7 @@ export function isKeyDefinition(cursor: Cursor): boolean {
  * A key or constraint in a list of columns, or behind ADD. Null: a constraint that makes no key (CHECK).
  * @throws TidemarkError `MYSQL_STATEMENT`
  */
-export function keyDefinition(cursor: Cursor, references: (cursor: Cursor) => void): KeyDefinition | null {
+export function keyDefinition(cursor: Cursor, references: (cursor: Cursor) => boolean): KeyDefinition | null {
   const constraint = constraintName(cursor);
   if (cursor.phrase('PRIMARY', 'KEY')) return { ...indexBody(cursor, 'primary'), name: null };
   if (cursor.word('UNIQUE')) {
@@ -90,8 +92,8 @@ export function keyDefinition(cursor: Cursor, references: (cursor: Cursor) => vo
     const ifNotExists = cursor.ifNotExists();
     const index = cursor.isSymbol('(') ? null : cursor.identifier();
     const parts = keyParts(cursor);
-    references(cursor);
-    return { kind: 'index', name: constraint ?? index, parts, ifNotExists, generated: true };
+    const cascades = references(cursor);
+    return { kind: 'index', name: constraint ?? index, parts, ifNotExists, generated: true, ...(cascades ? { cascades } : {}) };
   }
   if (cursor.anyWord('FULLTEXT', 'SPATIAL', 'VECTOR') !== '') cursor.anyWord('INDEX', 'KEY');
   else cursor.expectWord('INDEX', 'KEY');

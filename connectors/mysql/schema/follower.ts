@@ -1,4 +1,5 @@
 /** What each statement of the binlog does to the tables of the log. */
+import type { ErrorCode } from '../../../contracts/errors/catalogue.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName } from '../../../contracts/schema.ts';
 import type { SourceTables } from '../catalog/source-tables.ts';
@@ -26,18 +27,31 @@ const UNLOGGED: Readonly<Record<UnloggedRows, string>> = {
   'duplicates dropped': 'rows that were in the way of a key were dropped (ALTER IGNORE)',
 };
 
+/** What a statement is refused with that makes its table unknown. */
+const UNFOLLOWED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MYSQL_SHAPE', 'MYSQL_COLUMN_RULE', 'MYSQL_CASCADE']);
+
+export interface FollowerParts {
+  readonly source: SourceTables;
+  readonly identities: Identities;
+  /** A table that the log wants, or whose columns are not known, is to be read at the server. */
+  readonly want: (table: TableRef) => void;
+  /** What foreign keys change in the table is in the binlog, or is done without. */
+  readonly mayCascade: (table: TableRef) => boolean;
+}
+
 export class StatementFollower {
   readonly #log: LogTables;
   readonly #source: SourceTables;
   readonly #identities: Identities;
-  /** A table that the log wants, or whose columns are not known, is to be read at the server. */
-  readonly #want: (table: TableRef) => void;
+  readonly #want: FollowerParts['want'];
+  readonly #mayCascade: FollowerParts['mayCascade'];
 
-  constructor(log: LogTables, source: SourceTables, identities: Identities, want: (table: TableRef) => void) {
+  constructor(log: LogTables, { source, identities, want, mayCascade }: FollowerParts) {
     this.#log = log;
     this.#source = source;
     this.#identities = identities;
     this.#want = want;
+    this.#mayCascade = mayCascade;
   }
 
   follow(read: ReadStatement): readonly PendingRecord[] {
@@ -158,6 +172,7 @@ export class StatementFollower {
     const to = refOf(renameTo ?? alter.table);
     if (!this.#source.config.tables(to)) return [...records, ...this.#log.remove(table)];
     records.push(...this.#guarded(table, () => {
+      if (!this.#mayCascade(to)) requireNoCascade(alter);
       requireClear(alter, read);
       const altered = applyAlter(shapeOf(table), alter, read.defaults);
       return this.#log.change(table, to, altered, unlogged === null ? null : UNLOGGED[unlogged]);
@@ -198,7 +213,7 @@ export class StatementFollower {
     try {
       return act();
     } catch (error) {
-      if (!(error instanceof TidemarkError) || (error.code !== 'MYSQL_SHAPE' && error.code !== 'MYSQL_COLUMN_RULE')) throw error;
+      if (!(error instanceof TidemarkError) || !UNFOLLOWED.has(error.code)) throw error;
       const records = this.#log.blind(table, error.at({ table: tableName(table.schema) }));
       const known = this.#log.tables.get(table.schema.sourceTableId);
       const name = to ?? table.schema;
@@ -212,6 +227,15 @@ export class StatementFollower {
     const table = refOf(name);
     if (this.#source.config.tables(table)) this.#want(table);
   }
+}
+
+/** Whether the table is refused for it shows its definition, once it has been read. @throws TidemarkError `MYSQL_CASCADE` */
+function requireNoCascade({ operations }: AlterTable): void {
+  const cascades = operations.some((operation) => {
+    if (operation.kind === 'add-key') return operation.key.cascades === true;
+    return (operation.kind === 'add-column' || operation.kind === 'change-column') && operation.column.cascades === true;
+  });
+  if (cascades) throw new TidemarkError('MYSQL_CASCADE', 'a foreign key was added that changes its rows without a trace in the binlog');
 }
 
 /** @throws TidemarkError `MYSQL_SHAPE` when the statement leaves to its database or session what is not known here */

@@ -18,7 +18,7 @@ export interface TrackedTable {
 }
 
 /** Codes of stops after which a table's columns are not known; with `recopy` false, which comes once they are. */
-const BLIND: ReadonlySet<string> = new Set<ErrorCode>(['MYSQL_STATEMENT', 'MYSQL_SHAPE', 'MYSQL_INCIDENT', 'MYSQL_TYPE_UNKNOWN', 'MYSQL_COLUMN_RULE']);
+const BLIND: ReadonlySet<string> = new Set<ErrorCode>(['MYSQL_STATEMENT', 'MYSQL_SHAPE', 'MYSQL_INCIDENT', 'MYSQL_TYPE_UNKNOWN', 'MYSQL_COLUMN_RULE', 'MYSQL_CASCADE', 'MYSQL_ENGINE']);
 
 export function blinds(code: ErrorCode): boolean {
   return BLIND.has(code);

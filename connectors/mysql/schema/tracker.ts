@@ -35,6 +35,8 @@ export interface TrackerParts {
   readonly routes: RouteOptions;
   /** Tables (`database.table`) that are captured although foreign keys change them without a trace. */
   readonly acceptCascades: readonly string[];
+  /** The server writes what foreign keys change into its binlog. */
+  readonly logsCascades: boolean;
   /** The stream does not begin where the log ends: statements in between were missed. */
   readonly isAfterGap: boolean;
   readonly logger: Logger;
@@ -66,14 +68,16 @@ export class SchemaTracker implements SchemaTracking {
 
   constructor(parts: TrackerParts) {
     this.#parts = parts;
-    const { source, facts, identities, logger } = parts;
+    const { source, facts, identities, logger, logsCascades, acceptCascades } = parts;
     const tables = new TrackedTables(parts.catalog, (table) => this.#keyOf(table));
     this.#log = new LogTables(tables, source, facts.flavor, logger);
     this.#routes = new MapRoutes(this.#log, {
       flavor: facts.flavor, hash: source.hash, options: parts.routes, keyOf: (table) => this.#keyOf(table),
       met: (table) => this.#met(table), want: (table) => this.#readings.want(table),
     });
-    this.#follower = new StatementFollower(this.#log, source, identities, (table) => this.#want(table));
+    this.#follower = new StatementFollower(this.#log, {
+      source, identities, want: (table) => this.#want(table), mayCascade: (table) => logsCascades || acceptCascades.includes(tableName(table)),
+    });
   }
 
   statement(event: QueryEvent, format: FormatDescription): FollowedStatement {

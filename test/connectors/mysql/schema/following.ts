@@ -37,6 +37,8 @@ export interface FollowingOptions {
   readonly config?: Partial<SourceConfig>;
   readonly isWide?: boolean;
   readonly keepBefore?: boolean;
+  /** What foreign keys change is looked at as if it were in the binlog. Default true. */
+  readonly logsCascades?: boolean;
 }
 
 /** The tracker on a real server: the files of its binlog in place of a dump, and a log in memory. */
@@ -129,7 +131,7 @@ export class Following implements AsyncDisposable {
   async read(): Promise<boolean> {
     const request = this.tracker.ask();
     if (request === null) return false;
-    this.tracker.answer(request, await readCatalog(this.session, this.#identity, request.tables, true));
+    this.tracker.answer(request, await readCatalog(this.session, this.#identity, request.tables, this.#options.logsCascades ?? true));
     return true;
   }
 
@@ -228,9 +230,9 @@ export class Following implements AsyncDisposable {
   }
 
   #newTracker(isAfterGap: boolean): SchemaTracker {
-    const { isWide = false, keepBefore = false } = this.#options;
+    const { isWide = false, keepBefore = false, logsCascades = true } = this.#options;
     return new SchemaTracker({
-      catalog: this.log.catalog(), source: this.source, facts: this.#facts, identities: this.#identities, isAfterGap, acceptCascades: [], logger: this.runtime.logger,
+      catalog: this.log.catalog(), source: this.source, facts: this.#facts, identities: this.#identities, isAfterGap, acceptCascades: [], logsCascades, logger: this.runtime.logger,
       routes: { values: DEFAULT_VALUE_OPTIONS, keepBefore, isWide, maxRowBytes: 1 << 20 },
     });
   }

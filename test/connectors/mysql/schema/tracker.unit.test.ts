@@ -95,7 +95,7 @@ describe('entering', () => {
   test('tables that cannot be captured are not told of', () => {
     const config = mysqlSource('mysql://u@h', { columns: new Map([['shop.r', { exclude: ['id'], hash: [] }]]) });
     const { tracker } = new Tracking(config);
-    const tables = [readingOf('r', ID), readingOf('p', ID, { unreadable: ['v'] }), readingOf('c', ID), readingOf('fine', ID)];
+    const tables = [readingOf('r', ID), readingOf('p', ID, { unreadable: ['v'] }), readingOf('c', ID), readingOf('hole', ID, { engine: 'BLACKHOLE' }), readingOf('m', ID, { engine: 'MEMORY' }), readingOf('fine', ID)];
     const cascades = [{ namespace: 'shop', name: 'c', constraint: 'fk', parent: 'shop.fine', actions: ['ON DELETE CASCADE'] }];
     expect(tracker.present({ tables, cascades }).map(({ name }) => name)).toEqual(['fine']);
   });
@@ -103,6 +103,36 @@ describe('entering', () => {
 
 describe('following', () => {
   const begun = () => new Tracking().begin({ a: ID, b: ID, c: ID });
+
+  test.each([
+    ['mysql', 'ALTER TABLE a ADD FOREIGN KEY (v) REFERENCES b (v) ON DELETE CASCADE'],
+    ['mysql', 'ALTER TABLE a ADD x int, ADD CONSTRAINT f FOREIGN KEY (x) REFERENCES b (id) ON UPDATE SET NULL'],
+    ['mysql', 'ALTER TABLE a ADD x int REFERENCES b (id) ON DELETE CASCADE'],
+    ['mariadb', 'ALTER TABLE a ADD x int REFERENCES b (id) ON DELETE SET DEFAULT'],
+  ] as const)('a foreign key that changes rows unseen (%s: %s): the table stops, until it has gone', (flavor, sql) => {
+    const tracking = begun();
+    const format = flavor === 'mysql' ? MYSQL_FORMAT : MARIADB_FORMAT;
+    expect(tracking.run(sql, {}, format)).toEqual(['stopped 1 MYSQL_CASCADE']);
+    const cascades = [{ namespace: 'shop', name: 'a', constraint: 'f', parent: 'shop.b', actions: ['ON DELETE CASCADE'] }];
+    for (const at of [1, 2]) {
+      tracking.answer([readingOf('a', ID)], at, { cascades });
+      expect(tracking.boundary(at)).toEqual([]);
+      expect(tracking.table('a')?.state).toMatchObject({ state: 'stopped', code: 'MYSQL_CASCADE', recopy: false });
+      tracking.restart();
+      tracking.boundary(at);
+    }
+    tracking.run('ALTER TABLE a DROP FOREIGN KEY f', {}, format);
+    tracking.answer([readingOf('a', ID)], 3);
+    expect(tracking.boundary(3)).toEqual([['stopped 1 MYSQL_SHAPE recopy']]);
+  });
+
+  test('foreign keys that change no rows, or are no keys of the server, are of no matter', () => {
+    const tracking = begun();
+    tracking.run('ALTER TABLE a ADD FOREIGN KEY (v) REFERENCES b (v) ON DELETE RESTRICT ON UPDATE NO ACTION');
+    const old = { ...MYSQL_FORMAT, serverVersion: '8.0.31' };
+    tracking.run('ALTER TABLE a ADD x int REFERENCES b (id) ON DELETE CASCADE', {}, old);
+    expect(tracking.table('a')?.state).toEqual({ state: 'new' });
+  });
 
   test.each<[string, string[]]>([
     ['RENAME TABLE a TO z', ['s 1.2']],

@@ -112,7 +112,7 @@ export class Tracking {
 
   #make(isAfterGap: boolean): SchemaTracker {
     return new SchemaTracker({
-      catalog: this.log.catalog(), source: this.source, facts: this.#facts, identities: this.identities, isAfterGap, acceptCascades: [], logger: this.runtime.logger,
+      catalog: this.log.catalog(), source: this.source, facts: this.#facts, identities: this.identities, isAfterGap, acceptCascades: [], logsCascades: false, logger: this.runtime.logger,
       routes: { values: DEFAULT_VALUE_OPTIONS, keepBefore: false, isWide: false, maxRowBytes: 1 << 20 },
     });
   }
