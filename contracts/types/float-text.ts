@@ -174,16 +174,46 @@ function evenOfTwo(text: string, digits: number, value: number): string | null {
 
 const words = new DataView(new ArrayBuffer(8));
 
-/**
- * Reading goes by way of a double here: a decimal that rounds to the middle between two floats cannot be judged so, and
- * counts as one that does not read back.
- */
+/** A decimal in the very middle between two floats counts as one that does not read back, although it would be read as the even one of them. */
 function readsBack(text: string, value: number): boolean {
   const double = Number(text);
-  if (Math.fround(double) !== value) return false;
-  if (double === value) return true;
-  words.setFloat64(0, double);
-  return (words.getUint32(4) & 0x1fffffff) !== 0x10000000;
+  if (!isBetween(double)) return Math.fround(double) === value;
+  return compareDecimal(text, double) !== 0 && nearestFloat32(text) === value;
+}
+
+/** The float of 32 bits that is nearest to the decimal number. By way of a double alone some few would be rounded twice. */
+export function nearestFloat32(text: string): number {
+  const double = Number(text);
+  const near = Math.fround(double);
+  if (!isBetween(double)) return near;
+  const order = compareDecimal(text, double);
+  const other = double + (double - near);
+  return order === 0 || order > 0 === near > double ? near : other;
+}
+
+/** In the middle between two floats. */
+function isBetween(double: number): boolean {
+  const near = Math.fround(double);
+  if (near === double || !Number.isFinite(near)) return false;
+  const other = double + (double - near);
+  return Math.fround(other) === other;
+}
+
+/** Below 0, 0, above 0: the decimal number is smaller than the double, equal, larger. */
+function compareDecimal(text: string, double: number): number {
+  const [, sign, whole = '', fraction = '', exponent = '0'] = /^([-+]?)(\d*)\.?(\d*)(?:e([-+]?\d+))?$/i.exec(text) ?? [];
+  words.setFloat64(0, Math.abs(double));
+  const bits = words.getBigUint64(0);
+  const power = Number(bits >> 52n);
+  const tens = Number(exponent) - fraction.length;
+  const twos = (power === 0 ? 1 : power) - 1_075;
+  let [one, two] = [BigInt(whole + fraction), (bits & 0xf_ffff_ffff_ffffn) | (power === 0 ? 0n : 0x10_0000_0000_0000n)];
+  if (tens >= 0) one *= 10n ** BigInt(tens);
+  else two *= 10n ** BigInt(-tens);
+  if (twos >= 0) two <<= BigInt(twos);
+  else one <<= BigInt(-twos);
+  const order = one < two ? -1 : one > two ? 1 : 0;
+  return sign === '-' ? -order : order;
 }
 
 /** The gap below a power of two is half the one above: the nearest decimal may not read back where the one above it does. */

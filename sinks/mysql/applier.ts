@@ -87,12 +87,12 @@ export class Applier implements LineWorker<PreparedRows> {
     if (!place.begins && stretches.some(({ shapes }) => shapes.length > 0)) await session.run('COMMIT');
     let begin = place.begins || stretches.some(({ shapes }) => shapes.length > 0);
     for (const [index, { shapes, rows }] of stretches.entries()) {
-      if (shapes.length > 0) await this.#reshape(shapes, place);
+      if (shapes.length > 0) await this.#reshape(shapes, place, stoppedTables(batch.steps));
       const isLast = index === stretches.length - 1;
       if (!isLast && rows.length === 0) continue;
       if (begin) await session.run('START TRANSACTION');
       if (isLast) await moveCheckpoint(session, this.#parts.rules.ownDatabase, place.move);
-      else await this.#holdCheckpoint(place);
+      else await this.#holdCheckpoint(ownedSql(place.move, place.move.fromEpoch, place.move.from));
       for (const tables of rows) await runRows(session, await this.#prepared(tables, session, { begin: false, move: null, commit: false }));
       if (!isLast || place.commits) await session.run('COMMIT');
       begin = true;
@@ -112,10 +112,10 @@ export class Applier implements LineWorker<PreparedRows> {
     return prepareRows(tables, await this.#plansFor(tables.map(({ schema }) => schema), reader), place, this.#parts.rules);
   }
 
-  async #reshape(shapes: Stretch['shapes'], place: BatchPlace): Promise<void> {
+  async #reshape(shapes: Stretch['shapes'], place: BatchPlace, recopied: ReadonlySet<number>): Promise<void> {
     await this.#changing(async () => {
       for (const { before, after } of shapes) {
-        await applySchemaStep(this.#ddl(place), before, after);
+        await applySchemaStep(this.#ddl(ownedSql(place.move, place.move.fromEpoch, place.move.from), recopied), before, after);
         this.#plans.delete(after.tableId);
         this.#intents = this.#intents.filter(({ tableId }) => tableId !== after.tableId);
       }
@@ -126,9 +126,13 @@ export class Applier implements LineWorker<PreparedRows> {
   async #tighten(steps: readonly SinkStep[], place: BatchPlace): Promise<void> {
     const copied = steps.flatMap((step) => (step.kind === 'table-state' && step.state === 'copied' ? [step.table] : []));
     if (copied.length === 0) return;
+    const { move } = place;
+    const owned = ownedSql(move, move.epoch, move.to);
     await this.#changing(async () => {
+      // Whoever has taken the sink over since the commit may have changed the tables: from here on it ends this session first.
+      await this.#holdCheckpoint(owned);
       for (const schema of copied) {
-        if (await tightenTable(this.#ddl(place), schema, this.#planned(schema)?.table ?? null)) this.#plans.delete(schema.tableId);
+        if (await tightenTable(this.#ddl(owned, new Set()), schema, this.#planned(schema)?.table ?? null)) this.#plans.delete(schema.tableId);
       }
     });
   }
@@ -145,15 +149,15 @@ export class Applier implements LineWorker<PreparedRows> {
     await session.run(`SET SESSION lock_wait_timeout = ${before?.['seconds'] ?? '31536000'}`);
   }
 
-  #ddl({ move }: BatchPlace): DdlContext {
+  #ddl(owned: string, recopied: ReadonlySet<number>): DdlContext {
     const { session, target, server, rules } = this.#parts;
-    return { session, target, server, ownDatabase: rules.ownDatabase, owned: ownedSql(move, move.fromEpoch, move.from), intents: this.#intents };
+    return { session, target, server, ownDatabase: rules.ownDatabase, owned, intents: this.#intents, recopied };
   }
 
   /** Locks the checkpoint where it stands. @throws CheckpointRefused */
-  async #holdCheckpoint({ move }: BatchPlace): Promise<void> {
+  async #holdCheckpoint(owned: string): Promise<void> {
     const { session, rules } = this.#parts;
-    const rows = await session.rows(`SELECT 1 FROM ${checkpointTable(rules.ownDatabase)} WHERE ${ownedSql(move, move.fromEpoch, move.from)} FOR UPDATE`);
+    const rows = await session.rows(`SELECT 1 FROM ${checkpointTable(rules.ownDatabase)} WHERE ${owned} FOR UPDATE`);
     if (rows.length !== 1) throw new CheckpointRefused('the checkpoint is not where this hub left it');
   }
 
@@ -185,6 +189,10 @@ export class Applier implements LineWorker<PreparedRows> {
     if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(name)} does not exist at the replica`, { where: { table: tableName(schema) } });
     return planTable(schema, table, this.#parts.server.types);
   }
+}
+
+function stoppedTables(steps: readonly SinkStep[]): Set<number> {
+  return new Set(steps.flatMap((step) => (step.kind === 'table-state' && step.state === 'stopped' ? [step.table.tableId] : [])));
 }
 
 /** A new table whose rows come later in the batch than those of others can be made before them. */

@@ -30,6 +30,8 @@ export interface DdlContext {
   readonly owned: string;
   /** What an opening before this one was about to do, and has not been finished since. */
   readonly intents: readonly Intent[];
+  /** Ids of tables that the source's change has stopped: all their rows come again. */
+  readonly recopied: ReadonlySet<number>;
 }
 
 /** A change that is under way. */
@@ -208,7 +210,13 @@ async function alter(context: DdlContext, name: TargetName, plan: AlterPlan, sha
         throw new TidemarkError('REPLICA_SHAPE', `${printedName(name)} has other columns than before and after the change that was begun: somebody has changed it meanwhile`);
       }
       await intend(context, { tableId, version, columns: { before: plan.before, after: plan.after } });
-      await alterOrEmpty(session, name, plan.alter);
+      try {
+        await alterOrEmpty(context, name, plan.alter, tableId);
+      } catch (error) {
+        // The server says that it has not run: whoever mends the table may change its columns, too.
+        if (session.lost === null && serverErrorNumber(error) !== null) await writeIntents(context, others(context, tableId));
+        throw error;
+      }
     }
   }
   for (const { column, text } of plan.fills) await fill(context, name, shape, column, text);
@@ -216,12 +224,12 @@ async function alter(context: DdlContext, name: TargetName, plan: AlterPlan, sha
   await tightenColumns(session, name, shape, plan.tighten);
 }
 
-/** By the rule of the log, rows that a change cannot keep are copied again. */
-async function alterOrEmpty(session: Session, name: TargetName, sql: string): Promise<void> {
+/** By the rule of the log, rows that a change of the source cannot keep are copied again. Others must stay, whatever is in the way. */
+async function alterOrEmpty({ session, recopied }: DdlContext, name: TargetName, sql: string, tableId: number): Promise<void> {
   try {
     await session.run(sql);
   } catch (error) {
-    if (!isOfTheRows(error) && !isViolation(error)) throw error;
+    if (!recopied.has(tableId) || (!isOfTheRows(error) && !isViolation(error))) throw error;
     await empty(session, name);
     await session.run(sql);
   }
@@ -236,7 +244,9 @@ async function fill({ session, server }: DdlContext, name: TargetName, { schema 
   const out = Buffer.allocUnsafe(form.room(bytes, 0, bytes.length));
   const end = form.literal(Cell.text, bytes, 0, bytes.length, out, 0);
   if (end < 0) throw new TidemarkError('REPLICA_SHAPE', `the fill value of column ${target.name} does not fit ${target.sql}`);
-  await session.run(Buffer.concat([Buffer.from(`UPDATE ${qualified(name)} SET ${quoteName(target.name)} = `), out.subarray(0, end)]));
+  const timed = (await readReplicaTable(session, name))?.columns.filter((one) => one.timed && one.name !== target.name) ?? [];
+  const kept = timed.map((one) => `, ${quoteName(one.name)} = ${quoteName(one.name)}`).join('');
+  await session.run(Buffer.concat([Buffer.from(`UPDATE ${qualified(name)} SET ${quoteName(target.name)} = `), out.subarray(0, end), Buffer.from(kept)]));
 }
 
 async function tightenColumns(session: Session, name: TargetName, shape: ReplicaShape, columns: readonly string[]): Promise<void> {

@@ -11,6 +11,8 @@ export interface ReplicaColumn {
   readonly hasDefault: boolean;
   /** Computed by the replica itself, or counted by it. */
   readonly generated: boolean;
+  /** An UPDATE that does not name it sets it to the time (ON UPDATE CURRENT_TIMESTAMP). */
+  readonly timed: boolean;
 }
 
 export interface ReplicaIndex {
@@ -66,6 +68,7 @@ function columnOf(row: TextRow, jsons: ReadonlySet<string>): ReplicaColumn {
     nullable: row['nullable'] === 'YES',
     hasDefault: (row['fallback'] ?? null) !== null || /auto_increment|DEFAULT_GENERATED/i.test(extra),
     generated: (row['expression'] ?? '') !== '' || /\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b|^GENERATED/i.test(extra),
+    timed: /\bon update\b/i.test(extra),
   };
 }
 

@@ -5,6 +5,7 @@ import { Cell, ImageWalker } from '../../contracts/row-image.ts';
 import { tableName } from '../../contracts/schema.ts';
 import type { RecordRef } from '../../contracts/sink.ts';
 import type { PlannedColumn, TablePlan } from './table-plan.ts';
+import type { CellWriter } from './types/cell-writer.ts';
 import { unfitValue } from './types/value-form.ts';
 
 export type ImageSide = 'before' | 'after';
@@ -115,7 +116,7 @@ export function valueStatements(refs: readonly RecordRef[], plan: TablePlan, sid
       first = false;
       if (walker.kind === Cell.null) out.text(NULL);
       else if (walker.kind === Cell.placeholder) throw placeholder(index);
-      else literal(out, column, walker.kind, bytes, walker.start, walker.end, plan);
+      else literal(out, column, column.form.literal, walker.kind, bytes, walker.start, walker.end, plan);
     }
     out.room(1);
     out.byte(CLOSE);
@@ -143,7 +144,7 @@ export function keyStatements(refs: readonly RecordRef[], plan: TablePlan, head:
       const start = from + 4;
       out.text(parts[place] ?? separator);
       const { kind } = plan.schema.columns[column.source]?.type ?? {};
-      literal(out, column, kind === 'bytes' ? Cell.binary : Cell.text, bytes, start, start + length, plan);
+      literal(out, column, column.form.compared, kind === 'bytes' ? Cell.binary : Cell.text, bytes, start, start + length, plan);
       from = start + length;
     }
     out.room(1);
@@ -186,9 +187,9 @@ function closed(out: Bytes, end: Buffer): Buffer {
   return out.taken();
 }
 
-function literal(out: Bytes, column: PlannedColumn, kind: number, bytes: Buffer, start: number, end: number, plan: TablePlan): void {
+function literal(out: Bytes, column: PlannedColumn, write: CellWriter, kind: number, bytes: Buffer, start: number, end: number, plan: TablePlan): void {
   out.room(column.form.room(bytes, start, end));
-  const to = column.form.literal(kind, bytes, start, end, out.buffer, out.length);
+  const to = write(kind, bytes, start, end, out.buffer, out.length);
   if (to < 0) throw unfit(plan, column.source);
   out.length = to;
 }

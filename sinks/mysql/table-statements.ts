@@ -112,7 +112,8 @@ function stashExtras(plan: TablePlan, refs: readonly RecordRef[], rules: WriteRu
 
 function restoreExtras(plan: TablePlan, rules: WriteRules): Statement[] {
   const stash = stashTable(rules);
-  const sets = plan.extraColumns.map(({ name }) => `t.${quoteName(name)} = x.${quoteName(name)}`).join(', ');
+  const timed = plan.table.columns.filter((column) => column.timed && !plan.extraColumns.includes(column));
+  const sets = [...plan.extraColumns.map(({ name }) => `t.${quoteName(name)} = x.${quoteName(name)}`), ...timed.map(({ name }) => `t.${quoteName(name)} = t.${quoteName(name)}`)].join(', ');
   const same = plan.key.map(({ target }) => `t.${quoteName(target.name)} = x.${quoteName(target.name)}`).join(' AND ');
   return [plain(`UPDATE ${stash} AS x STRAIGHT_JOIN ${plan.target} AS t ON ${same} SET ${sets}`), aside(`DROP TEMPORARY TABLE ${stash}`)];
 }

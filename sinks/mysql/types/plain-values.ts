@@ -2,6 +2,7 @@
  * Numbers, dates and times: canonical text that the servers read as it stands, once it is sure that the column holds just
  * this value. They themselves round fractions of a second, take `infinity` for a zero date and cut what is behind it.
  */
+import { nearestFloat32 } from '../../../contracts/types/float-text.ts';
 import { type CellEncoder, copy } from './cell-writer.ts';
 
 const ZERO = 0x30;
@@ -56,14 +57,22 @@ export const encodeFloat32: CellEncoder = (kind, bytes, start, end, out, at) => 
   if (end - first === LARGEST_FLOAT.length && LARGEST_FLOAT.every((byte, index) => bytes[first + index] === byte)) {
     return copy(LARGEST_FLOAT_EXACT, 0, LARGEST_FLOAT_EXACT.length, out, copy(bytes, start, first, out, at));
   }
-  return encodeFloat64(kind, bytes, start, end, out, at);
+  const to = encodeFloat64(kind, bytes, start, end, out, at);
+  if (to - at < LEAST_AMBIGUOUS) return to;
+  // The servers read it by way of a double, and would round it twice.
+  const text = out.toString('latin1', at, to);
+  const value = nearestFloat32(text);
+  return value === Math.fround(Number(text)) ? to : at + out.write(String(value), at, 'latin1');
 };
+
+/** Fewer characters are never so near to the middle between two floats. */
+const LEAST_AMBIGUOUS = 8;
 
 /** The float's own value, of which its shortest text is another double. */
 export const exactFloat32: CellEncoder = (kind, bytes, start, end, out, at) => {
   const to = encodeFloat64(kind, bytes, start, end, out, at);
   if (to < 0) return -1;
-  const value = Math.fround(Number(out.toString('latin1', at, to)));
+  const value = nearestFloat32(out.toString('latin1', at, to));
   return Number.isFinite(value) ? at + out.write(isNegativeZero(bytes, start, end) ? NEGATIVE_ZERO : String(value), at, 'latin1') : -1;
 };
 

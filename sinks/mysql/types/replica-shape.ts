@@ -11,6 +11,7 @@ import type { UnfitRules } from '../../relational/unfit.ts';
 import { characterBytes, exactText } from './collations.ts';
 import { type ColumnType, columnType, longText, parseNative } from './column-type.ts';
 import { exactCollation, hasLargeDefaults, type ReplicaServer } from './replica-server.ts';
+import { quoteText } from './sql.ts';
 import { valueForm } from './value-form.ts';
 
 export interface ReplicaColumn {
@@ -175,8 +176,8 @@ function rowBytes({ name, length, charset }: MysqlType): number {
   return name === 'binary' || name === 'varbinary' ? most + 2 : POINTER_BYTES;
 }
 
-/** Lengths that need an index of their own kind: text and bytes. */
-type KeyColumn = { readonly index: number; readonly bytes: number; readonly isText: boolean } | { readonly index: number; readonly fixed: number };
+/** Lengths that need an index of their own kind: text and bytes. `sql`: the type that a fixed one has in a key; null: the same as elsewhere. */
+type KeyColumn = { readonly index: number; readonly bytes: number; readonly isText: boolean } | { readonly index: number; readonly fixed: number; readonly sql: string | null };
 
 interface KeyedTypes {
   readonly key: ReplicaKey;
@@ -187,13 +188,16 @@ interface KeyedTypes {
 function keyOf(schema: TableSchema, types: readonly ColumnType[], request: ShapeRequest): KeyedTypes {
   const changed: (ColumnType | undefined)[] = [];
   if (schema.keyKind === 'none') return { key: { kind: 'none', parts: [] }, types: changed };
-  const columns = schema.key.map((index) => keyColumn(index, types[index], schema.columns[index]));
+  const columns = schema.key.map((index) => keyColumn(index, types[index], schema.columns[index], request.server));
   const shares = shareOut(columns, request.server.indexBytes);
   let unique = true;
   const parts = columns.map((column, place): ReplicaKeyPart => {
     const source = schema.columns[column.index];
     if (source === undefined) throw new TidemarkError('SCHEMA_INVALID', `the key has a column ${column.index}, which is not there`, { where: { table: tableName(schema) } });
-    if ('fixed' in column) return { column: source.name, prefix: null };
+    if ('fixed' in column) {
+      if (column.sql !== null) changed[column.index] = { sql: column.sql, beyond: null, isStandIn: false };
+      return { column: source.name, prefix: null };
+    }
     const share = shares[place] ?? 0;
     const isCut = share < column.bytes;
     if (isCut && request.unfit(schema, source) === 'text') {
@@ -215,17 +219,18 @@ function keyType(isText: boolean, bytes: number, server: ReplicaServer): string 
 
 const UNLIMITED = Number.MAX_SAFE_INTEGER;
 
-function keyColumn(index: number, type: ColumnType | undefined, column: Column | undefined): KeyColumn {
+/** Labels in a key are compared by their bytes, as all text there. */
+function keyColumn(index: number, type: ColumnType | undefined, column: Column | undefined, server: ReplicaServer): KeyColumn {
   const native = parseNative(type?.sql ?? '');
-  const { name, length } = native;
+  const { name, length, labels } = native;
   if (name === 'varchar' || name === 'char') {
     // Fixed text without blanks at its end is as exact as it stands.
-    if (native.charset === 'ascii' && native.collation === 'ascii_bin' && column?.type.kind !== 'text') return { index, fixed: length ?? 1 };
+    if (native.charset === 'ascii' && native.collation === 'ascii_bin' && column?.type.kind !== 'text') return { index, fixed: length ?? 1, sql: null };
     return { index, bytes: 4 * (length ?? 1), isText: true };
   }
   if (name === 'varbinary') return { index, bytes: length ?? 1, isText: false };
   if (name.endsWith('blob')) return { index, bytes: UNLIMITED, isText: false };
-  return name.endsWith('text') || name === 'json' || name === 'vector' || isGeometry(name) ? { index, bytes: UNLIMITED, isText: true } : { index, fixed: rowBytes(native) };
+  return name.endsWith('text') || name === 'json' || name === 'vector' || isGeometry(name) ? { index, bytes: UNLIMITED, isText: true } : { index, fixed: rowBytes(native), sql: labels.length === 0 ? null : `${name}(${labels.map(quoteText).join(',')})${exactText(server)}` };
 }
 
 /** What of the index each column of text or bytes gets: what it asks for, or an equal share of what is left. */

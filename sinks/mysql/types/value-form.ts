@@ -20,15 +20,22 @@ export interface ValueForm extends ReadForm {
   readonly field: CellWriter;
   /** What `SET column = …` of LOAD DATA makes of the field, read into a variable (`@v1`); null: the field is the column's. */
   readonly assign: ((variable: string) => string) | null;
-  /** An expression of the column's value for a statement; also for comparing it with the column. NULL is the caller's. */
+  /** An expression of the column's value for a statement. NULL is the caller's. */
   readonly literal: CellWriter;
+  /** The same for comparing it with the column. */
+  readonly compared: CellWriter;
   /** Bytes that field or literal of this value take at most. */
   readonly room: (bytes: Uint8Array, start: number, end: number) => number;
 }
 
 /** @param target as `mysqlType` reads it from the replica's `information_schema.COLUMNS` */
-export function valueForm(column: Pick<Column, 'type'>, target: MysqlType, server: ReplicaServer): ValueForm {
-  const logical = column.type;
+export function valueForm({ type }: Pick<Column, 'type'>, target: MysqlType, server: ReplicaServer): ValueForm {
+  const form = writtenForm(type, target, server);
+  // What is no label is written by its number, and reads as ''.
+  return { ...form, compared: target.name === 'enum' ? quoted('_utf8mb4', encodeText, true) : form.literal };
+}
+
+function writtenForm(logical: LogicalType, target: MysqlType, server: ReplicaServer): Omit<ValueForm, 'compared'> {
   const read = readForm(logical, target);
   // A literal is compared as it stands: with the bits of the column, not with their text or their bytes.
   if (target.name === 'float') return { ...read, field: encodeFloat32, assign: null, literal: exactFloat32, room };

@@ -20,7 +20,9 @@ function floats(): number[] {
     return words.getFloat32(0);
   });
   const short = Array.from({ length: RANDOM }, (_, index) => Math.fround(((bitsOf(index)[0] % 2_000_000) - 1_000_000) / 10 ** (index % 8)));
-  return [...powers, ...beside, ...random, ...short].filter(Number.isFinite);
+  // Its shortest decimal is, as a double, in the middle between it and the next.
+  const between = [next32(7.038531e-26, -1), next32(7.038531e-26, 0), Math.fround(7.0385313e-26)];
+  return [...powers, ...beside, ...random, ...short, ...between].filter(Number.isFinite);
 }
 
 function next32(value: number, step: number): number {

@@ -19,7 +19,7 @@ const MORE: readonly AcrossColumn[] = [
   more('text', { kind: 'text', length: null, fixed: false }, '\u{10ffff}', '\u0001', '\u007f', '\\', '\\0', "a'b", 'a"b', '`', 'é', 'e\u0301', '\r\n', 'x'.repeat(100_000)),
   more('character varying(20)', { kind: 'text', length: 20, fixed: false }, 'a', 'A', 'a ', 'a  ', 'ä', 'a\u0308', '🙂'.repeat(20)),
   more('character(5)', { kind: 'text', length: 5, fixed: true }, 'a    ', 'A    ', '     '),
-  more('real', { kind: 'float32' }, '1e-05', '1e+20', '3.4028235e+38', '-3.4028235e+38', '1.1754944e-38', '1e-45', '1.6777216e+07', '0.1', '0'),
+  more('real', { kind: 'float32' }, '1e-05', '1e+20', '7.038531e-26', '-7.038531e-26', '3.4028235e+38', '-3.4028235e+38', '1.1754944e-38', '1e-45', '1.6777216e+07', '0.1', '0'),
   more('double precision', { kind: 'float64' }, '1e-05', '123456789012345', '1e+15', '1.2345678901234567e+19', '2.2250738585072014e-308', '0'),
   more('numeric(65,0)', { kind: 'decimal', precision: 65, scale: 0 }, '9'.repeat(65), `-${'9'.repeat(65)}`, '0'),
   more('numeric(65,30)', { kind: 'decimal', precision: 65, scale: 30 }, `${'9'.repeat(35)}.${'9'.repeat(30)}`, `-0.${'0'.repeat(29)}1`, `0.${'0'.repeat(30)}`),
