@@ -131,6 +131,8 @@ function settingsFor(version: ServerVersion, isRaw: boolean): string {
     `time_zone = '+00:00'`,
     `sql_mode = ''`,
     'autocommit = 1',
+    'completion_type = 0',
+    'sql_big_selects = 1',
     `net_read_timeout = ${SOCKET_TIMEOUT_S}`,
     `net_write_timeout = ${SOCKET_TIMEOUT_S}`,
     `wait_timeout = ${SOCKET_TIMEOUT_S}`,

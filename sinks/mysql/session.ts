@@ -202,6 +202,9 @@ export class Session implements AsyncDisposable {
 /** No limits that are meant for people, nothing that keeps rows out, and look-ups by key whatever their number. */
 const SETTINGS: Readonly<Record<string, string>> = {
   autocommit: '1',
+  completion_type: '0',
+  idle_transaction_timeout: '0',
+  idle_write_transaction_timeout: '0',
   foreign_key_checks: '0',
   unique_checks: '1',
   innodb_lock_wait_timeout: String(LOCK_WAIT_S),

@@ -15,7 +15,7 @@ export interface ReplicaServer {
  * answers `Warnings: 0`.
  */
 export const REPLICA_SESSION_SQL =
-  "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'";
+  "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', sql_big_selects = 1";
 
 /** What LOAD DATA reads the fields of `ValueForm.field` by. */
 export const LOAD_FORMAT_SQL = "CHARACTER SET binary FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'";
