@@ -399,13 +399,18 @@ export class Sift {
     return settled.status === 'fulfilled' ? null : this.#reopenedAfter(settled.reason);
   }
 
+  /** Of a record that says nothing of its place: no later than it. Where the checkpoint stands still it may be of the base. */
+  #findableFrom({ after, to }: SinkBatch): Offset {
+    return to > after ? after + 1 : Math.max(1, this.#parts.log.state().horizon);
+  }
+
   #letter(batch: SinkBatch, { piece, error }: Refused): DeadLetter {
     const view = new RecordView().seek(piece.ref.batch.records, piece.ref.at);
     return {
       tableId: piece.schema.tableId,
       table: tableName(piece.schema),
       key: Buffer.from(view.key()),
-      offset: offsetOf(piece.ref) ?? batch.after + 1,
+      offset: offsetOf(piece.ref) ?? this.#findableFrom(batch),
       code: error.code,
       message: describeError(error.at(this.#placeOf(batch, piece))),
       at: new Date(this.#parts.clock.now()).toISOString(),

@@ -136,4 +136,28 @@ describe('Deliver, where the sink refuses rows or takes nothing', () => {
     expect(sink.opened).toBeLessThan(30);
     await both.part.stop();
   });
+
+  it('keeps the letter of a row that a joining table has from the base, until the sink takes it', async () => {
+    const sink = new MemorySink();
+    await using test = await delivering(sink, { onError: 'dead-letter' });
+    sink.refused.add('public.t2/2');
+    const only = test.pipeline(['public.t1']);
+    only.part.start();
+    let last = 0;
+    for (let key = 1; key <= 5; key++) last = await test.source.commit([{ table: 1, key, value: key }, { table: 2, key, value: key }]);
+    await only.deliver.reached(last, patience());
+    await only.part.stop();
+    expect(await test.log.compact(last, { memoryBytes: 1 << 20, share: 1, seals: true }, patience())).toBe(last);
+    const both = test.pipeline(['public.*']);
+    both.part.start();
+    await both.deliver.reached(last, patience());
+    expect(test.letters.list()).toMatchObject([{ table: 'public.t2', offset: last }]);
+    await both.deliver.reached(await test.source.commit([{ table: 1, key: 1, value: 10 }]), patience());
+    expect(test.letters.count).toBe(1);
+    sink.refused.clear();
+    both.deliver.retryLetters();
+    await expect.poll(() => test.letters.count).toBe(0);
+    expect(sink.rows).toEqual(test.source.rows);
+    await both.part.stop();
+  });
 });
