@@ -37,15 +37,18 @@ export class InPlaceWork implements InPlaceRebuilding {
     return this.#request?.stage !== 'asked';
   }
 
-  onBegun(): Promise<void> {
-    return this.#parts.alone(async () => {
+  async onBegun(): Promise<void> {
+    // Whoever has replaced it may be waiting for this delivery to end.
+    if (this.#request === null) return;
+    await this.#parts.alone(async () => {
       const request = this.#request;
       if (request !== null) await this.#parts.file.save({ ...request, stage: 'replaying' });
     });
   }
 
-  onSwept(offset: Offset): Promise<void> {
-    return this.#parts.alone(() => this.#end(offset));
+  async onSwept(offset: Offset): Promise<void> {
+    if (this.#request === null) return;
+    await this.#parts.alone(() => this.#end(offset));
   }
 
   async #end(offset: Offset): Promise<void> {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { patience } from './rebuild-steps.ts';
 import { RebuildWorld } from './rebuild-world.ts';
 
 /** Some transactions of several records. Answers the end of the log. */
@@ -6,10 +7,6 @@ async function filled(world: RebuildWorld): Promise<number> {
   let end = 0;
   for (let key = 0; key < 6; key++) end = await world.commit([{ table: 1, key, value: key }, { table: 2, key, value: key }, { table: 1, key: key + 1, value: 7 }]);
   return end;
-}
-
-function patience(): AbortSignal {
-  return AbortSignal.timeout(10_000);
 }
 
 describe('a sink that can be rebuilt beside what it serves, and in place', () => {

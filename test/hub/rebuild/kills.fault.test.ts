@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { killedRebuilds, type Way } from './kills.ts';
 
-const WAYS = fc.constantFrom<Way>('shadow', 'shadow', 'in-place');
+const WAYS = fc.constantFrom<Way>('shadow', 'shadow', 'in-place', 'either');
 const BUDGET_MS = 8000;
 
 describe('rebuilds while the hub is killed, fails, is asked for other things', () => {

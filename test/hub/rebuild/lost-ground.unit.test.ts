@@ -2,19 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { ended, filled, patience } from './rebuild-steps.ts';
 import { RebuildWorld } from './rebuild-world.ts';
-
-async function filled(world: RebuildWorld, transactions = 20): Promise<number> {
-  let end = 0;
-  for (let n = 0; n < transactions; n++) end = await world.commit([{ table: 1, key: n % 7, value: n }, { table: 2, key: n % 5, value: n % 4 === 0 ? null : n }]);
-  return end;
-}
-
-function patience(): AbortSignal {
-  return AbortSignal.timeout(10_000);
-}
-
-const ended = (world: RebuildWorld) => (): boolean => !world.rebuild.isUnderWay;
 
 describe('a rebuild whose ground is taken away', () => {
   it('begins anew when its lease was broken for the last room on the disk', async () => {

@@ -49,10 +49,9 @@ export class MemoryPlace {
   /** What one life of the hub sees of it. */
   sink(life: Life, way: 'shadow' | 'in-place' | 'either'): Sink {
     const live = new MortalSink(this.live, life, () => this.onChange());
-    if (way === 'either') return live.withShadow(new MemoryShadow(this, live, life)).withInPlace(new MemoryInPlace(this, life));
-    return way === 'shadow' ? live.withShadow(new MemoryShadow(this, live, life)) : live.withInPlace(new MemoryInPlace(this, life));
+    if (way !== 'in-place') live.withShadow(new MemoryShadow(this, live, life, way === 'shadow'));
+    return way === 'shadow' ? live : live.withInPlace(new MemoryInPlace(this, life));
   }
-
 }
 
 /** A sink in memory for one life: what it is asked after its death does nothing. */
@@ -131,12 +130,14 @@ class MortalSink implements Sink {
 }
 
 class MemoryShadow implements ShadowRebuild {
+  readonly takesTables: boolean;
   readonly #place: MemoryPlace;
   readonly #live: MortalSink;
   readonly #life: Life;
   #open: MortalSink | null = null;
 
-  constructor(place: MemoryPlace, live: MortalSink, life: Life) {
+  constructor(place: MemoryPlace, live: MortalSink, life: Life, takesTables: boolean) {
+    this.takesTables = takesTables;
     this.#place = place;
     this.#live = live;
     this.#life = life;

@@ -1,33 +1,10 @@
-import { access, readdir } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { seededRandom } from '../../fixtures/runtime.ts';
+import { ended, filled, leftOvers, patience } from './rebuild-steps.ts';
 import { RebuildWorld } from './rebuild-world.ts';
-
-async function filled(world: RebuildWorld, transactions = 20): Promise<number> {
-  let end = 0;
-  for (let n = 0; n < transactions; n++) {
-    end = await world.commit([{ table: 1, key: n % 7, value: n }, { table: 2, key: n % 5, value: n % 4 === 0 ? null : n }]);
-  }
-  return end;
-}
-
-function patience(): AbortSignal {
-  return AbortSignal.timeout(10_000);
-}
-
-const ended = (world: RebuildWorld) => (): boolean => !world.rebuild.isUnderWay;
-
-async function leftOvers(world: RebuildWorld): Promise<string[]> {
-  const files = await readdir(world.directory);
-  return [
-    ...(world.place.shadow === null ? [] : ['a shadow']),
-    ...(world.place.replaced === 0 ? [] : ['what was replaced']),
-    ...world.log.leases().filter((name) => name.startsWith('rebuild:')).map((name) => `the lease ${name}`),
-    ...files.filter((name) => name.startsWith('rebuild-') || name.endsWith('.new')),
-  ];
-}
 
 describe('a rebuild beside the sink', () => {
   it('fills a shadow from the base and the history, and swaps it in where the sink stands, which goes on', async () => {
