@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { CrashAudit } from './crash-audit.ts';
 import { CrashWorld } from './crash-world.ts';
 
+const MINUTE = 60_000;
 /** What a mutant does wrong, and what the audit says of it. */
 const MUTANTS = [
   { mutant: 'acknowledges-early', when: 'at its death', finding: /^the slot is confirmed up to \d+, the log ends at \d+: \d+ bytes are lost$/ },
@@ -14,12 +15,12 @@ const MUTANTS = [
 ] as const;
 
 describe('the audit of the crash test finds what a hub does wrong', () => {
-  it.each(MUTANTS)('$mutant, $when', { timeout: 90_000 }, async ({ mutant, when, finding }) => {
+  it.each(MUTANTS)('$mutant, $when', { timeout: 10 * MINUTE }, async ({ mutant, when, finding }) => {
     const module = pathToFileURL(join(import.meta.dirname, 'mutants', `${mutant}.ts`)).href;
     await using world = await CrashWorld.create('postgres', ['--import', module]);
     const audit = new CrashAudit(world);
     await world.startHub();
-    await world.hub.until('every table is copied', ({ sources }) => sources[0]?.tables.length === 9 && sources[0].tables.every(({ state }) => state === 'consistent'));
+    await world.hub.until('every table is copied', ({ sources }) => sources[0]?.tables.length === 9 && sources[0].tables.every(({ state }) => state === 'consistent'), 5 * MINUTE);
     const workload = world.source.startHard(1);
     while (workload.transactions() < 150) await delay(20);
     if (when === 'at its death') await world.hub.kill();
