@@ -33,6 +33,7 @@ export const EVENTS = {
   'source.writer-reopened': 'The writer of a log failed and is opened again.',
   'source.gap': 'Changes were missed; every table is copied again.',
   'source.index-rebuilt': 'The index of large rows is made again from the log.',
+  'source.rows-followed': 'Rows of a table come without some of their columns: what the log has of it is read once, and all its rows are in the index from here on.',
   'source.status-failed': 'The source could not be asked how it is.',
   'source.retained-wal': 'The source holds back more WAL for the hub than it may.',
   'source.table-added': 'Somebody asked for a table to be captured.',

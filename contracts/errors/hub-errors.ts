@@ -116,9 +116,14 @@ export const HUB_ERRORS = {
     retry: 'operator',
   },
   WHOLE_ROW_MISSING: {
-    means: 'The source left out a large column that did not change, and the log has no earlier image of that row to fill it in from. The table has stopped and is copied again; its rows that cannot be made whole are not given to any sink.',
-    remedy: 'Nothing to do: the table is copied again, once after REPLICA IDENTITY FULL was taken back, for instance. REPLICA IDENTITY FULL on the table avoids the look-up altogether.',
+    means: 'The source left out columns that did not change, and the log has no earlier image of that row to fill them in from. The table has stopped and is copied again; its rows that cannot be made whole are not given to any sink.',
+    remedy: 'Nothing to do: the table is copied again, once after REPLICA IDENTITY FULL was taken back, for instance. REPLICA IDENTITY FULL on the table (MySQL: `binlog_row_image=FULL` for the server and every session) avoids the look-up altogether.',
     retry: 'operator',
+  },
+  WHOLE_ROWS_AGAIN: {
+    means: 'The first row of a table that comes without some of its columns stands in a transaction that is larger than a batch, of which the log cannot be read before it ends.',
+    remedy: 'Nothing: the transaction is read again from its beginning at once, and its rows are followed this time.',
+    retry: 'auto',
   },
   WHOLE_ROW_INDEX: {
     means: 'The local index of large rows cannot be read or written.',

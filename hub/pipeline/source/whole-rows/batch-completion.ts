@@ -11,10 +11,20 @@ import type { Generation } from './generation.ts';
 import { rowId, rowName, type RowId } from './row-id.ts';
 import { endAfter, TableStops, type LogEnd } from './table-stops.ts';
 
+/** What is known of the log by who asks for images. */
+export interface Asking {
+  readonly end: LogEnd;
+  /** The table is consistent: every row of it has a whole image in the log. */
+  mustBeWhole(tableId: number): boolean;
+}
+
 /** Where whole images of rows come from. */
 export interface Images {
-  /** The newest whole images, as of everything appended; null: not known. In whatever shape they are stored. */
-  newest(ids: readonly RowId[]): Promise<(Image | null)[]>;
+  /**
+   * The newest whole images, as of everything appended; null: not known. In whatever shape they are stored.
+   * @throws TidemarkError `WHOLE_ROWS_AGAIN`
+   */
+  newest(ids: readonly RowId[], asking: Asking): Promise<(Image | null)[]>;
   /** False when no row of the table has ever needed an image: there is nothing to look for. */
   mayHave(tableId: number): boolean;
 }
@@ -102,7 +112,7 @@ export class BatchCompletion {
       batch, catalog,
       schemas: new Map(),
       local: new Map(),
-      before: await this.#fetch(batch, need),
+      before: await this.#fetch(batch, need, catalog),
       completedAt: new Set(),
       pieces: [],
       stops: new TableStops(batch, catalog, this.#end),
@@ -151,7 +161,7 @@ export class BatchCompletion {
   }
 
   /** The images, as of the beginning of the batch, of every row that may have to be completed from them. */
-  async #fetch(batch: ChangeBatch, need: Need): Promise<Map<string, Image | null>> {
+  async #fetch(batch: ChangeBatch, need: Need, catalog: Catalog): Promise<Map<string, Image | null>> {
     const ids = new Map<string, RowId>();
     if (need.incomplete || need.endsInKeyChange) {
       const view = this.#view;
@@ -166,7 +176,8 @@ export class BatchCompletion {
       }
       if (need.endsInKeyChange && deleted !== null) add(ids, deleted);
     }
-    const images = ids.size === 0 ? [] : await this.#images.newest([...ids.values()]);
+    const asking = { end: this.#end, mustBeWhole: (tableId: number) => catalog.table(tableId)?.state.state === 'consistent' };
+    const images = ids.size === 0 ? [] : await this.#images.newest([...ids.values()], asking);
     return new Map([...ids.keys()].map((name, index) => [name, images[index] ?? null]));
   }
 
@@ -206,9 +217,8 @@ export class BatchCompletion {
     if ((view.flags & Flag.incomplete) !== 0) return this.#completed(walk, view, entry);
     const name = rowName(rowId(view.tableId, view.key()));
     walk.changedFrom = isFirstHalf(view) ? imageBefore(walk, name) : null;
-    const wide = view.op !== Op.delete && (view.flags & Flag.wide) !== 0;
     const { bytes, afterStart: start, afterEnd: end, schemaVersion } = view;
-    walk.local.set(name, wide ? { bytes, start, end, schemaVersion } : null);
+    walk.local.set(name, view.op === Op.delete ? null : { bytes, start, end, schemaVersion });
     return null;
   }
 
@@ -306,5 +316,5 @@ function entryEnd(batch: ChangeBatch, entry: number): number {
 }
 
 function missing(): TidemarkError {
-  return new TidemarkError('WHOLE_ROW_MISSING', 'a row came without a large column that did not change, and no earlier image of the row is in the log');
+  return new TidemarkError('WHOLE_ROW_MISSING', 'a row came without columns that did not change, and no earlier image of the row is in the log');
 }

@@ -7,6 +7,8 @@ import { decodeControl } from '../../../../contracts/control.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
 import { Flag, Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
+import { decodeSchema } from '../../../../contracts/schema.ts';
+import { leavesOutOfAnyRow } from './any-row.ts';
 import type { Image } from './fill.ts';
 import { rowId, rowName } from './row-id.ts';
 
@@ -24,6 +26,17 @@ export interface Watched {
   readonly indexed: Set<number>;
   /** Tables that have an incomplete row: all their rows are followed. */
   readonly marked: Set<number>;
+  /** Tables whose source may leave columns out of any row, large or not. */
+  readonly anyRow: Set<number>;
+  /**
+   * Those of them of which such a row has come: from there on every row is followed. Records up to the offset may be missing
+   * from the index; 0: none counts any more.
+   */
+  readonly followedFrom: Map<number, Offset>;
+}
+
+export function watchedNone(): Watched {
+  return { indexed: new Set(), marked: new Set(), anyRow: new Set(), followedFrom: new Map() };
 }
 
 export class Generation {
@@ -34,8 +47,6 @@ export class Generation {
   readonly entries = new Map<string, RowEntry>();
   /** Tables whose entries from before this generation are void. */
   readonly cleared = new Set<number>();
-  /** Every table's are. */
-  clearedAll = false;
   /** Tables of the entries that may have had incomplete rows before: their marks in the index are to be renewed. */
   readonly marked = new Set<number>();
   /** Tables whose incomplete rows from before the entries are settled. */
@@ -43,6 +54,8 @@ export class Generation {
   /** Tables whose schema or state this batch changed; with `gap`, all of them. */
   readonly changed = new Set<number>();
   allChanged = false;
+  /** Tables of which {@link Watched.followedFrom} was changed here, and to what. */
+  readonly followed = new Map<number, Offset>();
 
   readonly #watched: Watched;
 
@@ -56,32 +69,45 @@ export class Generation {
       const { op, flags } = view;
       if (op === Op.update || op === Op.create || op === Op.read) {
         if ((flags & (Flag.wide | Flag.incomplete)) !== 0) this.#wide(view, batch.baseOffset + view.index, completedAt);
+        else if (watched.followedFrom.has(view.tableId)) this.#image(view, batch.baseOffset + view.index, false);
         else if (watched.marked.has(view.tableId)) this.#set(view, { kind: 'none' });
       } else if (op === Op.delete) {
         if (watched.indexed.has(view.tableId)) this.#set(view, { kind: 'none' });
       } else if (op === Op.truncate) {
         if ((flags & Flag.notApplied) === 0) this.#clear(view.tableId);
-      } else if (op === Op.schema) this.changed.add(view.tableId);
-      else if (op === Op.control) this.#control(view);
+      } else if (op === Op.schema) {
+        this.changed.add(view.tableId);
+        if (leavesOutOfAnyRow(decodeSchema(view.after()))) watched.anyRow.add(view.tableId);
+      } else if (op === Op.control) this.#control(view);
     }
     this.bytes = this.entries.size > 0 ? batch.records.length : 0;
   }
 
   /** True when nothing of it needs to be kept. */
   get isEmpty(): boolean {
-    return this.entries.size === 0 && this.cleared.size === 0 && !this.clearedAll && this.unmarked.size === 0;
+    return this.entries.size === 0 && this.cleared.size === 0 && this.unmarked.size === 0 && this.followed.size === 0;
   }
 
   #wide(view: RecordView, offset: Offset, completedAt: ReadonlySet<number>): void {
     const watched = this.#watched;
     watched.indexed.add(view.tableId);
+    if (watched.anyRow.has(view.tableId) && !watched.followedFrom.has(view.tableId)) this.#follow(view.tableId, offset - 1);
     if ((view.flags & Flag.incomplete) !== 0) {
       watched.marked.add(view.tableId);
       this.#set(view, { kind: 'incomplete' });
       return;
     }
+    this.#image(view, offset, completedAt.has(view.index));
+  }
+
+  #image(view: RecordView, offset: Offset, completed: boolean): void {
     const image = { bytes: view.bytes, start: view.afterStart, end: view.afterEnd, schemaVersion: view.schemaVersion };
-    this.#set(view, { kind: 'image', offset, image, completed: completedAt.has(view.index) });
+    this.#set(view, { kind: 'image', offset, image, completed });
+  }
+
+  #follow(tableId: number, from: Offset): void {
+    this.#watched.followedFrom.set(tableId, from);
+    this.followed.set(tableId, from);
   }
 
   #set(view: RecordView, entry: RowEntry): void {
@@ -92,6 +118,10 @@ export class Generation {
   }
 
   #clear(tableId: number): void {
+    const { anyRow, followedFrom } = this.#watched;
+    if (followedFrom.has(tableId)) this.#follow(tableId, 0);
+    // Nothing is known of it yet; what will be looked up of before here may come from behind this.
+    else if (anyRow.has(tableId)) return;
     this.cleared.add(tableId);
     const prefix = rowName(rowId(tableId, new Uint8Array(0)));
     for (const name of this.entries.keys()) if (name.startsWith(prefix)) this.entries.delete(name);
@@ -100,8 +130,7 @@ export class Generation {
   #control(view: RecordView): void {
     const control = decodeControl(view.after());
     if (control.type === 'gap') {
-      this.entries.clear();
-      this.clearedAll = true;
+      for (const tableId of this.#watched.indexed) this.#clear(tableId);
       this.allChanged = true;
       return;
     }

@@ -5,6 +5,8 @@
  *     m                      JSON {logId, epoch, offset}: the index is that of the log up to `offset`
  *     e row id               u64 offset of the newest whole image
  *     i row id               the newest record is incomplete (while the table is copied); no value
+ *     w table id             u64 offset: every row of the table behind it is followed (generation.ts, followedFrom)
+ *     d row id               u64 offset: the row was gone there. Of followed tables, while the base may still have the row
  *     p row id               of an unfinished large transaction: u64 offset, u32 schema version, and where the image
  *                            stands in the file beside (spilled-images.ts): u64 position, u32 length;
  *                            schema version 0: no image (a row that is gone, or narrow)
@@ -12,7 +14,7 @@
 import { ClassicLevel } from 'classic-level';
 import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
-import type { RowId } from './row-id.ts';
+import { rowId, type RowId } from './row-id.ts';
 
 export interface IndexMark {
   readonly logId: string;
@@ -20,7 +22,7 @@ export interface IndexMark {
   readonly offset: Offset;
 }
 
-type Space = 'e' | 'i' | 'p';
+type Space = 'e' | 'i' | 'p' | 'w' | 'd';
 type Change = { type: 'put'; key: Buffer; value: Buffer } | { type: 'del'; key: Buffer };
 
 const MARK = Buffer.from('m');
@@ -100,9 +102,9 @@ export class IndexStore implements AsyncDisposable {
     return keys.map((key) => key.subarray(1));
   }
 
-  /** Every entry of a space, in order. */
-  async *entries(space: Space): AsyncGenerator<[RowId, Buffer], void, void> {
-    const iterator = this.#level.iterator({ gte: Buffer.from(space), lt: afterSpace(space) });
+  /** Every entry of a space, or of one table in it, in order. */
+  async *entries(space: Space, tableId?: number): AsyncGenerator<[RowId, Buffer], void, void> {
+    const iterator = this.#level.iterator(tableId === undefined ? { gte: Buffer.from(space), lt: afterSpace(space) } : rangeOf(space, tableId));
     try {
       for (;;) {
         const some = await guarded(() => iterator.nextv(1_000));
@@ -189,11 +191,23 @@ async function guarded<T>(use: () => Promise<T>): Promise<T> {
  * @param marked the table may have incomplete rows, of which this may be one
  */
 export function writeEntry(store: IndexStore, id: RowId, entry: Offset | 'incomplete' | 'none', marked: boolean): void {
-  if (typeof entry === 'number') {
-    const value = Buffer.alloc(8);
-    value.writeBigUInt64BE(BigInt(entry), 0);
-    store.put('e', id, value);
-  } else store.delete('e', id);
+  if (typeof entry === 'number') store.put('e', id, offsetValue(entry));
+  else store.delete('e', id);
   if (entry === 'incomplete') store.put('i', id);
   else if (marked) store.delete('i', id);
+}
+
+/** From where the rows of tables are followed. */
+export function writeFollowed(store: IndexStore, followed: ReadonlyMap<number, Offset>): void {
+  for (const [tableId, from] of followed) store.put('w', rowId(tableId, NOTHING), offsetValue(from));
+}
+
+export function offsetValue(offset: Offset): Buffer {
+  const value = Buffer.alloc(8);
+  value.writeBigUInt64BE(BigInt(offset), 0);
+  return value;
+}
+
+export function offsetOf(value: Buffer): Offset {
+  return Number(value.readBigUInt64BE(0));
 }

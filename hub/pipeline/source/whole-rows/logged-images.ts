@@ -76,6 +76,17 @@ export class LoggedImages {
     return images;
   }
 
+  /** Rows as the base has them, whenever they were changed; null: it has none. @throws TidemarkError what reading the log throws */
+  async folded(ids: readonly RowId[]): Promise<(Image | null)[]> {
+    await using base = await this.#log.openBase();
+    const images: (Image | null)[] = [];
+    for (const id of ids) {
+      const row = (await base?.find(tableOf(id), keyOf(id), true)) ?? null;
+      images.push(row === null ? null : { bytes: row.image, start: 0, end: row.image.length, schemaVersion: row.schemaVersion });
+    }
+    return images;
+  }
+
   /** Fills in what stands in the base; a row that was changed since, below the horizon, is another image. */
   async #readFolded(folded: readonly number[], wanted: readonly Wanted[], images: (Image | null)[]): Promise<void> {
     await using base = await this.#log.openBase();

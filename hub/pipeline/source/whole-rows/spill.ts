@@ -1,7 +1,7 @@
 import type { Offset } from '../../../../contracts/offset.ts';
 import type { Image } from './fill.ts';
 import type { Generation, RowEntry } from './generation.ts';
-import { writeEntry, type IndexStore } from './index-store.ts';
+import { offsetValue, writeEntry, writeFollowed, type IndexStore } from './index-store.ts';
 import { rowIdOfName, tableOf, type RowId } from './row-id.ts';
 import type { Place, SpilledImages } from './spilled-images.ts';
 
@@ -20,7 +20,7 @@ export class Spill {
   readonly #cleared = new Set<number>();
   readonly #marked = new Set<number>();
   readonly #unmarked = new Set<number>();
-  #clearedAll = false;
+  readonly #followed = new Map<number, Offset>();
   #last: Offset = 0;
 
   constructor(store: IndexStore, images: SpilledImages) {
@@ -39,15 +39,12 @@ export class Spill {
 
   async add(generation: Generation): Promise<void> {
     const store = this.#store;
-    if (generation.clearedAll) {
-      this.#clearedAll = true;
-      await store.clear('p');
-    }
     for (const tableId of generation.cleared) {
       this.#cleared.add(tableId);
       await store.clear('p', tableId);
     }
     for (const tableId of generation.marked) this.#marked.add(tableId);
+    for (const [tableId, from] of generation.followed) this.#followed.set(tableId, from);
     if (generation.unmarked.size > 0) await this.#settle(generation.unmarked);
     const images = [...generation.entries.values()].flatMap((entry) => (entry.kind === 'image' ? [entry.image] : []));
     const places = (await this.#images.add(images)).values();
@@ -64,25 +61,26 @@ export class Spill {
     const entries = await this.#store.getMany('p', ids);
     const images = (await this.#images.read(entries.flatMap((entry) => (entry !== undefined && hasImage(entry) ? [placeOf(entry)] : [])))).values();
     return entries.map((entry, index) => {
-      if (entry === undefined) return this.#clearedAll || this.#cleared.has(tableOf(ids[index] as RowId)) ? null : undefined;
+      if (entry === undefined) return this.#cleared.has(tableOf(ids[index] as RowId)) ? null : undefined;
       const bytes = hasImage(entry) ? images.next().value : undefined;
       return bytes === undefined ? null : { bytes, start: 0, end: bytes.length, schemaVersion: entry.readUInt32BE(8) };
     });
   }
 
-  /** Everything in it is durable: it goes into the index. */
-  async moveToIndex(): Promise<void> {
+  /** Everything in it is durable: it goes into the index. `keepsGone`: of such tables what is gone is noted, too. */
+  async moveToIndex(keepsGone: (tableId: number) => boolean): Promise<void> {
     const store = this.#store;
-    for (const space of ['e', 'i'] as const) {
-      if (this.#clearedAll) await store.clear(space);
-      else for (const tableId of this.#cleared) await store.clear(space, tableId);
+    for (const space of ['e', 'i', 'd'] as const) {
+      for (const tableId of this.#cleared) await store.clear(space, tableId);
     }
+    writeFollowed(store, this.#followed);
     // Before the entries: those that are incomplete became so after their table was settled.
     for (const tableId of this.#unmarked) await store.clear('i', tableId);
     for await (const [id, bytes] of store.entries('p')) {
       const offset = Number(bytes.readBigUInt64BE(0));
       const entry = hasImage(bytes) ? offset : offset === INCOMPLETE ? 'incomplete' : 'none';
       writeEntry(store, id, entry, this.#marked.has(tableOf(id)));
+      if (entry === 'none' && keepsGone(tableOf(id))) store.put('d', id, offsetValue(this.#last));
       if (store.isFull) await store.write();
     }
     await store.write();
@@ -108,7 +106,7 @@ export class Spill {
     this.#cleared.clear();
     this.#marked.clear();
     this.#unmarked.clear();
-    this.#clearedAll = false;
+    this.#followed.clear();
     this.#last = 0;
   }
 }

@@ -19,10 +19,11 @@ import type { FileSystem, Logger } from '../../../../contracts/runtime.ts';
 import { tableName } from '../../../../contracts/schema.ts';
 import type { RepairSet } from '../copy/session.ts';
 import type { RowCompleter } from '../stream-feed.ts';
-import { BatchCompletion, type Images } from './batch-completion.ts';
+import { BatchCompletion, type Asking, type Images } from './batch-completion.ts';
 import type { Image } from './fill.ts';
-import { Generation, type RowEntry, type Watched } from './generation.ts';
-import { IndexStore, writeEntry } from './index-store.ts';
+import { FollowedRows } from './followed-rows.ts';
+import { Generation, watchedNone, type RowEntry, type Watched } from './generation.ts';
+import { IndexStore, offsetOf, writeEntry, writeFollowed } from './index-store.ts';
 import { LoggedImages, type Wanted } from './logged-images.ts';
 import { keyOf, rowId, rowIdOfName, rowName, tableOf, type RowId } from './row-id.ts';
 import { Spill } from './spill.ts';
@@ -40,6 +41,8 @@ const COMPLETED_BYTES = 4 << 20;
 const FIRST_INCOMPLETE = 8;
 /** The index's mark follows the log at this distance, so that little is read after a crash. */
 const MARK_BYTES = 64 << 20;
+/** Spaces of the index by row. */
+const ROW_SPACES = ['e', 'i', 'd'] as const;
 
 export interface WholeRowsOptions {
   /** Of this source's index alone; made if it is not there. Beside it, while a large transaction is open, a file `.spill`. */
@@ -56,7 +59,8 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   readonly #logged: LoggedImages;
   readonly #images: SpilledImages;
   readonly #spill: Spill;
-  readonly #watched: Watched = { indexed: new Set(), marked: new Set() };
+  readonly #watched: Watched = watchedNone();
+  readonly #followed: FollowedRows;
   readonly #stop = new AbortController();
   #completion: BatchCompletion;
   #generations: Generation[] = [];
@@ -70,6 +74,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     this.#log = options.log;
     this.#logger = options.logger;
     this.#logged = new LoggedImages(options.log);
+    this.#followed = new FollowedRows({ ...options, store, logged: this.#logged, watched: this.#watched });
     this.#images = new SpilledImages(options.files, `${options.directory}.spill`);
     this.#spill = new Spill(store, this.#images);
     this.#completion = new BatchCompletion(this, 0);
@@ -125,6 +130,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     else this.#marked = mark.offset;
     this.#watched.indexed.clear();
     this.#watched.marked.clear();
+    await this.#followed.recall(offset);
     for (const tableId of await this.#store.tables('e')) this.#watched.indexed.add(tableId);
     for (const tableId of await this.#store.tables('i')) {
       this.#watched.indexed.add(tableId);
@@ -146,7 +152,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     return this.#watched.indexed.has(tableId);
   }
 
-  async newest(ids: readonly RowId[]): Promise<(Image | null)[]> {
+  async newest(ids: readonly RowId[], asking: Asking): Promise<(Image | null)[]> {
     const found = new Array<Image | null>(ids.length).fill(null);
     let left: number[] = [];
     ids.forEach((id, index) => {
@@ -155,16 +161,17 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
       else if (entry.kind === 'image') found[index] = entry.image;
     });
     if (left.length > 0 && !this.#spill.isEmpty) left = await this.#fromSpill(ids, left, found);
-    if (left.length > 0 && !(await this.#fromIndex(ids, left, found))) {
+    if (left.length > 0 && !(await this.#fromIndex(ids, left, found, asking))) {
       await this.#remake();
       // What is wrong of an index that was made just now is not known: the row's table stops.
-      await this.#fromIndex(ids, left, found);
+      await this.#fromIndex(ids, left, found, asking);
     }
     return found;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
+    this.#followed.close();
     try {
       await this.#flush();
     } finally {
@@ -180,7 +187,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
       const generation = this.#generations[index] as Generation;
       const entry = generation.entries.get(name);
       if (entry !== undefined) return entry;
-      if (generation.clearedAll || generation.cleared.has(tableId)) return { kind: 'none' };
+      if (generation.cleared.has(tableId)) return { kind: 'none' };
     }
     return undefined;
   }
@@ -196,20 +203,25 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   }
 
   /** Fills in what the index knows. False: an entry of it leads to another row, or to none. */
-  async #fromIndex(ids: readonly RowId[], indexes: readonly number[], found: (Image | null)[]): Promise<boolean> {
+  async #fromIndex(ids: readonly RowId[], indexes: readonly number[], found: (Image | null)[], asking: Asking): Promise<boolean> {
     const entries = await this.#store.getMany('e', indexes.map((index) => ids[index] as RowId));
     const wanted: Wanted[] = [];
     const places: number[] = [];
+    const unsure: number[] = [];
     entries.forEach((entry, place) => {
-      if (entry === undefined) return;
       const index = indexes[place] as number;
-      wanted.push({ id: ids[index] as RowId, offset: Number(entry.readBigUInt64BE(0)) });
-      places.push(index);
+      const id = ids[index] as RowId;
+      if (!this.#followed.isKnown(id, entry)) unsure.push(index);
+      else if (entry !== undefined) {
+        wanted.push({ id, offset: offsetOf(entry) });
+        places.push(index);
+      }
     });
     const images = await this.#logged.read(wanted, this.#stop.signal);
     places.forEach((index, place) => {
       found[index] = images[place] ?? null;
     });
+    if (unsure.length > 0) await this.#followed.find(ids, unsure, found, asking);
     return images.every((image) => image !== null);
   }
 
@@ -239,7 +251,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     if (durable <= this.#marked) return;
     if (!this.#spill.isEmpty) {
       if (this.#spill.lastOffset > durable) return;
-      await this.#spill.moveToIndex();
+      await this.#spill.moveToIndex((tableId) => this.#followed.keepsGone(tableId));
     }
     let first = this.#generations[0];
     while (first !== undefined && first.lastOffset <= durable) {
@@ -253,6 +265,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     const offset = first === undefined ? durable : Math.min(durable, first.firstOffset - 1);
     await this.#setMark(offset);
     if (first === undefined) this.#unmarkedBytes = 0;
+    await this.#followed.prune();
   }
 
   async #setMark(offset: Offset): Promise<void> {
@@ -263,19 +276,14 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
 
   async #write(generation: Generation): Promise<void> {
     const store = this.#store;
-    if (generation.clearedAll) {
-      await store.clear('e');
-      await store.clear('i');
-    }
-    for (const tableId of generation.cleared) {
-      await store.clear('e', tableId);
-      await store.clear('i', tableId);
-    }
+    for (const tableId of generation.cleared) for (const space of ROW_SPACES) await store.clear(space, tableId);
+    writeFollowed(store, generation.followed);
     // Before the entries: a batch read from the log may hold a `copied` and what came after it.
     for (const tableId of generation.unmarked) await store.clear('i', tableId);
     for (const [name, entry] of generation.entries) {
       const id = rowIdOfName(name);
       writeEntry(store, id, entry.kind === 'image' ? entry.offset : entry.kind, generation.marked.has(tableOf(id)));
+      if (entry.kind === 'none' && this.#followed.keepsGone(tableOf(id))) this.#followed.putGone(id, generation.lastOffset);
       if (entry.kind === 'image' && entry.completed) this.#logged.remember(entry.offset, entry.image);
       if (store.isFull) await store.write();
     }
@@ -290,6 +298,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
   /** Makes the index of all that is durable anew. Its mark stays at the beginning until all in memory has followed. */
   async #remake(): Promise<void> {
     await this.#startOver('an entry led to another row');
+    this.#followed.indexedBehind(0);
     await this.#readInto(this.#log.state().highWatermark);
   }
 
@@ -297,8 +306,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     this.#logger.log('info', 'source.index-rebuilt', { why });
     // First: an index that was emptied must not count as complete, should this process end here.
     await this.#setMark(0);
-    await this.#store.clear('e');
-    await this.#store.clear('i');
+    for (const space of [...ROW_SPACES, 'w'] as const) await this.#store.clear(space);
   }
 
   /** Reads the log from the mark to `end`, which is durable, into the index. */
@@ -316,10 +324,11 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
     if (this.#marked >= this.#log.state().horizon) return 0;
     await using base = await this.#log.openBase();
     if (base === null) return 0;
-    await this.#store.clear('e');
-    await this.#store.clear('i');
+    for (const space of ROW_SPACES) await this.#store.clear(space);
     const view = new RecordView();
     for (const { tableId } of base.catalog.tables()) {
+      // Rows of these are found in the base by their keys.
+      if (this.#watched.anyRow.has(tableId)) continue;
       for await (const { batch, offsets } of base.rows(tableId, { withDropped: true, signal: this.#stop.signal })) {
         for (view.reset(batch.records); view.next(); ) {
           if ((view.flags & Flag.wide) === 0 || view.keyEnd === view.keyStart) continue;
@@ -329,6 +338,7 @@ export class WholeRows implements RowCompleter, RepairSet, Images, AsyncDisposab
         }
       }
     }
+    this.#followed.indexedBehind(base.horizon);
     await this.#store.write();
     return base.horizon;
   }

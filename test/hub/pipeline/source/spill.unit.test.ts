@@ -5,7 +5,7 @@ import { BatchBuilder, type ChangeBatch } from '../../../../contracts/change-bat
 import { encodeControl } from '../../../../contracts/control.ts';
 import { Flag, Op } from '../../../../contracts/op.ts';
 import { buildImage } from '../../../../contracts/row-image.ts';
-import { Generation, type Watched } from '../../../../hub/pipeline/source/whole-rows/generation.ts';
+import { Generation, watchedNone } from '../../../../hub/pipeline/source/whole-rows/generation.ts';
 import { IndexStore } from '../../../../hub/pipeline/source/whole-rows/index-store.ts';
 import { rowIdOfName } from '../../../../hub/pipeline/source/whole-rows/row-id.ts';
 import { Spill } from '../../../../hub/pipeline/source/whole-rows/spill.ts';
@@ -101,7 +101,7 @@ describe('the spill of large transactions', () => {
         await using store = await IndexStore.open(join(directory.path, String(++run)));
         const spill = new Spill(store, new SpilledImages(nodeFiles, join(directory.path, `${run}.spill`)));
         await spill.clear();
-        const watched: Watched = { indexed: new Set(), marked: new Set() };
+        const watched = watchedNone();
         const batches: ChangeBatch[] = [];
         let offset = 1;
         for (const [index, list] of events.entries()) {
@@ -110,13 +110,13 @@ describe('the spill of large transactions', () => {
           batches.push(batch);
           const generation = new Generation(batch, watched, new Set());
           if (!generation.isEmpty) await spill.add(generation);
-          if (index + 1 === moveAfter) await spill.moveToIndex();
+          if (index + 1 === moveAfter) await spill.moveToIndex(() => false);
         }
         const expected = modelOf(batches, events);
         const narrow = new Set(narrowNow(events));
         const before = await spill.get([...expected.e.keys()].filter((name) => !narrow.has(name)).map((name) => rowIdOfName(latin1Of(name))));
         expect(before.every((image) => image !== null)).toBe(true);
-        await spill.moveToIndex();
+        await spill.moveToIndex(() => false);
         const found = await indexed(store);
         // An entry of a row that has become narrow may stay: nothing will ask for it.
         for (const name of narrow) for (const each of [found.e, expected.e]) each.delete(name);
