@@ -38,6 +38,8 @@ export interface Checkpoint {
   readonly offset: number;
   /** A change of shape is under way, which the database could not make in one transaction with its checkpoint. */
   readonly isReshaping: boolean;
+  /** By table id, the version of the shape that a table has where that may be ahead of the offset: after a change of shape, before what comes behind it. */
+  readonly shapes: ReadonlyMap<number, number>;
 }
 
 export interface ReplicaView extends View {

@@ -1,3 +1,4 @@
+import { decodeSchema } from '../../../contracts/schema.ts';
 import type { MysqlSession } from '../../fixtures/mysql-session.ts';
 import { tornMysqlTransactions } from '../../fixtures/shop/mysql-schema.ts';
 import type { Checkpoint, FoundTable, NamedTable, ReplicaView, TextRow, View } from '../source-world.ts';
@@ -92,7 +93,13 @@ export class MysqlReplicaView extends MysqlView implements ReplicaView {
     const there = await this.session.query("SELECT 1 AS one FROM information_schema.tables WHERE table_schema = 'tidemark' AND table_name = 'checkpoint'");
     if (there.length === 0) return null;
     const [row] = await this.session.query('SELECT `offset` AS place, intent FROM tidemark.checkpoint WHERE sink = ?', [this.#sink]);
-    return row === undefined ? null : { offset: Number(row['place']), isReshaping: row['intent'] !== null };
+    if (row === undefined) return null;
+    const shapes = await this.session.query('SELECT table_id, shape FROM tidemark.mirrored_table WHERE sink = ?', [this.#sink]);
+    return {
+      offset: Number(row['place']),
+      isReshaping: row['intent'] !== null,
+      shapes: new Map(shapes.map(({ table_id: tableId, shape }) => [Number(tableId), decodeSchema(Buffer.from(shape ?? '', 'utf8')).version])),
+    };
   }
 }
 

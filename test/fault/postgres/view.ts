@@ -57,7 +57,7 @@ class PostgresView implements ReplicaView {
     const { rows: there } = await this.#session.query<{ there: boolean }>("SELECT to_regclass('tidemark.checkpoint') IS NOT NULL AS there");
     if (there[0]?.there !== true) return null;
     const { rows } = await this.#session.query<{ offset: string }>('SELECT "offset"::text FROM tidemark.checkpoint WHERE sink = $1', [this.#sink]);
-    return rows[0] === undefined ? null : { offset: Number(rows[0].offset), isReshaping: false };
+    return rows[0] === undefined ? null : { offset: Number(rows[0].offset), isReshaping: false, shapes: new Map() };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
