@@ -13,3 +13,11 @@ test.each([13, 15, 17] as const)('every type has the same bytes at the source an
   expect(cases.length).toBeGreaterThan(100);
   await compareTypes(source, replica, cases);
 }, 600_000);
+
+test.each([14, 15, 16, 17] as const)('every type is summed by servers of version %i as the hub sums it', async (version) => {
+  await using server = await startPostgres({ version });
+  const { cases, altered } = await knownTo(server, server, CASES);
+  expect(altered).toEqual([]);
+  expect(cases.length).toBeGreaterThan(100);
+  await compareTypes(server, server, cases);
+}, 600_000);
