@@ -185,9 +185,17 @@ async function checkSet(session: Session, place: MysqlPlace): Promise<void> {
   if (!missed.isEmpty) throw new TidemarkError('MYSQL_BINLOG_PURGED', `the server has purged ${shortened(missed.toString())}, which the log does not have`);
 }
 
+/** Of a dump by file and offset. A file is only longer where one transaction is. */
+const FARTHEST = 0xffff_ffff;
+
 async function checkFile(session: Session, identity: ServerIdentity, place: BinlogPlace): Promise<void> {
   if (place.server !== identity.server) {
     throw new TidemarkError('MYSQL_SERVER_CHANGED', `the log was read from server ${place.server} by file and offset, the server is ${identity.server}`);
+  }
+  if (place.offset > FARTHEST) {
+    throw new TidemarkError('MYSQL_DUMP_REFUSED', `nobody can ask for ${place.file} from ${place.offset} on: without GTIDs a server is told a place of 32 bits`, {
+      remedy: '`tidemark source resync NAME` copies the tables again; with GTIDs such a place can be gone on from.',
+    });
   }
   const files = await readBinlogFiles(session);
   const known = files.find(({ file }) => file === place.file);

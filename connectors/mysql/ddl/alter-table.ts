@@ -42,6 +42,8 @@ export interface AlterTable {
   readonly unlogged: UnloggedRows | null;
   /** Another table whose rows come or go too: the one a partition is exchanged with, or becomes, or is made of. */
   readonly other: TableName | null;
+  /** The storage engine that the table gets. Absent: the statement names none. */
+  readonly engine?: string;
   readonly context: SqlContext;
 }
 
@@ -50,6 +52,7 @@ interface Draft {
   renameTo: TableName | null;
   unlogged: UnloggedRows | null;
   other: TableName | null;
+  engine?: string;
 }
 
 /** Behind `ALTER [ONLINE] [IGNORE] TABLE`. @throws TidemarkError `MYSQL_STATEMENT` */
@@ -75,6 +78,7 @@ export function waitClause(cursor: Cursor): void {
 function specification(cursor: Cursor, draft: Draft): void {
   const clause = charsetOption(cursor);
   if (clause !== null) draft.operations.push({ kind: 'default-charset', charset: clause });
+  else if (cursor.isWord('ENGINE', 'TYPE')) engine(cursor, draft);
   else if (cursor.isSymbol('=', 1)) option(cursor);
   else if (cursor.word('ADD')) add(cursor, draft);
   else if (cursor.word('DROP')) drop(cursor, draft);
@@ -100,6 +104,13 @@ function charsetOption(cursor: Cursor): CharsetClause | null {
   return clause;
 }
 
+function engine(cursor: Cursor, draft: Draft): void {
+  cursor.take();
+  cursor.symbol('=');
+  draft.engine = cursor.peek().text;
+  cursor.skipValue();
+}
+
 function option(cursor: Cursor): void {
   cursor.identifier();
   cursor.take();
@@ -108,7 +119,7 @@ function option(cursor: Cursor): void {
 
 /** Options that take their value without `=`: `ENGINE InnoDB`, `COMMENT 'x'`, `ROW_FORMAT DYNAMIC`, … */
 const OPTIONS: ReadonlySet<string> = new Set([
-  'ALGORITHM', 'LOCK', 'ENGINE', 'TYPE', 'AUTO_INCREMENT', 'AUTOEXTEND_SIZE', 'AVG_ROW_LENGTH', 'CHECKSUM', 'TABLE_CHECKSUM', 'COMMENT', 'COMPRESSION', 'CONNECTION',
+  'ALGORITHM', 'LOCK', 'AUTO_INCREMENT', 'AUTOEXTEND_SIZE', 'AVG_ROW_LENGTH', 'CHECKSUM', 'TABLE_CHECKSUM', 'COMMENT', 'COMPRESSION', 'CONNECTION',
   'DELAY_KEY_WRITE', 'ENCRYPTION', 'ENGINE_ATTRIBUTE', 'INSERT_METHOD', 'KEY_BLOCK_SIZE', 'MAX_ROWS', 'MIN_ROWS', 'PACK_KEYS', 'PAGE_CHECKSUM', 'PASSWORD', 'ROW_FORMAT',
   'SECONDARY_ENGINE', 'SECONDARY_ENGINE_ATTRIBUTE', 'SEQUENCE', 'STATS_AUTO_RECALC', 'STATS_PERSISTENT', 'STATS_SAMPLE_PAGES', 'STORAGE', 'TABLESPACE',
   'TRANSACTIONAL', 'UNION', 'WAIT',

@@ -10,6 +10,7 @@ import type { TableName } from '../ddl/context.ts';
 import type { CreateTable } from '../ddl/create-table.ts';
 import { touches, type Mentions, type StatementEffect } from '../ddl/effects.ts';
 import { DEFAULT } from '../ddl/table-options.ts';
+import { whyVolatile } from '../requirements.ts';
 import type { Identities } from './identities.ts';
 import { shapeOf, type LogTables } from './log-tables.ts';
 import type { PendingRecord } from './pending-record.ts';
@@ -28,7 +29,7 @@ const UNLOGGED: Readonly<Record<UnloggedRows, string>> = {
 };
 
 /** What a statement is refused with that makes its table unknown. */
-const UNFOLLOWED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MYSQL_SHAPE', 'MYSQL_COLUMN_RULE', 'MYSQL_CASCADE']);
+const UNFOLLOWED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MYSQL_SHAPE', 'MYSQL_COLUMN_RULE', 'MYSQL_CASCADE', 'MYSQL_ENGINE']);
 
 export interface FollowerParts {
   readonly source: SourceTables;
@@ -173,6 +174,8 @@ export class StatementFollower {
     if (!this.#source.config.tables(to)) return [...records, ...this.#log.remove(table)];
     records.push(...this.#guarded(table, () => {
       if (!this.#mayCascade(to)) requireNoCascade(alter);
+      const volatile = alter.engine === undefined ? null : whyVolatile({ engine: alter.engine });
+      if (volatile !== null) throw new TidemarkError('MYSQL_ENGINE', `the table ${volatile}`);
       requireClear(alter, read);
       const altered = applyAlter(shapeOf(table), alter, read.defaults);
       return this.#log.change(table, to, altered, unlogged === null ? null : UNLOGGED[unlogged]);

@@ -126,6 +126,17 @@ describe('following', () => {
     expect(tracking.boundary(3)).toEqual([['stopped 1 MYSQL_SHAPE recopy']]);
   });
 
+  test.each(['ALTER TABLE a ENGINE=BLACKHOLE', 'ALTER TABLE a ADD x int, ENGINE MEMORY'])('%s: the table stops, until it has an engine again', (sql) => {
+    const tracking = begun();
+    expect(tracking.run(sql)).toEqual(['stopped 1 MYSQL_ENGINE']);
+    tracking.answer([readingOf('a', ID, { engine: 'BLACKHOLE' })], 1);
+    expect(tracking.boundary(1)).toEqual([]);
+    tracking.run('ALTER TABLE a ENGINE = InnoDB');
+    tracking.answer([readingOf('a', ID)], 2);
+    expect(tracking.boundary(2)).toEqual([['stopped 1 MYSQL_ENGINE recopy']]);
+    expect(tracking.run('ALTER TABLE a ENGINE = MyISAM')).toEqual([]);
+  });
+
   test('foreign keys that change no rows, or are no keys of the server, are of no matter', () => {
     const tracking = begun();
     tracking.run('ALTER TABLE a ADD FOREIGN KEY (v) REFERENCES b (v) ON DELETE RESTRICT ON UPDATE NO ACTION');
