@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { durationOption, sizeOption } from '../../contracts/option-schema.ts';
 import type { Options } from '../../contracts/config.ts';
-import { parseDuration, parseSize } from '../../contracts/units.ts';
+import { durationValue, sizeValue, textValue } from '../../contracts/option-values.ts';
 
 /** The connector's settings with defaults filled in. */
 export interface MysqlOptions {
@@ -56,11 +56,11 @@ export function resolveOptions(source: string, options: Options): MysqlOptions {
   if (typeof url !== 'string') throw new TidemarkError('MYSQL_URL', 'the source has no address', { where: { source } });
   return {
     url,
-    passwordFile: text(options, 'password_file') ?? null,
+    passwordFile: textValue(options, 'password_file') ?? null,
     serverId: serverIdOf(options['server_id']),
-    zeroDates: zeroDatesOf(text(options, 'zero_dates') ?? 'keep'),
-    heartbeatMs: duration(options['heartbeat'], DEFAULT_HEARTBEAT),
-    maxRowBytes: size(options['max_row_size'], DEFAULT_MAX_ROW),
+    zeroDates: zeroDatesOf(textValue(options, 'zero_dates') ?? 'keep'),
+    heartbeatMs: durationValue(options, 'heartbeat', DEFAULT_HEARTBEAT),
+    maxRowBytes: sizeValue(options, 'max_row_size', DEFAULT_MAX_ROW),
     acceptCascades: namesOf(options['accept_cascades']),
   };
 }
@@ -80,22 +80,4 @@ function namesOf(value: unknown): string[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return [...value];
   throw new TidemarkError('CONFIG_VALUE', 'accept_cascades is not a list of tables');
-}
-
-function text(options: Options, name: string): string | undefined {
-  const value = options[name];
-  if (value === undefined || typeof value === 'string') return value;
-  throw new TidemarkError('CONFIG_VALUE', `${name} is not a text`);
-}
-
-function duration(value: unknown, fallback: string): number {
-  const ms = parseDuration(typeof value === 'string' || typeof value === 'number' ? value : fallback);
-  if (ms === null) throw new TidemarkError('CONFIG_VALUE', `${String(value)} is not a duration`);
-  return ms;
-}
-
-function size(value: unknown, fallback: string): number {
-  const bytes = parseSize(typeof value === 'string' || typeof value === 'number' ? value : fallback);
-  if (bytes === null) throw new TidemarkError('CONFIG_VALUE', `${String(value)} is not a size`);
-  return bytes;
 }

@@ -5,6 +5,7 @@ import type { DurableProgress } from '../../contracts/log-engine.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import type { HostAddress } from '../../contracts/types/postgres-address.ts';
 import type { Runtime } from '../../contracts/runtime.ts';
+import type { TableSchema } from '../../contracts/schema.ts';
 import { CatalogWatch, type CatalogNews } from './catalog-watch.ts';
 import { HEARTBEAT_PREFIX, heartbeatStatement } from './heartbeat.ts';
 import { Intake, type IntakeHost } from './intake.ts';
@@ -180,9 +181,8 @@ export class LiveStream implements IntakeHost {
     if (!this.#session.inRecovery) this.#watch.run('SELECT pg_catalog.pg_current_xact_id()').catch((error: unknown) => this.intake.fail(error));
   }
 
-  announce(oids: Set<number>): void {
-    for (const oid of oids) this.#wanted.add(oid);
-    oids.clear();
+  announce(tables: readonly TableSchema[]): void {
+    for (const { sourceTableId } of tables) this.#wanted.add(Number(sourceTableId));
     if (this.#wanted.size > 0) this.#nextPollAt = 0;
   }
 

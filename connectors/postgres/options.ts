@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { durationOption, sizeOption } from '../../contracts/option-schema.ts';
 import type { Options } from '../../contracts/config.ts';
-import { parseDuration, parseSize } from '../../contracts/units.ts';
+import { durationValue, sizeValue, textValue } from '../../contracts/option-values.ts';
 
 /** How the connector makes WAL of its own while the captured tables are idle. */
 export type Heartbeat =
@@ -69,38 +69,20 @@ export function resolveOptions(source: string, options: Options): PostgresOption
   if (typeof url !== 'string') throw new TidemarkError('POSTGRES_URL', 'the source has no address', { where: { source } });
   return {
     url,
-    passwordFile: text(options, 'password_file') ?? null,
-    slot: text(options, 'slot') ?? name,
-    publication: text(options, 'publication') ?? name,
+    passwordFile: textValue(options, 'password_file') ?? null,
+    slot: textValue(options, 'slot') ?? name,
+    publication: textValue(options, 'publication') ?? name,
     failover: options['failover'] === true,
     heartbeat: heartbeatOf(options['heartbeat']),
-    pollMs: duration(options['catalog_poll'], DEFAULT_POLL),
-    maxRowBytes: size(options['max_row_size'], DEFAULT_MAX_ROW),
+    pollMs: durationValue(options, 'catalog_poll', DEFAULT_POLL),
+    maxRowBytes: sizeValue(options, 'max_row_size', DEFAULT_MAX_ROW),
   };
 }
 
 function heartbeatOf(value: unknown): Heartbeat {
   if (value === undefined || value === 'none') return { kind: 'none' };
   const parts: Options = typeof value === 'object' && value !== null ? { ...value } : {};
-  const everyMs = duration(parts['every'], '30s');
-  const statement = text(parts, 'statement');
+  const everyMs = durationValue(parts, 'every', '30s');
+  const statement = textValue(parts, 'statement');
   return statement === undefined ? { kind: 'message', everyMs } : { kind: 'table', everyMs, statement };
-}
-
-function text(options: Options, name: string): string | undefined {
-  const value = options[name];
-  if (value === undefined || typeof value === 'string') return value;
-  throw new TidemarkError('CONFIG_VALUE', `${name} is not a text`);
-}
-
-function duration(value: unknown, fallback: string): number {
-  const ms = parseDuration(typeof value === 'string' || typeof value === 'number' ? value : fallback);
-  if (ms === null) throw new TidemarkError('CONFIG_VALUE', `${String(value)} is not a duration`);
-  return ms;
-}
-
-function size(value: unknown, fallback: string): number {
-  const bytes = parseSize(typeof value === 'string' || typeof value === 'number' ? value : fallback);
-  if (bytes === null) throw new TidemarkError('CONFIG_VALUE', `${String(value)} is not a size`);
-  return bytes;
 }

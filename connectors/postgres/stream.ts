@@ -1,12 +1,7 @@
-/**
- * The changes of a Postgres source: one replication connection, and one ordinary session for the catalog. It begins
- * when it is first iterated and ends for good with the first failure; reconnecting is the caller's.
- */
-import type { ChangeBatch } from '../../contracts/change-batch.ts';
-import type { ChangeStream, StreamStart } from '../../contracts/connector.ts';
+/** The changes of a Postgres source: one replication connection, and one ordinary session for the catalog. */
+import type { StreamStart } from '../../contracts/connector.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { DurableProgress } from '../../contracts/log-engine.ts';
-import type { TableSchema } from '../../contracts/schema.ts';
+import { SingleStream, type Opened } from '../relational/single-stream.ts';
 import { text } from './catalog-query.ts';
 import { LiveStream, type StreamParts } from './live-stream.ts';
 import { lsnOfPosition, PositionWriter } from './position.ts';
@@ -14,64 +9,18 @@ import { ReplicationConnection } from './replication.ts';
 import { readIdentity } from './server-identity.ts';
 import { readSlot, slotFault } from './slot.ts';
 
-export class PostgresStream implements ChangeStream {
-  readonly #parts: StreamParts;
-  readonly #start: StreamStart;
-  readonly #signal: AbortSignal;
-  readonly #closing = new AbortController();
-  readonly #owned = new AsyncDisposableStack();
-  readonly #announced = new Set<number>();
-  #live: LiveStream | null = null;
-  #acknowledged: DurableProgress | null = null;
-  #begun = false;
-
+export class PostgresStream extends SingleStream {
   constructor(parts: StreamParts, start: StreamStart, signal: AbortSignal) {
-    this.#parts = parts;
-    this.#start = start;
-    this.#signal = AbortSignal.any([signal, this.#closing.signal]);
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<ChangeBatch, void, undefined> {
-    if (this.#begun) throw new TidemarkError('INTERNAL', 'a stream is iterated once');
-    this.#begun = true;
-    try {
-      const live = await openLive(this.#parts, this.#start, this.#signal, this.#owned);
-      this.#live = live;
-      if (this.#acknowledged !== null) live.acknowledge(this.#acknowledged);
-      live.announce(this.#announced);
-      for (let batch = await live.intake.next(); batch !== null; batch = await live.intake.next()) yield batch;
-    } catch (error) {
-      if (!this.#signal.aborted) throw error;
-    } finally {
-      await this[Symbol.asyncDispose]();
-    }
-  }
-
-  acknowledge(progress: DurableProgress): void {
-    this.#acknowledged = progress;
-    this.#live?.acknowledge(progress);
-  }
-
-  requestProgress(): void {
-    this.#live?.requestProgress();
-  }
-
-  announce(tables: readonly TableSchema[]): void {
-    for (const table of tables) this.#announced.add(Number(table.sourceTableId));
-    this.#live?.announce(this.#announced);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort(new TidemarkError('ABORTED', 'the stream is closed'));
-    this.#live?.intake.end();
-    this.#live = null;
-    await Promise.all([this.#parts.reads(null), this.#owned.disposeAsync()]);
-    this.#parts.report({ connected: false, waitingFor: '', head: null });
+    super({
+      open: (either, owned) => open(parts, start, either, owned),
+      closed: () => parts.reads(null),
+      ended: () => parts.report({ connected: false, waitingFor: '', head: null }),
+    }, signal);
   }
 }
 
 /** Connects, checks that the stream may go on where the log is, and starts. What is opened is owned by `owned`. */
-async function openLive(parts: StreamParts, start: StreamStart, signal: AbortSignal, owned: AsyncDisposableStack): Promise<LiveStream> {
+async function open(parts: StreamParts, start: StreamStart, signal: AbortSignal, owned: AsyncDisposableStack): Promise<Opened> {
   const { endpoint, options } = parts;
   parts.report({ connected: false, waitingFor: 'a connection', head: null });
   const session = owned.use(await endpoint.open(signal));
@@ -88,5 +37,5 @@ async function openLive(parts: StreamParts, start: StreamStart, signal: AbortSig
   const connection = new ReplicationConnection(await endpoint.wire(session.host));
   owned.defer(() => connection.close());
   await live.begin(connection, session, signal, owned);
-  return live;
+  return { live, batches: live.intake };
 }

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import type { Options } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { durationOption } from '../../contracts/option-schema.ts';
-import { parseDuration } from '../../contracts/units.ts';
+import { durationValue } from '../../contracts/option-values.ts';
 import { UNFIT_OPTION, UNFIT_TABLE_OPTION } from '../relational/unfit.ts';
 
 /** How rows get to the server: by `LOAD DATA LOCAL`, by statements with rows in them, or by what the server allows. */
@@ -72,8 +72,6 @@ export function resolveOptions(sink: string, options: Options): MysqlSinkOptions
   if (loadWay === undefined) throw new TidemarkError('CONFIG_VALUE', `load is none of ${WAYS.join(', ')}`, { where: { sink } });
   const file = options['password_file'];
   const own = options['own_database'];
-  const timeout = options['lock_timeout'];
-  const lockTimeoutMs = parseDuration(typeof timeout === 'string' || typeof timeout === 'number' ? timeout : DEFAULT_LOCK_TIMEOUT);
-  if (lockTimeoutMs === null) throw new TidemarkError('CONFIG_VALUE', 'lock_timeout is not a duration', { where: { sink } });
+  const lockTimeoutMs = durationValue(options, 'lock_timeout', DEFAULT_LOCK_TIMEOUT, { sink });
   return { url, passwordFile: typeof file === 'string' ? file : null, ownDatabase: typeof own === 'string' && own !== '' ? own : DEFAULT_OWN_DATABASE, loadWay, lockTimeoutMs };
 }

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import type { Options } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { durationOption } from '../../contracts/option-schema.ts';
-import { parseDuration } from '../../contracts/units.ts';
+import { durationValue } from '../../contracts/option-values.ts';
 import { UNFIT_OPTION, UNFIT_TABLE_OPTION } from '../relational/unfit.ts';
 
 export type SynchronousCommit = 'off' | 'local' | 'remote_write' | 'on' | 'remote_apply';
@@ -65,11 +65,5 @@ export function resolveOptions(sink: string, options: Options): PostgresSinkOpti
   const synchronousCommit = COMMITS.find((known) => known === commit);
   if (synchronousCommit === undefined) throw new TidemarkError('CONFIG_VALUE', `synchronous_commit is none of ${COMMITS.join(', ')}`, { where: { sink } });
   const file = options['password_file'];
-  return { url, passwordFile: typeof file === 'string' ? file : null, synchronousCommit, lockTimeoutMs: duration(options['lock_timeout'], sink) };
-}
-
-function duration(value: unknown, sink: string): number {
-  const ms = parseDuration(typeof value === 'string' || typeof value === 'number' ? value : DEFAULT_LOCK_TIMEOUT);
-  if (ms === null) throw new TidemarkError('CONFIG_VALUE', 'lock_timeout is not a duration', { where: { sink } });
-  return ms;
+  return { url, passwordFile: typeof file === 'string' ? file : null, synchronousCommit, lockTimeoutMs: durationValue(options, 'lock_timeout', DEFAULT_LOCK_TIMEOUT, { sink }) };
 }
