@@ -10,7 +10,7 @@ import { formatMysqlHost } from '../../contracts/types/mysql-address.ts';
 import { readCatalog, type CatalogReading } from './catalog/catalog-reading.ts';
 import { listTables } from './catalog/catalog-query.ts';
 import { readServerFacts } from './catalog/server-facts.ts';
-import { SourceTables } from './catalog/source-tables.ts';
+import { renamedFromRule, SourceTables } from './catalog/source-tables.ts';
 import { preflight } from './check.ts';
 import type { CopierDeps } from './copy/copier-deps.ts';
 import { MysqlCopier } from './copy/copier.ts';
@@ -88,6 +88,8 @@ export class MysqlConnector implements SourceConnector {
     this.#tracking = null;
     this.#position = start.position;
     const end = await readBinlogEnd(session, identity);
+    const renamed = this.#config.columns.size === 0 ? null : renamedFromRule(this.#source, await this.#source.selected(session), start.catalog, start.position === null);
+    if (renamed !== null) throw renamed;
     if (start.position !== null) {
       this.#begin = null;
       await requireLogged(session, identity, end, databasesOf(start.catalog));

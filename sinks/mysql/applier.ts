@@ -25,6 +25,8 @@ export interface ApplierParts {
   readonly session: Session;
   /** Reads the catalog while the other one applies. */
   readonly side: Session;
+  /** Of both. Owned by the applier from here on, as the sessions are. */
+  readonly watchdog: Disposable;
   readonly server: ServerFacts;
   readonly rules: WriteRules;
   readonly opened: OwnCheckpoint;
@@ -50,6 +52,7 @@ export class Applier implements LineWorker<PreparedRows> {
   }
 
   async close(): Promise<void> {
+    this.#parts.watchdog[Symbol.dispose]();
     await Promise.all([this.#parts.session[Symbol.asyncDispose](), this.#parts.side[Symbol.asyncDispose]()]);
   }
 

@@ -5,6 +5,7 @@ import { versionName } from '../../contracts/types/mysql-version.ts';
 import { mysqlColumn } from '../relational/identifiers.ts';
 import { printedName, targetName, type TargetName } from '../relational/names.ts';
 import { keyNames } from '../relational/schema-diff.ts';
+import { shadowNames } from '../relational/shadow-names.ts';
 import { unfitFindings } from '../relational/unfit.ts';
 import { mirroredTable } from './checkpoint-table.ts';
 import { sinkError } from './errors.ts';
@@ -12,7 +13,7 @@ import type { MysqlSinkOptions } from './options.ts';
 import { readReplicaTable, type ReplicaTable, uniqueIndexOn } from './replica-table.ts';
 import { readServer, type ServerFacts } from './server.ts';
 import type { Session } from './session.ts';
-import type { SinkTarget } from './sink-target.ts';
+import { type SinkTarget, targetAt } from './sink-target.ts';
 import { qualified, quoteName, quoteText } from './sql.ts';
 import { planTable } from './table-plan.ts';
 import { replicaShape, type ReplicaShape } from './types/replica-shape.ts';
@@ -24,14 +25,17 @@ export interface CheckContext {
 }
 
 /** Looks at server, user and the tables; changes nothing. @throws what the session throws */
-export async function checkReplica(context: CheckContext, tables: readonly TableSchema[]): Promise<Finding[]> {
-  const { session, options, target } = context;
+export async function checkReplica(asked: CheckContext, tables: readonly TableSchema[]): Promise<Finding[]> {
+  const { session, options } = asked;
   const server = await readServer(session);
-  const findings = [...serverFindings(server, options), ...(await rightFindings(session, options, new Set(tables.map((schema) => targetName(target.names, schema).schema))))];
+  const target = targetAt(server, asked.target);
+  const context = { ...asked, target };
+  const databases = new Set(tables.map((schema) => targetName(target.names, schema).schema));
+  const findings = [...serverFindings(server, options), ...(await rightFindings(session, options, databases, shadowNames(target.sink).schema, server.types.version.flavor === 'mysql'))];
   const taken = new Map<string, string>();
   for (const schema of tables) {
     const name = targetName(target.names, schema);
-    const printed = server.foldsNames ? printedName(name).toLowerCase() : printedName(name);
+    const printed = printedName(name);
     const other = taken.get(printed);
     if (other !== undefined) {
       findings.push(error('replica-name', `${other} and ${tableName(schema)} would both be written to ${printed}`, 'Give one of them another name with `as`.', schema));
@@ -45,9 +49,12 @@ export async function checkReplica(context: CheckContext, tables: readonly Table
   return findings;
 }
 
+/** Bytes; the least default of the servers. */
+const ENOUGH_PACKET = 16 << 20;
+
 function serverFindings(server: ServerFacts, { loadWay }: MysqlSinkOptions): Finding[] {
   const findings: Finding[] = [];
-  if (server.readOnly) findings.push(error('replica-read-only', 'the server is read only', 'Give the address of a server that takes writes, or SET GLOBAL read_only = OFF.'));
+  if (server.readOnly) findings.push(error('replica-read-only', 'the server is read only', 'SET GLOBAL read_only = OFF, or give the address of a server that takes writes'));
   if (server.flushAtCommit !== '1') {
     findings.push(warning('replica-flush', `innodb_flush_log_at_trx_commit is ${server.flushAtCommit}: a crash of the replica's machine takes commits back that were called durable; checkpoint and rows go back together, and the sink goes on from there`, 'SET GLOBAL innodb_flush_log_at_trx_commit = 1'));
   }
@@ -55,27 +62,34 @@ function serverFindings(server: ServerFacts, { loadWay }: MysqlSinkOptions): Fin
     const what = 'local_infile is OFF: rows go in by INSERT statements, which is slower than LOAD DATA LOCAL';
     findings.push((loadWay === 'load-data' ? error : warning)('replica-local-infile', what, 'SET GLOBAL local_infile = ON'));
   }
+  if (server.maxStatement < ENOUGH_PACKET) {
+    findings.push(warning('replica-max-packet', `max_allowed_packet is ${server.maxStatement}: a row of more bytes is refused as an error of the data`, `SET GLOBAL max_allowed_packet = ${4 * ENOUGH_PACKET}`));
+  }
   if (server.binlogFormat === 'STATEMENT') findings.push(error('replica-binlog-format', 'binlog_format is STATEMENT, under which the replica takes no transactions of this isolation', 'SET GLOBAL binlog_format = ROW'));
   if (server.requiresPrimaryKey) findings.push(warning('replica-require-key', 'sql_require_primary_key is ON: tables without a primary key cannot be made', 'SET GLOBAL sql_require_primary_key = OFF, or leave such tables out of the sink'));
   return findings;
 }
 
-/** The sink's own database, and those of the tables: there, or to be made. */
-async function rightFindings(session: Session, { ownDatabase }: MysqlSinkOptions, databases: ReadonlySet<string>): Promise<Finding[]> {
+/** The sink's own database, those of the tables, and that of a rebuild: there, or to be made. */
+async function rightFindings(session: Session, { ownDatabase }: MysqlSinkOptions, databases: ReadonlySet<string>, shadow: string, hidesTriggers: boolean): Promise<Finding[]> {
   const [{ user = '' } = {}] = await session.rows('SELECT CURRENT_USER() AS user');
   const grants = await session.rows('SHOW GRANTS');
   const texts = grants.flatMap((row) => Object.values(row)).filter((text) => text !== null);
-  const account = (user ?? '').split('@').map((part) => quoteText(part)).join('@');
-  return [ownDatabase, ...databases].flatMap((database) => {
-    const missing = missingRights(texts, database);
-    return missing.length === 0 ? [] : [warning('replica-rights', `the grants of ${user} do not show ${missing.join(', ')} on ${database}; roles are not looked into`, `GRANT ${missing.join(', ')} ON ${quoteName(database)}.* TO ${account}`)];
+  const at = (user ?? '').lastIndexOf('@');
+  const account = `${quoteText((user ?? '').slice(0, at))}@${quoteText((user ?? '').slice(at + 1))}`;
+  return [ownDatabase, ...databases, shadow].flatMap((database) => {
+    const missing = missingRights(texts, database, hidesTriggers && databases.has(database) ? [...NEEDED, 'TRIGGER'] : NEEDED);
+    if (missing.length === 0) return [];
+    const what = `the grants of ${user} do not show ${missing.join(', ')} on ${database}${database === shadow ? ', which a rebuild wants' : ''}; roles are not looked into`;
+    return [warning('replica-rights', what, `GRANT ${missing.join(', ')} ON ${quoteName(database)}.* TO ${account}`)];
   });
 }
 
+/** Triggers are shown by MySQL only to those who may make some; the sink makes none. */
 const NEEDED = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'CREATE', 'ALTER', 'DROP', 'INDEX', 'CREATE TEMPORARY TABLES'];
 
 /** Of the rights that a sink needs in a database, those that no grant on it or on all of them names. */
-function missingRights(grants: readonly string[], database: string): string[] {
+function missingRights(grants: readonly string[], database: string, needed: readonly string[]): string[] {
   const given = new Set<string>();
   for (const grant of grants) {
     const [, rights = '', place = ''] = /^GRANT (.*?) ON (\S+) TO/s.exec(grant) ?? [];
@@ -83,7 +97,7 @@ function missingRights(grants: readonly string[], database: string): string[] {
     if (place !== '*.*' && pattern !== database && !(pattern.includes('%') && new RegExp(`^${pattern.replaceAll('%', '.*')}$`).test(database))) continue;
     for (const right of rights.split(',')) given.add(right.trim().toUpperCase());
   }
-  return given.has('ALL PRIVILEGES') || given.has('ALL') ? [] : NEEDED.filter((right) => !given.has(right));
+  return given.has('ALL PRIVILEGES') || given.has('ALL') ? [] : needed.filter((right) => !given.has(right));
 }
 
 async function tableFindings(context: CheckContext, server: ServerFacts, schema: TableSchema, name: TargetName): Promise<Finding[]> {
@@ -100,7 +114,7 @@ async function tableFindings(context: CheckContext, server: ServerFacts, schema:
   if (table === null) return findings;
   if (table.kind === 'VIEW') return [...findings, error('replica-kind', `${printedName(name)} is a view`, 'Drop it, or map the source table to another name with `as`.', schema)];
   if (table.engine !== 'InnoDB') findings.push(error('replica-engine', `${printedName(name)} is kept by ${table.engine}, which has no transactions`, `ALTER TABLE ${qualified(name)} ENGINE=InnoDB`, schema));
-  return [...findings, ...columnFindings(schema, shape, table), ...planFindings(schema, table, server), ...(await triggerFindings(context.session, schema, name)), ...(await ownerFindings(context, schema, name))];
+  return [...findings, ...columnFindings(schema, shape, table), ...planFindings(schema, table, server), ...(await triggerFindings(context.session, schema, name)), ...(await foreignKeyFindings(context.session, schema, name)), ...(await ownerFindings(context, schema, name))];
 }
 
 function planFindings(schema: TableSchema, table: ReplicaTable, server: ServerFacts): Finding[] {
@@ -142,6 +156,17 @@ function columnFindings(schema: TableSchema, shape: ReplicaShape, table: Replica
 async function triggerFindings(session: Session, schema: TableSchema, name: TargetName): Promise<Finding[]> {
   const triggers = await session.rows(`SELECT TRIGGER_NAME AS name FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = ${quoteText(name.schema)} AND EVENT_OBJECT_TABLE = ${quoteText(name.name)}`);
   return triggers.map((row) => warning('replica-trigger', `the trigger ${row['name']} of ${printedName(name)} fires for mirrored changes too, and more than once for a row that is replaced`, `DROP TRIGGER ${quoteName(name.schema)}.${quoteName(row['name'] ?? '')}, unless that is what it is for`, schema));
+}
+
+/** They are not enforced while applying; but some changes of shape are refused because of them, and so is a rebuild. */
+async function foreignKeyFindings(session: Session, schema: TableSchema, name: TargetName): Promise<Finding[]> {
+  const rows = await session.rows(
+    `SELECT CONSTRAINT_NAME AS name FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ${quoteText(name.schema)} AND TABLE_NAME = ${quoteText(name.name)}`,
+  );
+  return rows.map((row) => {
+    const what = `the foreign key ${row['name']} of ${printedName(name)} is not enforced while applying, and stands in the way of a rebuild and of some changes of the table's shape`;
+    return warning('replica-foreign-key', what, `ALTER TABLE ${qualified(name)} DROP FOREIGN KEY ${quoteName(row['name'] ?? '')}`, schema);
+  });
 }
 
 async function ownerFindings({ session, options, target: { sink } }: CheckContext, schema: TableSchema, name: TargetName): Promise<Finding[]> {

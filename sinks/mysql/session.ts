@@ -3,10 +3,11 @@ import { Readable } from 'node:stream';
 import type { Connection, QueryOptions, ResultSetHeader } from 'mysql2';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock, FileSystem } from '../../contracts/runtime.ts';
-import { formatMysqlHost, parseMysqlAddress } from '../../contracts/types/mysql-address.ts';
+import { formatMysqlHost, type MysqlHost, parseMysqlAddress } from '../../contracts/types/mysql-address.ts';
 import { mysqlError } from '../../contracts/types/mysql-errors.ts';
 import { logIn, type Login } from '../../contracts/types/mysql-login.ts';
 import { parseVersion, type ServerVersion } from '../../contracts/types/mysql-version.ts';
+import type { Watchdog } from '../relational/watchdog.ts';
 import { sinkError } from './errors.ts';
 import { REPLICA_SESSION_SQL } from './types/replica-server.ts';
 
@@ -27,12 +28,16 @@ export interface SessionSettings {
   readonly passwordFile: string | null;
   /** What is refused now may be right at the next connect: secrets are read again. */
   readonly secretsChange: boolean;
+  /** Only this one of the hosts. Left out: the first that answers. */
+  readonly host?: MysqlHost;
 }
 
 /** What sessions need of the world. */
 export interface SessionPorts {
   readonly clock: Clock;
   readonly files: Pick<FileSystem, 'readFile'>;
+  /** Looks after each statement. Left out: nobody does. */
+  readonly watchdog?: Watchdog<Session>;
 }
 
 /** How long a server may take to close its side before the connection is broken. */
@@ -49,15 +54,20 @@ export class Session implements AsyncDisposable {
   readonly version: ServerVersion;
   /** The server's number for it (CONNECTION_ID()). */
   readonly id: number;
+  /** The server that it is connected to. */
+  readonly host: MysqlHost;
   readonly #login: Login;
   readonly #clock: Clock;
+  readonly #watchdog: Watchdog<Session> | null;
   #lost: TidemarkError | null = null;
   #ending = false;
   #streaming = 0;
 
-  private constructor(login: Login, clock: Clock, version: ServerVersion, id: number) {
+  private constructor({ login, host }: Connected, { clock, watchdog }: SessionPorts, version: ServerVersion, id: number) {
     this.#login = login;
     this.#clock = clock;
+    this.#watchdog = watchdog ?? null;
+    this.host = host;
     this.version = version;
     this.id = id;
     const lose = (error: TidemarkError): void => {
@@ -72,11 +82,12 @@ export class Session implements AsyncDisposable {
    * @throws TidemarkError `SINK_UNREACHABLE`, `REPLICA_DENIED`, `REPLICA_POOLED`, `MYSQL_URL`, `MYSQL_TLS`, `MYSQL_VERSION`, `ABORTED`
    */
   static async open(settings: SessionSettings, ports: SessionPorts, signal: AbortSignal): Promise<Session> {
-    const login = await connect(settings, ports, signal);
+    const connected = await connect(settings, ports, signal);
+    const { login } = connected;
     try {
       const [first] = await queryRows(login.connection, 'SELECT VERSION() AS version, CONNECTION_ID() AS id');
       const version = parseVersion(first?.['version'] ?? '');
-      const session = new Session(login, ports.clock, version, Number(first?.['id']));
+      const session = new Session(connected, ports, version, Number(first?.['id']));
       await session.within(signal, () => session.#begin());
       return session;
     } catch (error) {
@@ -103,25 +114,25 @@ export class Session implements AsyncDisposable {
 
   /** What each of several statements did. */
   async runAll(sql: string | Uint8Array): Promise<Done[]> {
-    const answer = await send(this.#login.connection, { sql: asSent(sql) });
+    const answer = await this.#send({ sql: asSent(sql) });
     return (isList<unknown>(answer) ? answer : [answer]).flatMap((one) => (isDone(one) ? [{ rows: one.affectedRows, warnings: warningsOf(one) }] : []));
   }
 
   /** LOAD DATA LOCAL: the server is given `data`, whatever it asks for. */
   async load(sql: string | Uint8Array, data: readonly Uint8Array[]): Promise<Done> {
     // The driver makes a packet of each piece: below 16 MiB, and small enough that few are held at once.
-    const answer = await send(this.#login.connection, { sql: asSent(sql), infileStreamFactory: () => Readable.from(pieces(data), { objectMode: true, highWaterMark: 2 }) });
+    const answer = await this.#send({ sql: asSent(sql), infileStreamFactory: () => Readable.from(pieces(data), { objectMode: true, highWaterMark: 2 }) });
     return isDone(answer) ? { rows: answer.affectedRows, warnings: warningsOf(answer) } : { rows: 0, warnings: 0 };
   }
 
   /** Rows as text. */
   rows(sql: string): Promise<TextRow[]> {
-    return queryRows(this.#login.connection, sql);
+    return this.#watched(() => queryRows(this.#login.connection, sql));
   }
 
   /** Rows as lists of bytes, in the text protocol. */
   async buffers(sql: string | Uint8Array): Promise<(Buffer | null)[][]> {
-    const rows = await send(this.#login.connection, { sql: asSent(sql), rowsAsArray: true, typeCast: (field) => field.buffer() });
+    const rows = await this.#send({ sql: asSent(sql), rowsAsArray: true, typeCast: (field) => field.buffer() });
     return isList<(Buffer | null)[]>(rows) ? rows : [];
   }
 
@@ -180,6 +191,14 @@ export class Session implements AsyncDisposable {
     await this.#clock.sleep(END_LIMIT_MS, ended.signal).then(() => socket.destroy(), () => undefined);
   }
 
+  #send(options: QueryOptions): Promise<unknown> {
+    return this.#watched(() => send(this.#login.connection, options));
+  }
+
+  #watched<T>(work: () => Promise<T>): Promise<T> {
+    return this.#watchdog === null ? work() : this.#watchdog.during(this, work);
+  }
+
   async #begin(): Promise<void> {
     await this.run('SET NAMES utf8mb4');
     // Names and texts go out as UTF-8, which `asSent` has made bytes of; values may be any bytes. The driver sets this by
@@ -220,10 +239,17 @@ const SETTINGS: Readonly<Record<string, string>> = {
   sql_quote_show_create: '1',
   range_optimizer_max_mem_size: '0',
   in_predicate_conversion_threshold: '0',
+  cte_max_recursion_depth: '4294967295',
+  max_recursive_iterations: '4294967295',
   show_gipk_in_create_table_and_information_schema: '1',
 };
 
-async function connect(settings: SessionSettings, { files }: SessionPorts, signal: AbortSignal): Promise<Login> {
+interface Connected {
+  readonly login: Login;
+  readonly host: MysqlHost;
+}
+
+async function connect(settings: SessionSettings, { files }: SessionPorts, signal: AbortSignal): Promise<Connected> {
   const address = parseMysqlAddress(settings.url);
   let password = address.password;
   if (settings.passwordFile !== null) {
@@ -234,9 +260,9 @@ async function connect(settings: SessionSettings, { files }: SessionPorts, signa
     }
   }
   const failures: TidemarkError[] = [];
-  for (const host of address.hosts) {
+  for (const host of settings.host === undefined ? address.hosts : [settings.host]) {
     try {
-      return await logIn({ ...address, database: '' }, host, password, files, signal, { loadsData: true, severalStatements: true });
+      return { host, login: await logIn({ ...address, database: '' }, host, password, files, signal, { loadsData: true, severalStatements: true }) };
     } catch (error) {
       const failure = sinkError(error);
       if (failure.code !== 'SINK_UNREACHABLE') throw settings.secretsChange ? rotating(failure) : failure;

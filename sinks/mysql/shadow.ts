@@ -8,6 +8,7 @@ import type { Sink, SinkStart, TableSelector } from '../../contracts/sink.ts';
 import { printedName, targetName } from '../relational/names.ts';
 import { shadowNames, type ShadowNames, shadowRules } from '../relational/shadow-names.ts';
 import { ShadowSink } from '../relational/shadow-sink.ts';
+import type { Watchdog } from '../relational/watchdog.ts';
 import { checkReplica } from './check.ts';
 import { checkpointTable, mirroredTable, readCheckpoint } from './checkpoint-table.ts';
 import { sinkError } from './errors.ts';
@@ -15,8 +16,9 @@ import { hasOwnTables } from './opening.ts';
 import type { MysqlSinkOptions } from './options.ts';
 import { Registry } from './registry.ts';
 import { readReplicaTable } from './replica-table.ts';
+import { readServer } from './server.ts';
 import type { Session } from './session.ts';
-import { servedTarget, type SinkTarget } from './sink-target.ts';
+import { servedTarget, type SinkTarget, targetAt } from './sink-target.ts';
 import { quoteName, quoteText } from './sql.ts';
 import { swapShadow } from './swap.ts';
 
@@ -27,13 +29,13 @@ export interface MysqlShadowParts {
   /** A sink of the same kind for other tables. */
   readonly sinkOf: (config: SinkConfig, target: SinkTarget) => Sink;
   readonly options: () => Promise<MysqlSinkOptions>;
+  /** Of sessions that `open` answers; the caller disposes it. */
+  readonly watchdog: () => Promise<Watchdog<Session>>;
   /** A session; the caller disposes it. */
-  readonly open: (signal: AbortSignal) => Promise<Session>;
+  readonly open: (watchdog: Watchdog<Session>, signal: AbortSignal) => Promise<Session>;
 }
 
 export class MysqlShadow implements ShadowRebuild {
-  /** The checkpoint of the whole sink tells whether the swap was made. */
-  readonly takesTables = false;
   readonly #parts: MysqlShadowParts;
   readonly #names: ShadowNames;
 
@@ -43,8 +45,8 @@ export class MysqlShadow implements ShadowRebuild {
   }
 
   check(tables: readonly TableSchema[], signal: AbortSignal): Promise<Finding[]> {
-    const target = servedTarget(this.#parts.config);
     return this.#session(signal, async (session, options) => {
+      const target = await this.#served(session);
       const findings = await checkReplica({ session, options, target }, tables);
       const errors = findings.filter(({ severity }) => severity === 'error');
       const inTheWay: Finding[] = [];
@@ -71,10 +73,9 @@ export class MysqlShadow implements ShadowRebuild {
   }
 
   swap(request: Swap, signal: AbortSignal): Promise<void> {
-    const { config, owner } = this.#parts;
-    if (!request.whole) return Promise.reject(new TidemarkError('INTERNAL', 'single tables of a MySQL replica are not swapped'));
-    const target = servedTarget(config);
+    const { owner } = this.#parts;
     return this.#session(signal, async (session, options) => {
+      const target = await this.#served(session);
       for (const schema of request.tables) {
         const [first] = await obstacles(session, options.ownDatabase, schema, target);
         if (first !== undefined) throw new TidemarkError('REBUILD_IN_THE_WAY', first, { where: { table: tableName(schema) } });
@@ -96,11 +97,16 @@ export class MysqlShadow implements ShadowRebuild {
     });
   }
 
+  async #served(session: Session): Promise<SinkTarget> {
+    return targetAt(await readServer(session), servedTarget(this.#parts.config));
+  }
+
   async #session<T>(signal: AbortSignal, work: (session: Session, options: MysqlSinkOptions) => Promise<T>): Promise<T> {
     const { config } = this.#parts;
     try {
       const options = await this.#parts.options();
-      await using session = await this.#parts.open(signal);
+      using watchdog = await this.#parts.watchdog();
+      await using session = await this.#parts.open(watchdog, signal);
       return await session.within(signal, () => work(session, options)).catch((error: unknown) => {
         throw session.lost ?? error;
       });

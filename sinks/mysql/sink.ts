@@ -8,6 +8,7 @@ import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBa
 import { ApplyLine } from '../relational/apply-line.ts';
 import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
 import { LiveNames } from '../relational/live-names.ts';
+import type { Watchdog } from '../relational/watchdog.ts';
 import { Applier } from './applier.ts';
 import type { PreparedRows } from './batch-transaction.ts';
 import { checkReplica } from './check.ts';
@@ -18,9 +19,10 @@ import { type MysqlSinkOptions, resolveOptions } from './options.ts';
 import { readServer, usesLoadData } from './server.ts';
 import { Session, type SessionSettings } from './session.ts';
 import { MysqlShadow } from './shadow.ts';
-import { servedTarget, type SinkTarget } from './sink-target.ts';
+import { servedTarget, type SinkTarget, targetAt } from './sink-target.ts';
 import { ReplicaSnapshot } from './snapshot.ts';
 import { finishSwap, parseSwap } from './swap.ts';
+import { watchThreads } from './watchdog.ts';
 
 const OWNER_BYTES = 16;
 
@@ -51,7 +53,8 @@ export class MysqlSink implements Sink {
       owner: this.#owner,
       sinkOf: (of, other) => new MysqlSink(of, runtime, other),
       options: async () => (await this.#settings()).options,
-      open: async (signal) => Session.open((await this.#settings()).session, runtime, signal),
+      watchdog: async () => this.#watch((await this.#settings()).session),
+      open: async (watchdog, signal) => Session.open((await this.#settings()).session, { clock: runtime.clock, files: runtime.files, watchdog }, signal),
     });
   }
 
@@ -131,22 +134,30 @@ export class MysqlSink implements Sink {
     return { options, session: { url, passwordFile, secretsChange: freshOptions !== undefined || passwordFile !== null } };
   }
 
+  /** Owned by the caller. */
+  #watch(settings: SessionSettings): Watchdog<Session> {
+    return watchThreads(this.#runtime.clock, (host, signal) => Session.open({ ...settings, host }, this.#runtime, signal));
+  }
+
   async #open(start: SinkStart, signal: AbortSignal): Promise<StoredCheckpoint> {
     const { sink } = this.#target;
     const { options, session: settings } = await this.#settings();
     const { ownDatabase, lockTimeoutMs } = options;
     await using stack = new AsyncDisposableStack();
-    const session = stack.use(await Session.open(settings, this.#runtime, signal));
+    const watchdog = stack.use(this.#watch(settings));
+    const ports = { clock: this.#runtime.clock, files: this.#runtime.files, watchdog };
+    const session = stack.use(await Session.open(settings, ports, signal));
     const server = await session.within(signal, () => readServer(session));
     const loadData = usesLoadData(options.loadWay, server);
     const request = { sink, ownDatabase, logId: start.logId, owner: this.#owner, ownFence: this.#fence };
     const opened = await session.within(signal, () => this.#takeOver(session, request));
     this.#fence = opened.fence;
-    this.#live = new LiveNames(this.#target.names, server.foldsNames ? (name) => name.toLowerCase() : (name) => name);
+    const target = targetAt(server, this.#target);
+    this.#live = new LiveNames(target.names);
     this.#live.begin(start.catalog, opened.offset);
-    const side = stack.use(await Session.open(settings, this.#runtime, signal));
+    const side = stack.use(await Session.open(settings, ports, signal));
     const rules = { loadData, version: server.types.version, maxStatement: server.maxStatement, ownDatabase };
-    this.#line = new ApplyLine(new Applier({ target: this.#target, session, side, server, rules, opened, lockTimeoutMs }), sink, opened);
+    this.#line = new ApplyLine(new Applier({ target, session, side, watchdog, server, rules, opened, lockTimeoutMs }), sink, opened);
     stack.move();
     return opened;
   }

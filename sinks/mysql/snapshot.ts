@@ -16,7 +16,7 @@ import { readReplicaTable } from './replica-table.ts';
 import { keyStatements } from './row-text.ts';
 import { readServer, type ServerFacts } from './server.ts';
 import type { Session } from './session.ts';
-import type { SinkTarget } from './sink-target.ts';
+import { type SinkTarget, targetAt } from './sink-target.ts';
 import { beginTogether } from './snapshot-group.ts';
 import { changing, isExactPlan, keyRefs, printedRows, RowReader, selectList, unfit } from './snapshot-plan.ts';
 import { qualified, quoteName, quoteText } from './sql.ts';
@@ -84,7 +84,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
         cutOnAbort(session, life.signal);
       }
       stack.move();
-      return new ReplicaSnapshot(parts, readers, looker, server, checkpoint, life);
+      return new ReplicaSnapshot({ ...parts, target: targetAt(server, parts.target) }, readers, looker, server, checkpoint, life);
     } catch (error) {
       throw sinkError(error, { sink });
     }

@@ -11,7 +11,7 @@ import { decodeSchema, encodeSchema, tableName, type TableSchema } from '../../c
 import { printedName, targetName, type TargetName } from '../relational/names.ts';
 import { type ShadowNames, shadowTable } from '../relational/shadow-names.ts';
 import { checkpointTable, mirroredTable, type OwnCheckpoint, readCheckpoint, writeOpened } from './checkpoint-table.ts';
-import { createDatabase } from './ddl.ts';
+import { createDatabase, parseIntents } from './ddl.ts';
 import { endHolder, holdLock, shapeLock } from './opening.ts';
 import { Registry } from './registry.ts';
 import { readReplicaTable } from './replica-table.ts';
@@ -36,7 +36,10 @@ interface WrittenSwap {
   readonly aside: readonly (readonly [from: TargetName, to: TargetName])[];
   /** Places of tables that are to be emptied. */
   readonly emptied: readonly TargetName[];
-  readonly checkpoint: { readonly logId: string; readonly epoch: string; readonly offset: number; readonly position: string; readonly cursor: string | null };
+  /** What becomes of the sink's; null: it stays, since single tables are put in place where the sink stands. */
+  readonly checkpoint: { readonly logId: string; readonly epoch: string; readonly offset: number; readonly position: string; readonly cursor: string | null } | null;
+  /** Changes of shape that are under way: all that were written down before, and those of tables that stay. */
+  readonly intents: { readonly before: string | null; readonly after: string | null };
 }
 
 /** @throws TidemarkError `REBUILD_MOVED`, `REBUILD_IN_THE_WAY`, `REPLICA_BUSY` */
@@ -44,8 +47,8 @@ export async function swapShadow(context: SwapContext, request: Swap): Promise<v
   const { session, ownDatabase, names: { sink } } = context;
   await finishSwap(session, ownDatabase, sink);
   const stored = await readCheckpoint(session, ownDatabase, sink, false);
-  // The same request again, once it has been done.
-  if (stored !== null && isAt(stored, request.to) && (await readCheckpoint(session, ownDatabase, context.names.checkpoint, false)) === null) return;
+  // The same request again, once it has been done. Of single tables the checkpoint does not tell.
+  if (request.whole && stored !== null && isAt(stored, request.to) && (await readCheckpoint(session, ownDatabase, context.names.checkpoint, false)) === null) return;
   const written = await plannedSwap(context, request);
   for (const { from, to } of written.tables) await carryIndexes(session, from, to);
   await writeDown(context, request, written);
@@ -79,20 +82,29 @@ export async function finishSwap(session: Session, ownDatabase: string, sink: st
       for (const [from] of swap.aside) await session.run(`DELETE FROM ${mirroredTable(ownDatabase)} WHERE database_name = ${quoteText(from.schema)} AND table_name = ${quoteText(from.name)}`);
       for (const { to, shape } of swap.tables) await registry.put(to, sink, decodeSchema(Buffer.from(shape, 'utf8')));
       for (const name of swap.emptied) await session.run(`DELETE FROM ${qualified(name)}`);
-      const { logId, epoch, offset, position, cursor } = swap.checkpoint;
       await session.run(
-        `UPDATE ${checkpointTable(ownDatabase)} SET log_id = ${quoteText(logId)}, epoch = ${quoteText(epoch)}, \`offset\` = ${offset}, \`position\` = ${hexLiteral(Buffer.from(position, 'hex'))},
-           load_cursor = ${cursor === null ? 'NULL' : hexLiteral(Buffer.from(cursor, 'hex'))}, applied_at = UTC_TIMESTAMP(6), intent = NULL WHERE sink = ${quoteText(sink)}`,
+        `UPDATE ${checkpointTable(ownDatabase)} SET ${checkpointSql(swap.checkpoint)} applied_at = UTC_TIMESTAMP(6), intent = ${textOrNull(swap.intents.after)} WHERE sink = ${quoteText(sink)}`,
       );
       await session.run(`DELETE FROM ${checkpointTable(ownDatabase)} WHERE sink = ${quoteText(`${sink} (shadow)`)}`);
     } else {
-      await session.run(`UPDATE ${checkpointTable(ownDatabase)} SET intent = NULL WHERE sink = ${quoteText(sink)}`);
+      await session.run(`UPDATE ${checkpointTable(ownDatabase)} SET intent = ${textOrNull(swap.intents.before)} WHERE sink = ${quoteText(sink)}`);
     }
     await session.run('COMMIT');
   } catch (error) {
     if (session.lost === null) await session.run('ROLLBACK');
     throw error;
   }
+}
+
+function checkpointSql(checkpoint: WrittenSwap['checkpoint']): string {
+  if (checkpoint === null) return '';
+  const { logId, epoch, offset, position, cursor } = checkpoint;
+  return `log_id = ${quoteText(logId)}, epoch = ${quoteText(epoch)}, \`offset\` = ${offset}, \`position\` = ${hexLiteral(Buffer.from(position, 'hex'))},
+    load_cursor = ${cursor === null ? 'NULL' : hexLiteral(Buffer.from(cursor, 'hex'))},`;
+}
+
+function textOrNull(text: string | null): string {
+  return text === null ? 'NULL' : quoteText(text);
 }
 
 /** The swap that is written down there; null: another change, or none. */
@@ -111,7 +123,7 @@ async function plannedSwap({ session, ownDatabase, names, target }: SwapContext,
     const to = targetName(target.names, schema);
     const rebuilt = await registry.of(names.checkpoint, schema.tableId);
     if (rebuilt === null || rebuilt.shape.version !== schema.version) throw moved(`the rebuilt table of ${tableName(schema)} is not of the version that was asked for`);
-    for (const place of await servedPlaces(session, registry, names.sink, schema, to)) {
+    for (const place of await servedPlaces(session, registry, names.sink, schema, to, request)) {
       aside.set(printedName(place), [place, { schema: names.schema, name: `old_${aside.size}` }]);
     }
     tables.push({ from, to, shape: encodeSchema(rebuilt.shape).toString('utf8') });
@@ -123,17 +135,20 @@ async function plannedSwap({ session, ownDatabase, names, target }: SwapContext,
   }
   const { logId, epoch, offset, position, cursor } = request.to;
   const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-  return { tables, aside: [...aside.values()], emptied, checkpoint: { logId, epoch, offset, position: hex(position), cursor: cursor === null ? null : hex(cursor) } };
+  const checkpoint = { logId, epoch, offset, position: hex(position), cursor: cursor === null ? null : hex(cursor) };
+  return { tables, aside: [...aside.values()], emptied, checkpoint: request.whole ? checkpoint : null, intents: { before: null, after: null } };
 }
 
 /** Where tables stand that the rebuilt one takes the place of: its own of before, and what has its name. */
-async function servedPlaces(session: Session, registry: Registry, sink: string, schema: TableSchema, to: TargetName): Promise<TargetName[]> {
+async function servedPlaces(session: Session, registry: Registry, sink: string, schema: TableSchema, to: TargetName, request: Swap): Promise<TargetName[]> {
   const own = await registry.of(sink, schema.tableId);
   const places = [to, ...(own !== null && printedName(own.name) !== printedName(to) ? [own.name] : [])];
   const found: TargetName[] = [];
   for (const place of places) {
     if ((await readReplicaTable(session, place)) === null) continue;
     const holder = await registry.at(place);
+    const isKept = !request.whole && !request.tables.some(({ tableId }) => tableId === holder?.tableId);
+    if (holder?.sink === sink && isKept) throw new TidemarkError('REBUILD_IN_THE_WAY', `${printedName(place)} is another table of the sink, which stays`, { where: { table: tableName(schema) } });
     if (holder?.sink !== sink) throw new TidemarkError('REBUILD_IN_THE_WAY', `${printedName(place)} is there, and is none of the sink's`, { where: { table: tableName(schema) } });
     found.push(place);
   }
@@ -163,10 +178,14 @@ async function writeDown(context: SwapContext, request: Swap, swap: WrittenSwap)
     const shadow = await readCheckpoint(session, ownDatabase, checkpoint, true);
     if (request.from === null ? stored !== null && stored.logId === request.to.logId && stored.epoch !== '' : stored === null || !isAt(stored, request.from)) throw moved('the checkpoint of the sink has moved');
     if (shadow === null || !isAt(shadow, request.to)) throw moved('the checkpoint of the rebuild has moved');
+    if (!request.whole && (request.from?.logId !== shadow.logId || request.from.offset !== shadow.offset)) throw moved('single tables were not rebuilt to where the sink stands');
+    const before = stored?.intent ?? null;
+    const left = request.whole ? [] : parseIntents(before).filter(({ tableId }) => !request.tables.some((table) => table.tableId === tableId));
+    const written: WrittenSwap = { ...swap, intents: { before, after: left.length === 0 ? null : JSON.stringify(left) } };
     const fence = (stored?.fence ?? 0) + 1;
     if (stored === null) await writeOpened(session, ownDatabase, sink, { ...shadow, epoch: '', offset: 0, fence, owner });
     else await endHolder(session, shapeLock(sink, stored.fence));
-    await session.run(`UPDATE ${checkpointTable(ownDatabase)} SET fence = ${fence}, owner = ${quoteText(owner)}, intent = ${quoteText(JSON.stringify({ swap }))} WHERE sink = ${quoteText(sink)}`);
+    await session.run(`UPDATE ${checkpointTable(ownDatabase)} SET fence = ${fence}, owner = ${quoteText(owner)}, intent = ${quoteText(JSON.stringify({ swap: written }))} WHERE sink = ${quoteText(sink)}`);
     // Until the session ends: who comes next ends it before looking at what it has done.
     if (!(await holdLock(session, shapeLock(sink, fence), 0))) throw new TidemarkError('REPLICA_BUSY', 'another hub is changing the tables of the sink');
     await session.run('COMMIT');

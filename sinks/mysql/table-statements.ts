@@ -105,8 +105,8 @@ function stashExtras(plan: TablePlan, refs: readonly RecordRef[], rules: WriteRu
   const stash = stashTable(rules);
   return [
     aside(`DROP TEMPORARY TABLE IF EXISTS ${stash}`),
-    aside(`CREATE TEMPORARY TABLE ${stash} SELECT ${columns} FROM ${plan.target} LIMIT 0`),
-    ...byKeys(plan, refs, `INSERT INTO ${stash} SELECT ${columns} FROM ${plan.target} WHERE`, '', rules),
+    aside(`CREATE TEMPORARY TABLE ${stash} (tidemark_row int NOT NULL AUTO_INCREMENT PRIMARY KEY) SELECT ${columns} FROM ${plan.target} LIMIT 0`),
+    ...byKeys(plan, refs, `INSERT INTO ${stash} (${columns}) SELECT ${columns} FROM ${plan.target} WHERE`, '', rules),
   ];
 }
 

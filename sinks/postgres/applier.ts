@@ -5,6 +5,7 @@ import type { FoldedTable, SinkBatch, SinkStep } from '../../contracts/sink.ts';
 import { type BatchPlace, CheckpointRefused, type LineWorker } from '../relational/apply-line.ts';
 import { refusalError, type StoredCheckpoint } from '../relational/checkpoint.ts';
 import { printedName, targetName } from '../relational/names.ts';
+import type { Watchdog } from '../relational/watchdog.ts';
 import { type Optimism, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
 import { readCheckpoint } from './checkpoint-table.ts';
 import { applySchemaStep, type DdlContext, keyLoadedTable, tightenTable } from './ddl.ts';
@@ -15,7 +16,6 @@ import { readReplicaTables, type ReplicaTable } from './replica-table.ts';
 import type { Session } from './session.ts';
 import type { SinkTarget } from './sink-target.ts';
 import { planTable, type TablePlan } from './table-plan.ts';
-import type { Watchdog } from './watchdog.ts';
 
 const MAX_PLANS = 1_000;
 
@@ -28,7 +28,7 @@ export interface ApplierParts {
   readonly synchronousCommit: SynchronousCommit;
   readonly clock: Clock;
   /** Owned by the applier from here on, as the sessions are. */
-  readonly watchdog: Watchdog;
+  readonly watchdog: Watchdog<Session>;
   readonly opened: StoredCheckpoint;
   readonly lockTimeoutMs: number;
   /** Foreign keys are enforced and triggers fire in the session: tables that have any are refused. */

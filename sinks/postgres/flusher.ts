@@ -1,8 +1,8 @@
 import type { Clock } from '../../contracts/runtime.ts';
+import type { Watchdog } from '../relational/watchdog.ts';
 import type { SynchronousCommit } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import type { Session } from './session.ts';
-import type { Watchdog } from './watchdog.ts';
 
 /** A transaction whose only effect is that its commit waits until the WAL before it is where `synchronous_commit` says. */
 const FLUSH_SQL = "SELECT pg_catalog.pg_logical_emit_message(true, 'tidemark', '')";
@@ -17,14 +17,14 @@ const INTERVAL_MS = 5;
  */
 export class Flusher {
   readonly #session: Session;
-  readonly #watchdog: Watchdog;
+  readonly #watchdog: Watchdog<Session>;
   readonly #clock: Clock;
   readonly #waits: boolean;
   #waiting: PromiseWithResolvers<void>[] = [];
   #running = false;
 
   /** @param commit `off`: nothing is waited for */
-  constructor(session: Session, watchdog: Watchdog, clock: Clock, commit: SynchronousCommit) {
+  constructor(session: Session, watchdog: Watchdog<Session>, clock: Clock, commit: SynchronousCommit) {
     this.#session = session;
     this.#watchdog = watchdog;
     this.#clock = clock;

@@ -7,7 +7,6 @@ import type { TableSchema } from '../../contracts/schema.ts';
 import { type Applying, type BatchLimits, DEFAULT_LIMITS, type Sink, type SinkBatch, type SinkStart } from '../../contracts/sink.ts';
 import { ApplyLine } from '../relational/apply-line.ts';
 import { isFresh, type StoredCheckpoint } from '../relational/checkpoint.ts';
-import { POSTGRES_NAMES } from '../relational/identifiers.ts';
 import { LiveNames } from '../relational/live-names.ts';
 import { Applier } from './applier.ts';
 import type { PreparedRows } from './batch-transaction.ts';
@@ -20,7 +19,7 @@ import { PostgresShadow } from './shadow/postgres-shadow.ts';
 import { holdTriggers, sinkSettings } from './sink-session.ts';
 import { servedTarget, type SinkTarget } from './sink-target.ts';
 import { ReplicaSnapshot } from './snapshot.ts';
-import { Watchdog } from './watchdog.ts';
+import { watchBackends } from './watchdog.ts';
 
 const OWNER_BYTES = 16;
 
@@ -47,7 +46,7 @@ export class PostgresSink implements Sink {
     this.#target = target;
     this.#runtime = runtime;
     this.#schemas = new ReplicaSchemas(config);
-    this.#live = new LiveNames(target.names, POSTGRES_NAMES.fold);
+    this.#live = new LiveNames(target.names);
     this.#owner = runtime.random.bytes(OWNER_BYTES).toString('hex');
     this.shadow = new PostgresShadow({ config, runtime, owner: this.#owner, schemas: this.#schemas, sinkOf: (of, other) => new PostgresSink(of, runtime, other) });
   }
@@ -125,7 +124,7 @@ export class PostgresSink implements Sink {
     this.#live.begin(start.catalog, opened.offset);
     const side = stack.use(await Session.open(named(' (catalog)'), this.#runtime, signal));
     await side.within(signal, () => this.#schemas.learn(side.client));
-    const watchdog = new Watchdog(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));
+    const watchdog = watchBackends(this.#runtime.clock, (limit) => Session.open(named(' (probe)'), this.#runtime, limit));
     const { synchronousCommit, lockTimeoutMs } = settings;
     const applier = new Applier({ target: this.#target, session, side, opened, synchronousCommit, watchdog, clock: this.#runtime.clock, lockTimeoutMs, enforced });
     this.#line = new ApplyLine(applier, sink, opened);

@@ -13,14 +13,11 @@ import { type NameRules, printedName, targetName } from './names.ts';
  */
 export class LiveNames {
   readonly #rules: NameRules;
-  readonly #fold: (name: string) => string;
   readonly #byId = new Map<number, { readonly name: string; readonly source: string }>();
   readonly #byName = new Map<string, { readonly tableId: number; readonly source: string }>();
 
-  /** @param fold two names that fold to the same are one to the server */
-  constructor(rules: NameRules, fold: (name: string) => string) {
+  constructor(rules: NameRules) {
     this.#rules = rules;
-    this.#fold = fold;
   }
 
   /** From a checkpoint on. @throws TidemarkError `REPLICA_NAMES` */
@@ -43,12 +40,11 @@ export class LiveNames {
 
   #take(schema: TableSchema): void {
     const { tableId } = schema;
-    const target = printedName(targetName(this.#rules, schema));
-    const name = this.#fold(target);
+    const name = printedName(targetName(this.#rules, schema));
     const source = tableName(schema);
     const holder = this.#byName.get(name);
     if (holder !== undefined && holder.tableId !== tableId && holder.source !== source) {
-      throw new TidemarkError('REPLICA_NAMES', `${holder.source} and ${source} would both be ${target} at the replica`, {
+      throw new TidemarkError('REPLICA_NAMES', `${holder.source} and ${source} would both be ${name} at the replica`, {
         where: { table: source }, remedy: 'Give one of them another name with `as`, or leave it out with `!schema.table`.',
       });
     }

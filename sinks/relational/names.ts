@@ -18,6 +18,8 @@ export interface NameRules {
   readonly identifiers?: IdentifierRules;
   /** Names tables by their id, whatever the rest says: a name that no change of a table's name changes. */
   readonly byId?: (tableId: number) => TargetName;
+  /** True: the server keeps names without their case, so that two that differ in nothing else are one. Left out: false. */
+  readonly caseless?: boolean;
 }
 
 /**
@@ -26,6 +28,11 @@ export interface NameRules {
  * @throws TidemarkError `CONFIG_VALUE` when the template gives no name
  */
 export function targetName(rules: NameRules, table: Pick<TableSchema, 'namespace' | 'name' | 'tableId'>): TargetName {
+  const { schema, name } = casedName(rules, table);
+  return rules.caseless === true ? { schema: schema.toLowerCase(), name: name.toLowerCase() } : { schema, name };
+}
+
+function casedName(rules: NameRules, table: Pick<TableSchema, 'namespace' | 'name' | 'tableId'>): TargetName {
   if (rules.byId !== undefined) return rules.byId(table.tableId);
   const fit = (text: string): string => (rules.identifiers === undefined ? text : fitName(text, rules.identifiers));
   const mapped = rules.schemas.get(table.namespace) ?? table.namespace;

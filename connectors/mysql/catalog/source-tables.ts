@@ -2,6 +2,7 @@
  * Schemas of tables as the log has them: with the columns that the configuration leaves out or hashes, and the types of
  * contracts/types/mysql-types.ts. What stream, copy and `check` share, so that all three mean the same columns.
  */
+import type { Catalog } from '../../../contracts/catalog.ts';
 import { ColumnHash } from '../../../contracts/column-hash.ts';
 import type { ColumnRules, SourceConfig } from '../../../contracts/config.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
@@ -143,6 +144,34 @@ export function isSent(column: Pick<ColumnShape, 'generated'>, flavor: Flavor): 
 /** The canonical bytes of a value that is given as text. */
 function fillBytes(charset: string | null, text: string): Buffer {
   return charset === null && /^\\x(?:[0-9a-f]{2})*$/.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text);
+}
+
+/**
+ * A table of the log whose rules stand under a name that it had: where it is made anew, its columns would be let out.
+ * @param missed statements may have been missed: a table that the log does not know may be one that it knows by another name
+ */
+export function renamedFromRule(source: SourceTables, present: readonly TableRef[], log: Catalog, missed: boolean): TidemarkError | null {
+  const { columns } = source.config;
+  const names = new Set(present.map((table) => tableName(table)));
+  const unknown = missed ? present.filter((table) => log.byName(tableName(table)) === undefined && source.rulesOf(table) === null) : [];
+  for (const { versions, state } of columns.size === 0 ? [] : log.tables()) {
+    const now = versions.at(-1)?.schema;
+    if (now === undefined || state.state === 'removed') continue;
+    if (!names.has(tableName(now))) {
+      const [other] = unknown;
+      if (other === undefined || source.rulesOf(now) === null) continue;
+      return new TidemarkError('MYSQL_COLUMN_RULE', `columns are ruled for ${tableName(now)}, which the source lacks, and ${tableName(other)} may be that table under another name`, {
+        where: { table: tableName(other) }, remedy: `Write the rules of ${tableName(now)} under ${tableName(other)} if it is the same, else remove them; an empty list takes them back.`,
+      });
+    }
+    if (source.rulesOf(now) !== null) continue;
+    const rule = versions.map(({ schema }) => tableName(schema)).find((name) => columns.has(name) && !names.has(name));
+    if (rule === undefined) continue;
+    return new TidemarkError('MYSQL_COLUMN_RULE', `columns are ruled for ${rule}, which is called ${tableName(now)} at the source`, {
+      where: { table: tableName(now) }, remedy: `Write the rules of ${rule} under ${tableName(now)}; an empty list takes them back.`,
+    });
+  }
+  return null;
 }
 
 function ruleError(table: TableRef, what: string): TidemarkError {

@@ -8,7 +8,7 @@ import { baseType, type LogicalType } from '../../../contracts/types/logical-typ
 import { isBinary, isGeometry, isInteger, isTemporal, type MysqlType } from '../../../contracts/types/mysql-types.ts';
 import { type CellEncoder, type CellWriter, countEscapes, encodeBytes, encodeText, writeField, writeQuoted } from './cell-writer.ts';
 import { encodeJson } from './json-values.ts';
-import { bitEncoder, bitLiteral, geometryEncoder, labelEncoder, vectorEncoder } from './packed-values.ts';
+import { bitEncoder, bitLiteral, bitNumber, geometryEncoder, labelEncoder, vectorEncoder } from './packed-values.ts';
 import {
   datetimeEncoder, decimalEncoder, encodeBool, encodeDate, encodeFloat32, encodeFloat64, encodeInteger, encodeYear, exactFloat32, exactFloat64, timeEncoder, timestampEncoder,
 } from './plain-values.ts';
@@ -31,6 +31,7 @@ export interface ValueForm extends ReadForm {
 /** @param target as `mysqlType` reads it from the replica's `information_schema.COLUMNS` */
 export function valueForm({ type }: Pick<Column, 'type'>, target: MysqlType, server: ReplicaServer): ValueForm {
   const form = writtenForm(type, target, server);
+  if (target.name === 'bit') return { ...form, compared: bitNumber(target.length ?? 1) };
   // What is no label is written by its number, and reads as ''.
   return { ...form, compared: target.name === 'enum' ? quoted('_utf8mb4', encodeText, true) : form.literal };
 }

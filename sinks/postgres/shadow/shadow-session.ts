@@ -2,9 +2,10 @@
 import type { SinkConfig } from '../../../contracts/config.ts';
 import type { Clock, Runtime } from '../../../contracts/runtime.ts';
 import { type QueryResultRow } from 'pg';
+import type { Watchdog } from '../../relational/watchdog.ts';
 import { Session, type SessionSettings } from '../session.ts';
 import { holdTriggers, sinkSettings } from '../sink-session.ts';
-import { Watchdog } from '../watchdog.ts';
+import { watchBackends } from '../watchdog.ts';
 
 /** Whole tables are read and joined, each once: unlike the sink's own statements, which find rows by keys. */
 const PLANNER_SQL = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin'].map((name) => `SET ${name} = on`).join('; ');
@@ -16,9 +17,9 @@ export class ShadowSession implements AsyncDisposable {
   /** Foreign keys are enforced and triggers fire. */
   readonly enforced: boolean;
   readonly lockTimeoutMs: number;
-  readonly #watchdog: Watchdog;
+  readonly #watchdog: Watchdog<Session>;
 
-  private constructor(session: Session, clock: Clock, enforced: boolean, lockTimeoutMs: number, watchdog: Watchdog) {
+  private constructor(session: Session, clock: Clock, enforced: boolean, lockTimeoutMs: number, watchdog: Watchdog<Session>) {
     this.session = session;
     this.clock = clock;
     this.enforced = enforced;
@@ -41,7 +42,7 @@ export class ShadowSession implements AsyncDisposable {
       await session.client.query(`${PLANNER_SQL}; SET plan_cache_mode = auto`);
       return !(await holdTriggers(session));
     });
-    const watchdog = new Watchdog(runtime.clock, (limit) => Session.open(named('probe'), runtime, limit));
+    const watchdog = watchBackends(runtime.clock, (limit) => Session.open(named('probe'), runtime, limit));
     stack.move();
     return new ShadowSession(session, runtime.clock, enforced, lockTimeoutMs, watchdog);
   }

@@ -4,7 +4,6 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SinkModel } from '../../../contracts/kit/sink-model.ts';
 import { PostgresSink } from '../../../sinks/postgres/sink.ts';
-import { isDead } from '../../../sinks/postgres/watchdog.ts';
 import { selfSigned } from '../../fixtures/certificate.ts';
 import { type PostgresServer, startPostgres } from '../../fixtures/embedded-postgres.ts';
 import { createTestRuntime, SimulatedClock } from '../../fixtures/runtime.ts';
@@ -145,9 +144,3 @@ test('a replica that has gone without a word is noticed, one that takes its time
 async function probesEnd(reader: { query(sql: string): Promise<{ rowCount: number | null }> }): Promise<void> {
   await expect.poll(async () => (await reader.query("SELECT FROM pg_stat_activity WHERE application_name LIKE '%(probe)'")).rowCount).toBe(0);
 }
-
-test.each([
-  ['working', false, false], ['working', true, false], ['waiting-for-us', true, false], ['waiting-for-us', false, true], ['gone', false, true], ['unreachable', false, true],
-] as const)('a backend that is %s (sending: %s) is dead: %s', (probe, sending, dead) => {
-  expect(isDead(probe, sending)).toBe(dead);
-});

@@ -2,9 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { shapeOfStatement } from '../../../../connectors/mysql/catalog/catalog-reading.ts';
 import { shapeOfSchema } from '../../../../connectors/mysql/catalog/definition.ts';
 import { keyOf } from '../../../../connectors/mysql/catalog/row-key.ts';
-import { SourceTables } from '../../../../connectors/mysql/catalog/source-tables.ts';
+import { renamedFromRule, SourceTables } from '../../../../connectors/mysql/catalog/source-tables.ts';
 import type { TableShape } from '../../../../connectors/mysql/ddl/shape.ts';
 import { parseVersion } from '../../../../connectors/mysql/server-version.ts';
+import { Catalog } from '../../../../contracts/catalog.ts';
 import { decodeSchema, encodeSchema } from '../../../../contracts/schema.ts';
 import { mysqlSource } from '../mysql-source.ts';
 
@@ -77,6 +78,22 @@ describe('the schema of a table', () => {
     [['id'], [], 'k', 'id is a key column'], [[], ['id'], 'k', 'id is a key column'], [[], ['mail'], null, 'no key to hash with'], [['nothing'], [], 'k', 'no column nothing'],
   ])('rules %j %j with key %j are refused', (exclude, hash, hashKey, what) => {
     expect(source(exclude, hash, hashKey).ruleError(TABLE, shape, 'mysql')).toMatchObject({ code: 'MYSQL_COLUMN_RULE', message: expect.stringContaining(what) as unknown });
+  });
+
+  test.each([
+    ['goes by the name that it had first', ['orders'], ['orders'], false, null],
+    ['was called otherwise in the log', ['orders', 'sales'], ['sales'], false, 'shop.orders, which is called shop.sales at the source'],
+    ['has handed its name on', ['orders', 'sales'], ['sales', 'orders'], false, null],
+    ['is still to be renamed by the stream', ['orders'], ['sales'], false, null],
+    ['may have got another name while nobody read', ['orders'], ['sales'], true, 'shop.orders, which the source lacks, and shop.sales may be that table'],
+    ['is gone, and nothing new is there', ['orders'], [], true, null],
+  ])('rules of a table that %s', (_what, names, present, missed, fault) => {
+    const made = source(['secret'], []);
+    const versions = names.map((name, index) => ({ offset: index + 1, schema: { ...made.schema(TABLE, shape, { sourceTableId: 'abc', flavor: 'mysql' }), name, tableId: 1, version: index + 1 } }));
+    const log = Catalog.from([{ tableId: 1, versions, state: { state: 'consistent', since: 1 }, consistent: [] }]);
+    const found = renamedFromRule(made, present.map((name) => ({ namespace: 'shop', name })), log, missed);
+    if (fault === null) expect(found).toBeNull();
+    else expect(found).toMatchObject({ code: 'MYSQL_COLUMN_RULE', message: expect.stringContaining(fault) as unknown });
   });
 
   test('good rules are none', () => {
