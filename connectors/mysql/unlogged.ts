@@ -32,6 +32,6 @@ export async function requireLogged(session: Session, identity: ServerIdentity, 
     throw new TidemarkError('MYSQL_BINLOG_OFF', `the server leaves the database ${left} out of its binlog`, { remedy: 'Take binlog_do_db and binlog_ignore_db out of my.cnf, and restart the server; or leave the database out.' });
   }
   if (await isSilentReplica(session, identity)) {
-    throw new TidemarkError('MYSQL_BINLOG_OFF', 'the server is a replica that does not write what it replicates into its binlog', { remedy: 'log_replica_updates = ON (MariaDB: log_slave_updates) in my.cnf, and restart the server; or give the address of its source.' });
+    throw new TidemarkError('MYSQL_BINLOG_OFF', 'the server is a replica that does not write what it replicates into its binlog', { remedy: 'log_replica_updates = ON (MariaDB: log_slave_updates) in my.cnf, and restart the server; RESET REPLICA ALL (RESET SLAVE ALL) where it replicates no more; or give the address of its source.' });
   }
 }
