@@ -35,7 +35,8 @@ export interface SinkBatch {
    * True when `to` stands inside a transaction that is too large to be one batch. A sink whose `limits` ask for whole
    * transactions applies the part but commits nothing until the batch that ends it; `durable` of the parts then
    * resolves with that one's, and the batch after a part is accepted once the part has been applied. Opening the sink
-   * again gives the parts up. Always false where the sink does not ask for whole transactions and may commit anywhere.
+   * again gives the parts up. Only rows that come again in any case, of a keyed table under copy or of a load, may be
+   * committed before the checkpoint, also of a batch that is no part. Always false where the sink does not ask for whole transactions and may commit anywhere.
    */
   readonly endsOpen: boolean;
   /** Epoch of the record at `to`. */
@@ -78,7 +79,8 @@ export interface RecordRef {
 
 /**
  * The net change of one table: apply `truncate` first, then `deletes`, then `upserts`. A key stands at most once in
- * `deletes` and `upserts` together. All images are of `schema` (older ones were projected).
+ * `deletes` and `upserts` together, and each that was touched since `truncate` does: also one that came and went within the
+ * batch, so that what an earlier attempt left of it goes. All images are of `schema` (older ones were projected).
  */
 export interface FoldedTable {
   readonly schema: TableSchema;

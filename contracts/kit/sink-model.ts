@@ -340,7 +340,7 @@ function foldTable(table: ModelTable, change: TableChange): FoldedTable | null {
     // While a table is copied a row may stand at the sink already, whatever the log says of it.
     if (row !== null && table.copying) writer.add('upserts', Op.read, row);
     else if (row !== null) writer.add(existedBefore ? 'upserts' : 'inserts', existedBefore ? Op.update : Op.create, row);
-    else if (existedBefore) writer.add('deletes', Op.delete, last);
+    else if (existedBefore || table.copying) writer.add('deletes', Op.delete, last);
   }
   for (const row of change.bagDeletes) writer.add('deletes', Op.delete, row);
   for (const row of change.bagInserts) writer.add('inserts', Op.create, row);

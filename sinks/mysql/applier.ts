@@ -4,11 +4,14 @@ import type { FoldedTable, SinkBatch, SinkStep } from '../../contracts/sink.ts';
 import { type BatchPlace, CheckpointRefused, type LineWorker } from '../relational/apply-line.ts';
 import { refusalError } from '../relational/checkpoint.ts';
 import { printedName, targetName } from '../relational/names.ts';
-import { moveCheckpoint, prepareRows, type PreparedRows, type RowsPlace, runRows } from './batch-transaction.ts';
+import { type PreparedRows, prepareTable, runRows, type TableWork } from './batch-transaction.ts';
 import { checkpointTable, type OwnCheckpoint, ownedSql, readCheckpoint } from './checkpoint-table.ts';
 import { applySchemaStep, type DdlContext, type Intent, parseIntents, tightenTable } from './ddl.ts';
+import { DeferredBegin } from './deferred-begin.ts';
 import { sinkError } from './errors.ts';
-import { holdLock, shapeLock } from './opening.ts';
+import { LoadPool } from './load-pool.ts';
+import { type LooseRows, splitChange } from './loose-rows.ts';
+import { holdLock, loadLocks, shapeLock } from './opening.ts';
 import { readReplicaTable } from './replica-table.ts';
 import type { ServerFacts } from './server.ts';
 import type { Session } from './session.ts';
@@ -25,7 +28,9 @@ export interface ApplierParts {
   readonly session: Session;
   /** Reads the catalog while the other one applies. */
   readonly side: Session;
-  /** Of both. Owned by the applier from here on, as the sessions are. */
+  /** Opens one more at the same server, to load rows. */
+  readonly open: (signal: AbortSignal) => Promise<Session>;
+  /** Of all of them. Owned by the applier from here on, as the sessions are. */
   readonly watchdog: Disposable;
   readonly server: ServerFacts;
   readonly rules: WriteRules;
@@ -39,26 +44,32 @@ interface Stretch {
   readonly rows: readonly (readonly FoldedTable[])[];
 }
 
-/** Applies the batches of one opening by one session. */
+/** Applies the batches of one opening: by one session, and by others the rows that may come before their checkpoint. */
 export class Applier implements LineWorker<PreparedRows> {
   readonly #parts: ApplierParts;
+  readonly #pool: LoadPool;
   readonly #plans = new Map<number, TablePlan>();
+  /** As of what is prepared, which is run in the same order. */
+  readonly #transaction = new DeferredBegin();
   /** What an opening before this one left unfinished. */
   #intents: readonly Intent[];
 
   constructor(parts: ApplierParts) {
+    const { session, open, opened, rules, target: { sink } } = parts;
     this.#parts = parts;
+    this.#pool = new LoadPool({ beside: session, open, ownDatabase: rules.ownDatabase, locks: loadLocks(sink, opened.fence) });
     this.#intents = parseIntents(parts.opened.intent);
   }
 
   async close(): Promise<void> {
     this.#parts.watchdog[Symbol.dispose]();
-    await Promise.all([this.#parts.session[Symbol.asyncDispose](), this.#parts.side[Symbol.asyncDispose]()]);
+    await Promise.all([this.#parts.session[Symbol.asyncDispose](), this.#parts.side[Symbol.asyncDispose](), this.#pool.close()]);
   }
 
   cut(why: TidemarkError): void {
     this.#parts.session.cut(why);
     this.#parts.side.cut(why);
+    this.#pool.cut(why);
   }
 
   /** A commit is durable, as far as the server's settings make it so, once it is answered. */
@@ -72,10 +83,13 @@ export class Applier implements LineWorker<PreparedRows> {
 
   async encode(batch: SinkBatch, place: BatchPlace): Promise<PreparedRows> {
     const step = batch.steps[0];
-    return this.#prepared(step?.kind === 'rows' ? step.tables : [], this.#parts.side, { begin: place.begins, move: place.move, commit: place.commits });
+    return this.#prepared(step?.kind === 'rows' ? [step.tables] : [], this.#parts.side, place);
   }
 
   async run(rows: PreparedRows): Promise<void> {
+    if (rows.loose !== null) await this.#pool.load(rows.loose.tables, rows.loose.owned);
+    // Sessions that load keep the checkpoint's row from being changed.
+    if (rows.place.begin) await this.#pool.commit();
     await runRows(this.#parts.session, rows);
   }
 
@@ -85,34 +99,64 @@ export class Applier implements LineWorker<PreparedRows> {
    * no place, are committed without moving it: they come again after a crash, and do no harm then.
    */
   async runSteps(batch: SinkBatch, place: BatchPlace): Promise<void> {
-    const { session } = this.#parts;
+    const { session, rules } = this.#parts;
     const stretches = stretchesOf(batch.steps);
-    if (!place.begins && stretches.some(({ shapes }) => shapes.length > 0)) await session.run('COMMIT');
-    let begin = place.begins || stretches.some(({ shapes }) => shapes.length > 0);
+    if (stretches.some(({ shapes }) => shapes.length > 0)) await this.#settle();
     for (const [index, { shapes, rows }] of stretches.entries()) {
       if (shapes.length > 0) await this.#reshape(shapes, place, stoppedTables(batch.steps));
-      const isLast = index === stretches.length - 1;
-      if (!isLast && rows.length === 0) continue;
-      if (begin) await session.run('START TRANSACTION');
-      if (isLast) await moveCheckpoint(session, this.#parts.rules.ownDatabase, place.move);
-      else await this.#holdCheckpoint(ownedSql(place.move, place.move.fromEpoch, place.move.from));
-      for (const tables of rows) await runRows(session, await this.#prepared(tables, session, { begin: false, move: null, commit: false }));
-      if (!isLast || place.commits) await session.run('COMMIT');
-      begin = true;
+      if (index === stretches.length - 1) await this.run(await this.#prepared(rows, session, place));
+      else if (rows.length > 0) {
+        await session.run('START TRANSACTION');
+        await this.#holdCheckpoint(ownedSql(place.move, place.move.fromEpoch, place.move.from));
+        const works = await this.#works(rows.flat(), session);
+        await runRows(session, { loose: null, works, place: { begin: false, move: null, commit: true }, rules });
+      }
     }
     if (place.commits) await this.#tighten(batch.steps, place);
   }
 
+  /** Commits what the open transaction has so far, with the checkpoint there. */
+  async #settle(): Promise<void> {
+    const { session, rules } = this.#parts;
+    const { isOpen } = this.#transaction;
+    const move = this.#transaction.settle();
+    if (isOpen) await session.run('COMMIT');
+    if (move !== null) await this.run({ loose: null, works: [], place: { begin: true, move, commit: true }, rules });
+  }
+
   async explain(error: unknown): Promise<TidemarkError> {
     const { session, opened, rules, target: { sink } } = this.#parts;
+    await this.#pool.rollback();
     if (session.lost !== null) return session.lost.at({ sink });
     await session.run('ROLLBACK');
     if (!(error instanceof CheckpointRefused)) return sinkError(error, { sink });
     return refusalError(await readCheckpoint(session, rules.ownDatabase, sink, false), opened, sink);
   }
 
-  async #prepared(tables: readonly FoldedTable[], reader: Session, place: RowsPlace): Promise<PreparedRows> {
-    return prepareRows(tables, await this.#plansFor(tables.map(({ schema }) => schema), reader), place, this.#parts.rules);
+  /** @param steps of rows, in order */
+  async #prepared(steps: readonly (readonly FoldedTable[])[], reader: Session, { move, commits }: BatchPlace): Promise<PreparedRows> {
+    const { rules } = this.#parts;
+    const tables = steps.flat();
+    const plans = await this.#plansFor(tables.map(({ schema }) => schema), reader);
+    // Rows of a table that has several steps stay in their order.
+    const isOnce = new Set(tables.map(({ schema }) => schema.tableId)).size === tables.length;
+    const mayLoosen = isOnce && this.#transaction.mayLoosen;
+    const loose: LooseRows[] = [];
+    const works: TableWork[] = [];
+    for (const [index, change] of tables.entries()) {
+      const plan = planAt(plans, index);
+      const split = mayLoosen ? splitChange(change, plan, move, rules) : { loose: null, bound: change };
+      if (split.loose !== null) loose.push(split.loose);
+      if (split.bound !== null) works.push(prepareTable(split.bound, plan, rules));
+    }
+    const whole = this.#transaction.whole(move);
+    const place = this.#transaction.next({ move, hasLoose: loose.length > 0, hasBound: works.length > 0, commits });
+    return { loose: loose.length === 0 ? null : { tables: loose, owned: ownedSql(whole, whole.fromEpoch, whole.from) }, works, place, rules };
+  }
+
+  async #works(tables: readonly FoldedTable[], reader: Session): Promise<TableWork[]> {
+    const plans = await this.#plansFor(tables.map(({ schema }) => schema), reader);
+    return tables.map((change, index) => prepareTable(change, planAt(plans, index), this.#parts.rules));
   }
 
   async #reshape(shapes: Stretch['shapes'], place: BatchPlace, recopied: ReadonlySet<number>): Promise<void> {
@@ -192,6 +236,12 @@ export class Applier implements LineWorker<PreparedRows> {
     if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(name)} does not exist at the replica`, { where: { table: tableName(schema) } });
     return planTable(schema, table, this.#parts.server.types);
   }
+}
+
+function planAt(plans: readonly TablePlan[], index: number): TablePlan {
+  const plan = plans[index];
+  if (plan === undefined) throw new TidemarkError('INTERNAL', 'a table has no plan');
+  return plan;
 }
 
 function stoppedTables(steps: readonly SinkStep[]): Set<number> {

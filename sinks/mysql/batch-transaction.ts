@@ -5,6 +5,7 @@ import { type CheckpointMove, CheckpointRefused } from '../relational/apply-line
 import { type ApplyMode, firstMode, type ModeTraits, nextMode } from '../relational/apply-mode.ts';
 import { moveSql } from './checkpoint-table.ts';
 import { isViolation, sinkError } from './errors.ts';
+import type { LooseRows } from './loose-rows.ts';
 import type { Done, Session } from './session.ts';
 import type { Statement, WriteRules } from './statement.ts';
 import type { TablePlan } from './table-plan.ts';
@@ -15,7 +16,7 @@ const NEVER_OPTIMISTIC = 1;
 /** Statements of so many bytes together go out at once: what they cost is the way there and back. */
 const JOINED_BYTES = 128 << 10;
 /** One table's part in a rows step, with how it is being written. */
-interface TableWork {
+export interface TableWork {
   readonly change: FoldedTable;
   readonly plan: TablePlan;
   mode: ApplyMode;
@@ -24,9 +25,17 @@ interface TableWork {
 
 /** Rows encoded and ready to be sent: made before the batch's turn, so that encoding and applying overlap. */
 export interface PreparedRows {
+  /** Loaded by other sessions, before all else. */
+  readonly loose: LooseLoad | null;
   readonly works: readonly TableWork[];
   readonly place: RowsPlace;
   readonly rules: WriteRules;
+}
+
+export interface LooseLoad {
+  readonly tables: readonly LooseRows[];
+  /** Of the checkpoint's row: true where this hub left it. */
+  readonly owned: string;
 }
 
 /** The place of a rows step in its transaction. */
@@ -38,15 +47,10 @@ export interface RowsPlace {
   readonly commit: boolean;
 }
 
-/** Encodes a rows step. @throws TidemarkError `SINK_DATA` */
-export function prepareRows(tables: readonly FoldedTable[], plans: readonly TablePlan[], place: RowsPlace, rules: WriteRules): PreparedRows {
-  const works = tables.map((change, index): TableWork => {
-    const plan = plans[index];
-    if (plan === undefined) throw new TidemarkError('INTERNAL', 'a table has no plan');
-    const mode = firstMode(traitsOf(change, plan), NEVER_OPTIMISTIC);
-    return { change, plan, mode, statements: tableStatements(plan, change, mode, rules) };
-  });
-  return { works, place, rules };
+/** Encodes the rows of one table. @throws TidemarkError `SINK_DATA` */
+export function prepareTable(change: FoldedTable, plan: TablePlan, rules: WriteRules): TableWork {
+  const mode = firstMode(traitsOf(change, plan), NEVER_OPTIMISTIC);
+  return { change, plan, mode, statements: tableStatements(plan, change, mode, rules) };
 }
 
 /**
@@ -61,7 +65,7 @@ export async function runRows(session: Session, { works, place, rules }: Prepare
   if (place.commit) await session.run('COMMIT');
 }
 
-export async function moveCheckpoint(session: Session, ownDatabase: string, move: CheckpointMove): Promise<void> {
+async function moveCheckpoint(session: Session, ownDatabase: string, move: CheckpointMove): Promise<void> {
   const { rows } = await session.run(moveSql(ownDatabase, move));
   if (rows !== 1) throw new CheckpointRefused('the checkpoint is not where this hub left it');
 }
@@ -85,7 +89,8 @@ async function runWork(session: Session, work: TableWork, rules: WriteRules): Pr
   }
 }
 
-async function runStatements(session: Session, statements: readonly Statement[]): Promise<void> {
+/** @throws TidemarkError `SINK_DATA` for what the server warns of; the server's error */
+export async function runStatements(session: Session, statements: readonly Statement[]): Promise<void> {
   let joined: Statement[] = [];
   let bytes = 0;
   const send = async (): Promise<void> => {

@@ -46,7 +46,7 @@ export async function takeOver(session: Session, request: TakeOver): Promise<Own
         const number = serverErrorNumber(error);
         if ((number !== LOCK_WAIT && number !== DEADLOCK) || attempt === ATTEMPTS) throw error;
         const stored = await readCheckpoint(session, request.ownDatabase, request.sink, false);
-        if (stored !== null && number === LOCK_WAIT) await endHolder(session, lockName(request.sink, stored.fence));
+        if (stored !== null && number === LOCK_WAIT) for (const lock of [lockName(request.sink, stored.fence), ...loadLocks(request.sink, stored.fence)]) await endHolder(session, lock);
       }
     }
   } catch (error) {
@@ -116,6 +116,14 @@ export async function holdLock(session: Session, name: string, seconds: number):
 /** Held while shapes are changed under this fence. */
 export function shapeLock(sink: string, fence: number): string {
   return `${lockName(sink, fence)} shape`;
+}
+
+/** Sessions that load beside the one that applies. */
+const LOADERS = 3;
+
+/** Held by the sessions that load under this fence, each by one. */
+export function loadLocks(sink: string, fence: number): string[] {
+  return Array.from({ length: LOADERS }, (_, index) => `${lockName(sink, fence)} load ${index}`);
 }
 
 /** Held by the session that applies under this fence. At most 64 characters. */

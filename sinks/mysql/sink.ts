@@ -157,7 +157,8 @@ export class MysqlSink implements Sink {
     this.#live.begin(start.catalog, opened.offset);
     const side = stack.use(await Session.open(settings, ports, signal));
     const rules = { loadData, version: server.types.version, maxStatement: server.maxStatement, ownDatabase };
-    this.#line = new ApplyLine(new Applier({ target, session, side, watchdog, server, rules, opened, lockTimeoutMs }), sink, opened);
+    const open = (stop: AbortSignal): Promise<Session> => Session.open({ ...settings, host: session.host }, ports, stop);
+    this.#line = new ApplyLine(new Applier({ target, session, side, open, watchdog, server, rules, opened, lockTimeoutMs }), sink, opened);
     stack.move();
     return opened;
   }

@@ -1,6 +1,7 @@
 /**
  * Sessions that see one and the same moment. A snapshot cannot be handed from one session to another here; but whatever
- * changes rows of the sink changes its checkpoint's row with them, so that sessions which see the same row see the same.
+ * changes rows of the sink changes its checkpoint's row with them, so that sessions which see the same row see the same; but
+ * for tables under copy, which are not compared.
  */
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';

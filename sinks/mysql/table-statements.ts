@@ -85,10 +85,14 @@ function rowsIn(plan: TablePlan, refs: readonly RecordRef[], verb: 'INSERT' | 'R
   if (refs.length === 0) return [];
   const isSafe = verb === 'REPLACE' || plan.isSoleUnique || plan.table.indexes.every(({ unique }) => !unique);
   if (rules.loadData && isSafe && plan.columns.length > 0 && refs.length >= LOAD_FROM_ROWS) {
-    const data = chunks(refs, LOAD_LIMITS).map((chunk) => loadRows(chunk, plan));
-    return [{ sql: `LOAD DATA LOCAL INFILE 'tidemark' REPLACE ${plan.load}`, data, mayWarn: false }];
+    return [loadStatement(plan, chunks(refs, LOAD_LIMITS).map((chunk) => loadRows(chunk, plan)))];
   }
   return valueStatements(refs, plan, 'after', insertHead(plan, verb), '', statementLimits(rules, Number.MAX_SAFE_INTEGER)).map(plain);
+}
+
+/** @param data rows as `loadRows` makes them */
+export function loadStatement(plan: TablePlan, data: readonly Buffer[]): Statement {
+  return { sql: `LOAD DATA LOCAL INFILE 'tidemark' REPLACE ${plan.load}`, data, mayWarn: false };
 }
 
 export function insertHead(plan: TablePlan, verb: 'INSERT' | 'REPLACE'): string {

@@ -22,10 +22,9 @@ export interface ReplicaPlace extends SinkPlace {
 let places = 0;
 let hubs = 0;
 
-/** @param options of every sink */
-export async function replicaPlace(server: MysqlServer, options: SinkConfig['options'] = {}): Promise<ReplicaPlace> {
-  const database = `replica_${++places}`;
-  const ownDatabase = `own_${places}`;
+/** @param options of every sink @param before the same databases, whose sessions a restart of the server has ended */
+export async function replicaPlace(server: MysqlServer, options: SinkConfig['options'] = {}, before?: ReplicaPlace): Promise<ReplicaPlace> {
+  const { database, ownDatabase } = before ?? { database: `replica_${++places}`, ownDatabase: `own_${places}` };
   const reader = await server.connect();
   await reader.query(`${REPLICA_SESSION_SQL}; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED`);
   return {
