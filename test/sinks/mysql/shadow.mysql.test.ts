@@ -41,6 +41,24 @@ describe('a rebuild beside a MySQL replica', () => {
     await stand.expectWhole();
   });
 
+  test('single tables take their places, and the others stay; asked for again it is refused', async () => {
+    await using stand = await ShadowStand.open(server);
+    const { database, ownDatabase, reader } = stand.place;
+    const { shadow } = stand.place.sink();
+    const whole = stand.request();
+    const request = { ...whole, tables: whole.tables.filter(({ name }) => name === 'two'), whole: false };
+    // Of a table that stays: it is gone on with.
+    const intents = JSON.stringify(whole.tables.map(({ tableId }) => ({ tableId, version: 7 })));
+    await reader.query(`UPDATE ${ownDatabase}.checkpoint SET intent = '${intents}' WHERE sink = 'replica'`);
+    await expect(shadow.swap({ ...request, from: { ...whole.to, offset: 1 } }, stand.signal)).rejects.toMatchObject({ code: 'REBUILD_MOVED' });
+    await shadow.swap(request, stand.signal);
+    const count = async (sql: string): Promise<string | null | undefined> => (await reader.query(`SELECT COUNT(*) AS n FROM ${database}.${sql}`))[0]?.['n'];
+    expect([await count("two WHERE name = 'wrong'"), await count('two'), await count('one')]).toEqual(['0', '40', '29']);
+    const [checkpoint] = await reader.query(`SELECT \`offset\`, intent FROM ${ownDatabase}.checkpoint WHERE sink = 'replica'`);
+    expect(checkpoint).toEqual({ offset: String(whole.to.offset), intent: JSON.stringify([{ tableId: whole.tables[0]?.tableId, version: 7 }]) });
+    await expect(shadow.swap(request, stand.signal)).rejects.toMatchObject({ code: 'REBUILD_MOVED' });
+  });
+
   test('is refused when a checkpoint has moved', async () => {
     await using stand = await ShadowStand.open(server);
     const request = { ...stand.request(), from: { ...stand.request().to, offset: 1 } };
