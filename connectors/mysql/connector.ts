@@ -47,6 +47,7 @@ export class MysqlConnector implements SourceConnector {
   readonly #identities: Identities;
   readonly #replicaIds: ReplicaIds;
   readonly #rolledBack = new RolledBack();
+  readonly #anonymous = new Set<string>();
   readonly #watch = new StreamWatch();
   #state: { readonly connected: boolean; readonly waitingFor: string } = { connected: false, waitingFor: '' };
   /** The stream that runs, once it has its connections. */
@@ -111,6 +112,7 @@ export class MysqlConnector implements SourceConnector {
         runtime: this.#runtime,
         replicaIds: this.#replicaIds,
         rolledBack: this.#rolledBack,
+        anonymous: this.#anonymous,
         begin: () => this.#begin,
         track: (session, identity) => this.#track(session, identity, start),
         readCatalog: (session, identity, { tables }) => readCatalog(session, identity, tables, logsCascades(identity)),

@@ -140,6 +140,16 @@ export const MYSQL_ERRORS = {
     remedy: 'Use the address of the server that the log was read from; or `tidemark source resync NAME`, which copies the tables again. With `gtid_mode=ON` a failover needs neither.',
     retry: 'operator',
   },
+  MYSQL_GTIDS_OFF: {
+    means: 'GTIDs were turned off at the server: it has transactions without one, and does not send them to who asks by GTIDs.',
+    remedy: 'Nothing: the stream goes on by file and offset at once.',
+    retry: 'auto',
+  },
+  MYSQL_GTID_MODE: {
+    means: 'Behind the place of the log the binary log has transactions that the server sends to nobody under its `gtid_mode`: without a GTID under ON, with one under OFF. The mode was changed before the log had read them.',
+    remedy: '`SET GLOBAL gtid_mode = ON_PERMISSIVE` (from OFF: `OFF_PERMISSIVE` first) until `tidemark status` shows that the log has come to the end, then go on. Or `tidemark source resync NAME`, which copies the tables again.',
+    retry: 'operator',
+  },
   MYSQL_DIVERGED: {
     means: 'The log has transactions that the server does not have: it is a replica that was behind when it took over, it was restored, or its binary log was reset.',
     remedy: 'Use the address of a server that has them; or `tidemark source resync NAME`: a `gap` is recorded and the tables are copied again.',

@@ -1,5 +1,6 @@
 /** A stream of a MySQL or MariaDB source while it has its connections. */
 import type { StreamStart } from '../../../contracts/connector.ts';
+import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { DurableProgress } from '../../../contracts/log-engine.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
@@ -30,6 +31,8 @@ export interface StreamParts {
   readonly replicaIds: ReplicaIds;
   /** Outlives the stream. */
   readonly rolledBack: RolledBack;
+  /** Servers that have transactions without GTIDs behind the log's position. Outlives the stream. */
+  readonly anonymous: Set<string>;
   /** Where a new log begins; null: at the server's end. */
   readonly begin: () => Beginning | null;
   /** Follows the shapes of the tables from where the stream begins. */
@@ -110,10 +113,11 @@ export class LiveStream implements RunningStream {
     this.#from = from;
     this.#signal = signal;
     this.host = session.host;
-    const { start: dumpStart, gate } = resumeAt(place, identity.isByGtid);
+    const isByGtid = identity.isByGtid && !isAnonymous(parts, identity, place);
+    const { start: dumpStart, gate } = resumeAt(place, isByGtid);
     this.#dumpStart = dumpStart;
     this.#positions = new PositionWriter(place);
-    if (!identity.isByGtid) this.#positions.countBy(false);
+    if (!isByGtid) this.#positions.countBy(false);
     this.tracking = from.tracking;
     this.outlet = new Outlet({ pause: () => this.#hold('full'), resume: () => this.#release('full') }, parts.runtime.clock);
     this.#transactions = new Transactions({
@@ -304,7 +308,14 @@ export class LiveStream implements RunningStream {
   }
 
   #failed(error: unknown): void {
+    if (error instanceof TidemarkError && error.code === 'MYSQL_GTIDS_OFF') this.#parts.anonymous.add(this.#from.identity.server);
     this.outlet.fail(this.#parts.replicaIds.judge(error));
   }
 }
 
+/** Whether a stream has found transactions without GTIDs behind `place`. @throws TidemarkError `MYSQL_SERVER_CHANGED` */
+function isAnonymous({ anonymous }: StreamParts, { server }: ServerIdentity, place: BinlogPlace): boolean {
+  if (!anonymous.delete(server)) return false;
+  if (place.server === server) return true;
+  throw new TidemarkError('MYSQL_SERVER_CHANGED', `the log was read from server ${place.server}, and ${server} has transactions without GTIDs`);
+}

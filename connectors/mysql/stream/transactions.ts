@@ -136,7 +136,9 @@ export class Transactions implements BinlogHandler {
   // A transaction.
 
   gtid(event: GtidEvent): void {
-    this.#begin(event, null);
+    const { fate } = this.#begin(event, null);
+    // GTIDs were turned off: the set does not tell what has been executed, until a file begins that says so.
+    if (event.uuid === null && fate === 'take') this.#positions.countBy(false);
   }
 
   mariadbGtid(event: MariadbGtidEvent): void {

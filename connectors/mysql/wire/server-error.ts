@@ -14,6 +14,8 @@ const REASONS: readonly (readonly [RegExp, ErrorCode])[] = [
   [/purged|could not find first log file|state is too old|cannot replicate because the (source|master)/i, 'MYSQL_BINLOG_PURGED'],
   [/more GTIDs than the|diverged|not in the master's binlog|impossible position|position > file size/i, 'MYSQL_DIVERGED'],
   [/binary log is not open/i, 'MYSQL_BINLOG_OFF'],
+  [/cannot replicate anonymous transaction when AUTO_POSITION/i, 'MYSQL_GTIDS_OFF'],
+  [/cannot replicate (anonymous transaction|GTID-transaction) when/i, 'MYSQL_GTID_MODE'],
   [/checksum/i, 'MYSQL_CHECKSUM'],
 ];
 

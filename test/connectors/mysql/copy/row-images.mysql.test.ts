@@ -1,3 +1,3 @@
 import { rowImageTests } from './row-images-suite.ts';
 
-rowImageTests('mysql-9', 60);
+rowImageTests('mysql-9', 'few');

@@ -21,6 +21,7 @@ const DEADLINE_MS = 20_000;
 export class StreamRig implements AsyncDisposable {
   readonly log = new ReferenceLog();
   readonly rolledBack = new RolledBack();
+  readonly anonymous = new Set<string>();
   readonly failures: TidemarkError[] = [];
   readonly batches: { readonly records: number; readonly endsOpen: boolean }[] = [];
   url: string;
@@ -59,6 +60,7 @@ export class StreamRig implements AsyncDisposable {
         runtime,
         replicaIds: this.#ids,
         rolledBack: this.rolledBack,
+        anonymous: this.anonymous,
         begin: () => null,
         track: (_session, { version }) => {
           this.tracking = new PlainTracking(start.catalog, version.flavor);

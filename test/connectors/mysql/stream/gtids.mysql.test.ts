@@ -1,0 +1,3 @@
+import { taggedTests } from './gtid-suite.ts';
+
+taggedTests();
