@@ -88,6 +88,8 @@ export class BatchBuilder {
   readonly #packer = new TransactionPacker();
   #open: OpenTransaction | null = null;
   #progress: Position | null = null;
+  /** Bytes that the record which is open was given room for. */
+  #most = 0;
   readonly #initial: number;
 
   /** @param initialBytes size of a fresh buffer; it grows for larger records. */
@@ -199,6 +201,35 @@ export class BatchBuilder {
     this.#length = at + size;
     this.#count++;
     return at + RECORD_HEADER;
+  }
+
+  /**
+   * Begins a record whose lengths are not known yet, and answers the byte position at which its key, before image and after
+   * image go into `buffer`, up to `most` bytes. There is no record before `close`: whoever gives it up just begins another.
+   */
+  open(most: number): number {
+    if (this.#open === null) throw new TidemarkError('INTERNAL', 'a record outside a transaction');
+    const at = this.#length + RECORD_HEADER;
+    this.#most = most;
+    if (at + most > this.#buffer.length) this.#grow(at + most);
+    return at;
+  }
+
+  /** The record that was opened stands up to byte `at`: from there on it has the room that `open` was asked for, and `more`. */
+  extend(at: number, more: number): void {
+    const needed = at + more + this.#most;
+    if (needed <= this.#buffer.length) return;
+    const length = this.#length;
+    this.#length = at;
+    this.#grow(needed);
+    this.#length = length;
+  }
+
+  /** Ends the record that was opened; its parts stand one behind the other. @throws TidemarkError `RECORD_CORRUPT` above the record limit */
+  close(op: number, flags: number, tableId: number, schemaVersion: number, keyLength: number, beforeLength: number, afterLength: number): void {
+    const body = keyLength + beforeLength + afterLength;
+    if (this.#length + RECORD_HEADER + body > this.#buffer.length) throw new TidemarkError('INTERNAL', 'a record is longer than the room for it');
+    this.reserve(op, flags, tableId, schemaVersion, keyLength, beforeLength, afterLength);
   }
 
   /** The buffer that `reserve`'s positions refer to; changes when `reserve` grows it. */

@@ -51,6 +51,7 @@ function write(into: Uint8Array, at: number, value: number, kind: Kind): number 
   const size = Math.abs(value);
   if (size >= LEAST_FIXED && size < kind.fixedEnd) {
     // Most numbers that people store have a few decimals: found without a string. The first power that fits has the fewest digits.
+    if (kind.isNative && isLong(size)) return writeText(into, to, String(size));
     for (let scale = 0; scale < POWERS.length; scale++) {
       const power = POWERS[scale] as number;
       const digits = Math.round(size * power);
@@ -60,6 +61,17 @@ function write(into: Uint8Array, at: number, value: number, kind: Kind): number 
     if (kind.isNative) return writeText(into, to, String(size));
   }
   return writeLayout(into, to, kind.exponential(size), kind);
+}
+
+const LARGEST_POWER = 1e7;
+/** Up to here what a double times the largest power is off by is far below a half. */
+const MOST_SCALED = 1e14;
+const TWO_ULPS = 2 ** -51;
+
+/** True only for numbers with more decimals than the largest power has zeros: times that power they are no integer, nor nearly so. */
+function isLong(size: number): boolean {
+  const scaled = size * LARGEST_POWER;
+  return scaled < MOST_SCALED && Math.abs(scaled - Math.round(scaled)) > scaled * TWO_ULPS;
 }
 
 /** `digits / 10^scale`. */

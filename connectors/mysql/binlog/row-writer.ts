@@ -9,37 +9,12 @@ import { writeU32 } from '../../../contracts/record.ts';
 import { Cell } from '../../../contracts/row-image.ts';
 import { CellSpans, CellWriter } from '../values/cell-writer.ts';
 import type { ColumnDecoder } from '../values/column-decoder.ts';
+import { DirectRow } from './direct-row.ts';
+import { misread, tooLarge } from './row-errors.ts';
+import type { RowRoute } from './row-route.ts';
 import { ABSENT, NULL, type RowReader, type RowSpans } from './rows-event.ts';
 
-/** How rows of one table map become records of one schema. Immutable. */
-export interface RowRoute {
-  readonly tableId: number;
-  readonly version: number;
-  /** Of each cell of an image, in the schema's order: the column of the table map; -1: it has none. */
-  readonly sources: Int32Array;
-  /** Of each cell; what writes it. */
-  readonly decoders: readonly ColumnDecoder[];
-  /**
-   * Of each cell the whole cell (kind, length, value) of the column's constant default, which an insert stands for that
-   * leaves the column out (row images other than FULL); null: it has none, a placeholder is written.
-   */
-  readonly defaults: readonly (Uint8Array | null)[];
-  /** Cells of the key, in the key's order; empty: the table has no key. */
-  readonly key: readonly number[];
-  /** Old rows go into the log where they are whole. A table without key has them always. */
-  readonly keepBefore: boolean;
-  /** Rows may come with columns left out later: the whole-row index must know each. */
-  readonly isWide: boolean;
-  /** The most bytes that the images of a record may have. */
-  readonly maxRowBytes: number;
-  /**
-   * MariaDB's system versioning: the column of the table map that says until when a row version counts. Those that do not
-   * count any more are no rows of the table. Absent: every row counts.
-   */
-  readonly rowEnd?: number;
-  /** Rows that are not whole are refused: the server leaves out what has changed, too (MariaDB). Absent: they are not. */
-  readonly isWholeOnly?: boolean;
-}
+export type { RowRoute } from './row-route.ts';
 
 const EMPTY_SPANS = new CellSpans();
 /** A value of JSON has its length in so many bytes before it. */
@@ -50,12 +25,14 @@ const SHORT_COPY = 32;
 /** One per reader of a binlog. */
 export class RowWriter {
   readonly #builder: BatchBuilder;
+  readonly #direct: DirectRow;
   readonly #out = new CellWriter();
   readonly #old = new CellSpans();
   readonly #new = new CellSpans();
 
   constructor(builder: BatchBuilder) {
     this.#builder = builder;
+    this.#direct = new DirectRow(builder);
   }
 
   /**
@@ -81,12 +58,20 @@ export class RowWriter {
   }
 
   #insert(row: RowSpans, route: RowRoute): 1 {
+    if (isPlain(row) && this.#direct.takes(route)) {
+      this.#direct.image(Op.create, route, row);
+      return 1;
+    }
     const image = this.#image(this.#new, route, row, null, true);
     this.#record(Op.create, flagsOf(route, image), route, image, EMPTY_SPANS, image);
     return 1;
   }
 
   #delete(row: RowSpans, route: RowRoute): 1 {
+    if (isPlain(row) && !route.keepBefore && this.#direct.takes(route)) {
+      this.#direct.key(Op.delete, route, row);
+      return 1;
+    }
     const image = this.#image(this.#old, route, row, null, false);
     const keep = row.isWhole && (route.keepBefore || route.key.length === 0);
     if (route.key.length === 0 && !keep) throw keylessPart();
@@ -107,6 +92,10 @@ export class RowWriter {
     }
     const keep = route.keepBefore && before.isWhole;
     const isSameKey = sameKeyBytes(route, before, after);
+    if (isSameKey && !keep && isPlain(after) && this.#direct.takes(route)) {
+      this.#direct.image(Op.update, route, after);
+      return 1;
+    }
     if (isSameKey && !keep) {
       const image = this.#image(this.#new, route, after, before, false);
       this.#record(Op.update, flagsOf(route, image), route, image, EMPTY_SPANS, image);
@@ -146,9 +135,7 @@ export class RowWriter {
       else this.#leftOut(isInsert || source < 0 ? (route.defaults[cell] ?? null) : null);
     }
     out.endImage();
-    if (spans.end - spans.start > route.maxRowBytes) {
-      throw new TidemarkError('MYSQL_ROW_TOO_LARGE', `a row of ${spans.end - spans.start} bytes is above the limit of ${route.maxRowBytes}`);
-    }
+    if (spans.end - spans.start > route.maxRowBytes) throw tooLarge(spans.end - spans.start, route.maxRowBytes);
     return spans;
   }
 
@@ -206,6 +193,11 @@ export class RowWriter {
   }
 }
 
+/** Every column is there as it is. */
+function isPlain({ isWhole, hasPartial }: RowSpans): boolean {
+  return isWhole && !hasPartial;
+}
+
 /** @throws TidemarkError `MYSQL_PARTIAL_ROW` */
 function requireWhole({ kind, before, after }: RowReader): void {
   // Of a row that is deleted the key is enough; an update that leaves out what is as before has the rest in the old row.
@@ -252,10 +244,6 @@ function copyBytes(from: Buffer, into: Buffer, at: number, start: number, end: n
   let to = at;
   for (let next = start; next < end; next++) into[to++] = from[next] as number;
   return to;
-}
-
-function misread(cell: number): TidemarkError {
-  return new TidemarkError('INTERNAL', `the decoder of cell ${cell} ended elsewhere than its value`);
 }
 
 function keylessPart(): TidemarkError {

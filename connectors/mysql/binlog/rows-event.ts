@@ -32,6 +32,9 @@ export class RowSpans {
   hasPartial = false;
   /** All columns of the table are there. */
   isWhole = false;
+  /** All values are `bytes[from .. to)`. */
+  from = 0;
+  to = 0;
 
   makeRoom(columns: number): void {
     if (columns <= this.starts.length) return;
@@ -140,6 +143,7 @@ export class RowReader {
     const nulls = this.#at;
     let at = nulls + ((there.count + 7) >> 3);
     if (at > limit) throw cut(map);
+    spans.from = at;
     let place = 0;
     for (let column = 0; column < widths.length; column++) {
       if (!all && present[column] === 0) {
@@ -159,6 +163,7 @@ export class RowReader {
       ends[column] = end;
       at = end;
     }
+    spans.to = at;
     this.#at = at;
   }
 

@@ -4,6 +4,7 @@ import { Cell } from '../../../contracts/row-image.ts';
 import type { CellWriter } from './cell-writer.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
 import { readBig, readU16, readU32 } from './digits.ts';
+import { Form } from './value-form.ts';
 
 const ZERO = 0x30;
 const LOWER = Buffer.from('0123456789abcdef');
@@ -38,6 +39,7 @@ export function readLength(bytes: Uint8Array, at: number, prefix: number): numbe
 
 export function binaryDecoder(prefix: number): ColumnDecoder {
   return {
+    form: { code: Form.binary, size: prefix, width: -1, most: 0 },
     decode(bytes, at, out) {
       const start = at + prefix;
       const end = start + readLength(bytes, at, prefix);

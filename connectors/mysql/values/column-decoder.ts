@@ -1,4 +1,5 @@
 import type { CellWriter } from './cell-writer.ts';
+import type { ValueForm } from './value-form.ts';
 
 /**
  * Writes the values of one column of a table map as canonical cells. Chosen once per table map, by the column's type
@@ -13,6 +14,10 @@ export interface ColumnDecoder {
    * @throws TidemarkError `MYSQL_VALUE` when the bytes are no value of the column's type
    */
   decode(bytes: Buffer, at: number, out: CellWriter): number;
+  /** What the values are, where a writer of rows can do without calling. Absent: it cannot. */
+  readonly form?: ValueForm;
+  /** Of decimals: writes the value's text into `into` from `to` on, `form.most` bytes at most, and answers where it ends. */
+  write?(bytes: Uint8Array, at: number, into: Uint8Array, to: number): number;
   /**
    * JSON columns only, of a PARTIAL_UPDATE_ROWS event: applies the diffs `bytes[at .. end)` (without their u32 length) to
    * the old value in binary form, `old[oldAt .. oldEnd)` (without its length prefix), and writes the new value as one cell.

@@ -3,6 +3,7 @@ import { Cell } from '../../../contracts/row-image.ts';
 import type { CellWriter } from './cell-writer.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
 import { readBig, writeDigits, writePadded } from './digits.ts';
+import { Form, type ValueForm } from './value-form.ts';
 
 const GROUP = 9;
 const GROUP_BYTES = 4;
@@ -26,6 +27,7 @@ const ZERO = 0x30;
 export class DecimalDecoder implements ColumnDecoder {
   /** Of the value. */
   readonly length: number;
+  readonly form: ValueForm;
   readonly #first: number;
   readonly #whole: number;
   readonly #fraction: number;
@@ -42,6 +44,7 @@ export class DecimalDecoder implements ColumnDecoder {
     this.#fraction = Math.floor(scale / GROUP);
     this.#last = scale % GROUP;
     this.length = (this.#whole + this.#fraction) * GROUP_BYTES + bytesOf(this.#first) + bytesOf(this.#last);
+    this.form = { code: Form.decimal, size: 0, width: this.length, most: DECIMAL_TEXT };
   }
 
   decode(bytes: Buffer, at: number, out: CellWriter): number {

@@ -1,6 +1,7 @@
 import { Cell } from '../../../contracts/row-image.ts';
 import type { CellWriter } from './cell-writer.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
+import { Form } from './value-form.ts';
 import { FLOAT_TEXT, writeFloat32, writeFloat64 } from '../../../contracts/types/float-text.ts';
 
 export const FLOAT: ColumnDecoder = {
@@ -11,6 +12,7 @@ export const FLOAT: ColumnDecoder = {
 };
 
 export const DOUBLE: ColumnDecoder = {
+  form: { code: Form.double, size: 0, width: 8, most: FLOAT_TEXT },
   decode(bytes, at, out) {
     float64Cell(out, bytes.readDoubleLE(at));
     return at + 8;

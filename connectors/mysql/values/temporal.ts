@@ -3,6 +3,7 @@ import { Cell } from '../../../contracts/row-image.ts';
 import { TIME_TEXT, TIMESTAMP_TEXT, writeClock, writeDate, writeTime, writeTimestamp, type ZeroDates } from './calendar.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
 import { readBig, readU24 } from './digits.ts';
+import { DATETIME_TEXT, Form } from './value-form.ts';
 
 /** A fraction of so many bytes counts in so many microseconds. */
 const MICROS_OF_UNIT = [1, 10_000, 100, 1] as const;
@@ -16,6 +17,7 @@ function fractionBytes(digits: number): number {
 /** Three bytes, little-endian: 5 bits of day, 4 of month, 15 of year. */
 export function dateDecoder(zeroDates: ZeroDates): ColumnDecoder {
   return {
+    ...(zeroDates === 'keep' ? { form: { code: Form.date, size: 0, width: 3, most: DATETIME_TEXT } } : {}),
     decode(bytes, at, out) {
       const packed = readU24(bytes, at);
       const to = out.open(TIMESTAMP_TEXT);
@@ -32,6 +34,7 @@ export function datetimeDecoder(digits: number, zeroDates: ZeroDates): ColumnDec
   const fraction = fractionBytes(digits);
   const unit = MICROS_OF_UNIT[fraction] ?? 1;
   return {
+    ...(zeroDates === 'keep' ? { form: { code: Form.datetime, size: fraction, width: 5 + fraction, most: DATETIME_TEXT } } : {}),
     decode(bytes, at, out) {
       const low = readBig(bytes, at + 1, 4);
       const sign = bytes[at] as number;

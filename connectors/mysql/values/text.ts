@@ -4,6 +4,7 @@ import type { Transcoder } from '../charset/transcoder.ts';
 import { readLength } from './bytes.ts';
 import type { CellWriter } from './cell-writer.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
+import { Form } from './value-form.ts';
 
 const BLANK = 0x20;
 /** Up to this many bytes a loop that looks and copies at once is quicker than two calls. */
@@ -47,6 +48,7 @@ function asciiCell(bytes: Uint8Array, start: number, end: number, out: CellWrite
 /** Text behind a length of `prefix` bytes. */
 export function textDecoder(transcoder: Transcoder, prefix: number, trim: boolean): ColumnDecoder {
   return {
+    ...(transcoder.isUtf8 ? { form: { code: trim ? Form.trimmed : Form.text, size: prefix, width: -1, most: 0 } } : {}),
     decode(bytes, at, out) {
       const start = at + prefix;
       const end = start + readLength(bytes, at, prefix);
