@@ -309,11 +309,15 @@ export class Partition implements RowTarget {
     await this.#settled;
   }
 
-  /** Forgets what the checkpoint said, and all that goes with it: a rebuild begins. @throws TidemarkError */
+  /**
+   * Forgets what the checkpoint said, and what goes with it: a rebuild begins. Keys that an earlier one has listed and not
+   * come to stay listed: nothing else tells of those of tables that were given up before it.
+   * @throws TidemarkError
+   */
   async restart(fields: CheckpointFields): Promise<void> {
     await this.settle();
     this.out.command('HDEL', this.key, 'offset', 'epoch', 'position', 'cursor');
-    this.out.command('UNLINK', this.#versionsKey, this.staleKey);
+    this.out.command('UNLINK', this.#versionsKey);
     this.#versions.clear();
     this.#compared = { ...this.#compared, offset: null };
     this.#wantedReach = BEFORE_ALL;

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Catalog } from '../../../contracts/catalog.ts';
 import { randomRow } from '../../../contracts/kit/sink-kit-rows.ts';
 import { randomNumbers } from '../../../contracts/kit/sink-kit-stand.ts';
 import type { TableOptions } from '../../../sinks/redis/options.ts';
@@ -112,6 +113,22 @@ describe('a rebuild that is cut short', () => {
       await cache.client.redis.flushall();
     }
   });
+});
+
+test('begun anew before its end, it removes the rows of a table that was given up before it was first begun', async () => {
+  await using cache = await filled();
+  const start = { ...cache.model.start(), catalog: Catalog.from([]) };
+  const { redis } = cache.client;
+  await redis.del(CHECKPOINT);
+  for (let time = 0; time < 2; time++) {
+    await cache.sink.open(start, never);
+    await cache.sink.inPlace?.begin(start, never);
+    await cache.sink[Symbol.asyncDispose]();
+    expect(await redis.exists('kit.things:1500')).toBe(1);
+  }
+  await cache.sink.open(start, never);
+  await cache.sink.inPlace?.sweep(never);
+  expect(await redis.keys('kit.things:*')).toEqual([]);
 });
 
 test('a replay over a table that was renamed and reshaped: stale rows of both names go, and do not become rows', async () => {
