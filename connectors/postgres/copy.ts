@@ -21,7 +21,7 @@ import { copyKeys, copyRows, copyTids, type KeyedSource } from './copy-sql.ts';
 import { parseCopyState, type CopyState } from './copy-state.ts';
 import { beginChunk, describe, endOfChunk, type ChunkTransaction } from './copy-transaction.ts';
 import { WholeCopier } from './copy-whole.ts';
-import { Gather } from './gather.ts';
+import { Gather } from '../relational/gather.ts';
 import { RangePace } from './range-pace.ts';
 import { SessionPool, type Lease } from '../relational/session-pool.ts';
 import type { Session } from './session.ts';

@@ -3,6 +3,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { fullCharsetName } from '../ddl/data-type.ts';
 import type { ColumnShape } from '../ddl/shape.ts';
 import { quoteLiteral } from '../quote.ts';
+import type { ServerVersion } from '../server-version.ts';
 import type { Session, TextRow } from '../session.ts';
 import type { TableRef } from './table-reading.ts';
 
@@ -102,6 +103,19 @@ export async function listCascades(session: Session, namespaces: readonly string
   });
 }
 
+/** What the catalog is read by. */
+export interface CatalogReader {
+  readonly version: ServerVersion;
+  query(sql: string): Promise<TextRow[]>;
+}
+
+/** All rows of a statement whose condition names the tables; perhaps those of other tables, too. */
+export async function readEach(reader: CatalogReader, tables: readonly TableRef[], statement: (condition: string) => string): Promise<TextRow[]> {
+  const rows: TextRow[][] = [];
+  for (const some of parts(reader, tables)) rows.push(await read(reader, statement, some));
+  return rows.flat();
+}
+
 /** Tables that one statement reads. */
 interface Part {
   readonly namespace: string;
@@ -110,7 +124,7 @@ interface Part {
   readonly isWhole: boolean;
 }
 
-function parts(session: Session, tables: readonly TableRef[]): Part[] {
+function parts(session: CatalogReader, tables: readonly TableRef[]): Part[] {
   const all: Part[] = [];
   for (const [namespace, some] of Map.groupBy(tables, (table) => table.namespace)) {
     const isWhole = session.version.flavor === 'mariadb' && some.length > MARIADB_SINGLE;
@@ -137,7 +151,7 @@ const JSON_CHECKS = (condition: string): string => `
   SELECT CONSTRAINT_SCHEMA AS namespace, TABLE_NAME AS name, CHECK_CLAUSE AS clause
     FROM information_schema.CHECK_CONSTRAINTS WHERE ${condition.replaceAll('TABLE_SCHEMA', 'CONSTRAINT_SCHEMA')} AND CHECK_CLAUSE LIKE '%json_valid%'`;
 
-async function read(session: Session, statement: (condition: string) => string, part: Part): Promise<TextRow[]> {
+async function read(session: CatalogReader, statement: (condition: string) => string, part: Part): Promise<TextRow[]> {
   const within = `TABLE_SCHEMA = ${quoteLiteral(part.namespace)}`;
   if (part.isWhole) return session.query(statement(within));
   if (session.version.flavor === 'mysql') return session.query(statement(`${within} AND TABLE_NAME IN (${part.tables.map(({ name }) => quoteLiteral(name)).join(', ')})`));

@@ -9,7 +9,7 @@ import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import { serverErrorNumber } from '../errors.ts';
 import type { CopierDeps, FollowedShape } from './copier-deps.ts';
 import { touch } from './copy-sql.ts';
-import { changing, readTable, type ReadTable } from './read-table.ts';
+import { changing, readTables, type ReadTable } from './read-table.ts';
 import type { RowSession } from './row-session.ts';
 import { readEnd } from './server-state.ts';
 import type { Lease, SessionPool } from '../../relational/session-pool.ts';
@@ -73,10 +73,35 @@ export class ChunkReader {
   async tableOf(session: RowSession, { schema }: FollowedShape): Promise<ReadTable> {
     const known = this.#tables.get(schema);
     if (known !== undefined) return known;
-    const table = await readTable(this.#deps, session, schema);
+    const [table = null] = await readTables(this.#deps, session, [schema]);
     if (table === null) throw changing(schema, 'the server has no table of that name just now');
+    if (table instanceof TidemarkError) throw table;
     this.#tables.set(schema, table);
     return table;
+  }
+
+  /**
+   * Each as the stream has followed it and the server has it now, or what `follow` and `tableOf` say of it; few statements,
+   * whatever their number. @throws TidemarkError where the session is lost
+   */
+  async tablesOf(session: RowSession, tables: readonly TableSchema[]): Promise<(ReadTable | TidemarkError)[]> {
+    const followed = tables.map((table) => orError(() => this.follow(table)));
+    const unread = followed.flatMap((one) => (one instanceof TidemarkError || this.#tables.has(one.schema) ? [] : [one.schema]));
+    for (const table of unread.length > 1 ? await readTables(this.#deps, session, unread) : []) {
+      if (table !== null && !(table instanceof TidemarkError)) this.#tables.set(table.schema, table);
+    }
+    const answers: (ReadTable | TidemarkError)[] = [];
+    for (const one of followed) answers.push(one instanceof TidemarkError ? one : await this.#tableOrError(session, one));
+    return answers;
+  }
+
+  async #tableOrError(session: RowSession, followed: FollowedShape): Promise<ReadTable | TidemarkError> {
+    try {
+      return await this.tableOf(session, followed);
+    } catch (error) {
+      if (error instanceof TidemarkError && session.isUsable) return error;
+      throw error;
+    }
   }
 
   /** Null: the table was changed meanwhile, and the stream has come past that. */
@@ -91,7 +116,7 @@ export class ChunkReader {
       try {
         const table = await this.tableOf(session, followed);
         const locker = (): Promise<Lease<RowSession>> => this.#sessions.lease(signal);
-        view = await takeView(session, { exact, tables: [schema], touch: touch(table), locker, clock, signal });
+        view = await takeView(session, { exact, tables: [schema], touches: [touch(table)], locker, clock, signal });
         value = await read({ lease, table, view });
       } catch (error) {
         if (!isChanged(error)) throw lockedOr(error, schema);
@@ -118,6 +143,15 @@ export class ChunkReader {
 function isChanged(error: unknown): boolean {
   const number = serverErrorNumber(error);
   return (number !== null && CHANGED.has(number)) || (error instanceof TidemarkError && error.code === 'MYSQL_COPY_CHANGING');
+}
+
+function orError<T>(work: () => T): T | TidemarkError {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof TidemarkError) return error;
+    throw error;
+  }
 }
 
 export function lockedOr(error: unknown, schema: TableSchema): unknown {

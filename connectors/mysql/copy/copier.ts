@@ -5,27 +5,31 @@
 import { SMALL_TABLE_BYTES, type CopiedChunk, type CopyPlan, type TableCopier } from '../../../contracts/connector.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../../contracts/schema.ts';
-import { ChunkReader, lockedOr, type ReadParts } from './chunk-reader.ts';
+import { Gather } from '../../relational/gather.ts';
+import { SessionPool } from '../../relational/session-pool.ts';
 import { Spool, SpooledChunk } from '../../relational/spooled-chunk.ts';
+import { ChunkReader, type ReadParts } from './chunk-reader.ts';
 import type { CopierDeps } from './copier-deps.ts';
-import { divided, isDivisible, rangeCount } from './copy-plan.ts';
-import { selectEnds, selectKeys, selectRange } from './copy-sql.ts';
-import { boundTexts, formatCopyState, parseCopyState, plannedRanges, whyVoid, type CopyState } from './copy-state.ts';
-import { formatBound, formatKeyRange, parseKeyRange, rangesLeft, WHOLE_RANGE, type KeyRange } from './key-ranges.ts';
+import { type ALONE, copyTogether, GROUP_TABLES, type SmallTable } from './copy-group.ts';
+import { selectKeys, selectRange } from './copy-sql.ts';
+import { parseCopyState, type CopyState } from './copy-state.ts';
+import { pieceOf } from './key-piece.ts';
+import { parseKeyRange, WHOLE_RANGE, type KeyRange } from './key-ranges.ts';
+import { planTables, type PlannedTable, type PlanRequest } from './plan-tables.ts';
 import { spoolRows } from './read-rows.ts';
-import { reliesOn, requireValid, type ReadTable } from './read-table.ts';
+import { requireValid } from './read-table.ts';
 import { RowPace } from './row-pace.ts';
 import { RowSession } from './row-session.ts';
 import { readEnd } from './server-state.ts';
-import { SessionPool } from '../../relational/session-pool.ts';
 import { settle } from './settle.ts';
 import { sightOf, type SourceView } from './source-view.ts';
 import { copyWhole } from './whole-chunk.ts';
 
 /** A spool in memory never holds much more than this: one buffer, or one row. */
 const SPOOL_BYTES = 24 << 20;
-/** Of a small table: many of them are copied side by side. */
+/** Of a small table: many of them may wait to be joined. */
 const SMALL_SPOOL_BYTES = 1 << 20;
+const SMALL_ROWS = 20_000;
 const SMALL_BUFFER_BYTES = 16 << 10;
 /** What the plan aims at for a range, in bytes of the table. */
 const RANGE_BYTES = 36 << 20;
@@ -44,6 +48,10 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
   readonly #sessions: SessionPool<RowSession>;
   readonly #reader: ChunkReader;
   readonly #paces = new Map<string, RowPace>();
+  readonly #plans: Gather<PlanRequest, PlannedTable>;
+  readonly #together: Gather<SmallTable, CopiedChunk | typeof ALONE>;
+  /** Chunks of small tables, of which there may be very many, that do not go together with others: one by one. */
+  readonly #alone: Gather<(signal: AbortSignal) => Promise<CopiedChunk>, CopiedChunk>;
   #waitingFor = '';
 
   /** @param limits smaller ones are for tests */
@@ -53,6 +61,9 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
     this.#rangeBytes = limits.rangeBytes ?? RANGE_BYTES;
     this.#sessions = new SessionPool(async (signal) => new RowSession(await deps.open(signal)), deps.clock);
     this.#reader = new ChunkReader(deps, this.#sessions);
+    this.#plans = new Gather<PlanRequest, PlannedTable>(GROUP_TABLES, (asked, signal) => this.#planAll(asked, signal));
+    this.#together = new Gather<SmallTable, CopiedChunk | typeof ALONE>(GROUP_TABLES, (asked, signal) => this.#copyAll(asked, signal));
+    this.#alone = new Gather<(signal: AbortSignal) => Promise<CopiedChunk>, CopiedChunk>(1, (asked, signal) => Promise.all(asked.map((copy) => copy(signal))));
   }
 
   get waitingFor(): string {
@@ -70,7 +81,7 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
   }
 
   plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
-    return unlessAborted(signal, () => this.#plan(table, resume, signal));
+    return unlessAborted(signal, () => this.#plan({ table, resume }, signal));
   }
 
   chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
@@ -78,10 +89,17 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
   }
 
   rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
-    return unlessAborted(signal, () => this.#reader.read(table, false, (parts) => this.#keyedRows(parts, keys), signal));
+    return unlessAborted(signal, () => this.#alone.ask((stop) => this.#reader.read(table, false, (parts) => this.#keyedRows(parts, keys), stop), signal));
   }
 
-  async #plan(asked: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
+  async #plan(request: PlanRequest, signal: AbortSignal): Promise<CopyPlan> {
+    const { read, ...plan } = await this.#plans.ask(request, signal);
+    // Small tables need none, and there may be very many of them.
+    if (!isSmall(plan)) this.#paces.set(request.table.sourceTableId, this.#firstPace(read, read.schema));
+    return plan;
+  }
+
+  async #planAll(asked: readonly PlanRequest[], signal: AbortSignal): Promise<(PlannedTable | TidemarkError)[]> {
     await using lease = await this.#sessions.lease(signal);
     const { session } = lease;
     try {
@@ -89,41 +107,16 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
     } finally {
       this.#waitingFor = '';
     }
-    // Else the sizes may be a day old.
-    if (session.session.version.flavor === 'mysql') await session.query('SET SESSION information_schema_stats_expiry = 0');
-    const followed = this.#reader.follow(asked);
-    const table = await this.#reader.tableOf(session, followed);
-    const relied = reliesOn(table);
-    const state = resume === null ? { ...relied, bounds: await this.#boundsOf(session, table) } : resumed(asked, resume.copyState, relied);
+    const plans = await planTables(this.#reader, session, asked, this.#rangeBytes);
     lease.keep();
-    this.#paces.set(asked.sourceTableId, this.#firstPace(table));
-    return {
-      table: asked,
-      copyState: formatCopyState(state),
-      ranges: state.mode === 'whole' ? [WHOLE_RANGE] : rangesLeft(plannedRanges(state), resume?.done ?? []).map(formatKeyRange),
-      estimatedRows: table.estimatedRows,
-      estimatedBytes: table.estimatedBytes,
-      whole: state.mode === 'whole',
-    };
+    return plans;
   }
 
-  async #boundsOf(session: RowSession, table: ReadTable): Promise<string[]> {
-    const [first] = table.keyParts;
-    const ranges = rangeCount(table.estimatedBytes, this.#rangeBytes);
-    if (first === undefined || ranges === 1 || !isDivisible(first.type)) return [];
-    try {
-      await session.query(`SET SESSION lock_wait_timeout = 2`);
-      const [ends] = await session.query(selectEnds(table));
-      const at = [ends?.['first'], ends?.['last']].flatMap((value) => (value === null || value === undefined ? [] : [BigInt(value)]));
-      const [one, other] = at;
-      if (one === undefined || other === undefined) return [];
-      return boundTexts(one < other ? divided(one, other, ranges, first.isDescending) : divided(other, one, ranges, first.isDescending));
-    } catch (error) {
-      throw lockedOr(error, table.schema);
-    }
+  #copyAll(asked: readonly SmallTable[], signal: AbortSignal): ReturnType<typeof copyTogether> {
+    return copyTogether(this.#deps, this.#reader, () => this.#sessions.lease(signal), asked, signal);
   }
 
-  #firstPace({ schema, estimatedBytes, estimatedRows }: ReadTable): RowPace {
+  #firstPace({ estimatedBytes, estimatedRows }: Pick<CopyPlan, 'estimatedBytes' | 'estimatedRows'>, schema: TableSchema): RowPace {
     const row = estimatedRows > 0 ? estimatedBytes / estimatedRows : 0;
     return new RowPace((this.#spoolBytes * FIRST_FILL) / (row + RECORD_BYTES + CELL_BYTES * schema.columns.length));
   }
@@ -132,28 +125,28 @@ export class MysqlCopier implements TableCopier, AsyncDisposable {
     const state = parseCopyState(plan.copyState);
     if (range === WHOLE_RANGE) return copyWhole({ deps: this.#deps, reader: this.#reader, sessions: this.#sessions }, plan.table, state, signal);
     const asked = parseKeyRange(range);
-    return this.#reader.read(plan.table, false, (parts) => this.#keyedRange(parts, plan, state, asked), signal);
+    const alone = (stop: AbortSignal): Promise<CopiedChunk> => this.#reader.read(plan.table, false, (parts) => this.#keyedRange(parts, plan, state, asked), stop);
+    if (!isSmall(plan)) return alone(signal);
+    const small = { plan, state, range: asked, mostBytes: Math.min(SMALL_SPOOL_BYTES, this.#spoolBytes), mostRows: Math.min(SMALL_ROWS, this.#firstPace(plan, plan.table).rows) };
+    const chunk = await this.#together.ask(small, signal);
+    return 'alone' in chunk ? this.#alone.ask(alone, signal) : chunk;
   }
 
   /** One range, as many rows as the spool takes. */
   async #keyedRange(parts: ReadParts, plan: CopyPlan, state: CopyState, asked: KeyRange): Promise<CopiedChunk> {
     const { lease, table } = parts;
     requireValid(plan.table, state, table);
-    const isSmall = plan.estimatedBytes <= SMALL_TABLE_BYTES;
-    const spool = new Spool(isSmall ? Math.min(SMALL_SPOOL_BYTES, this.#spoolBytes) : this.#spoolBytes);
-    const pace = this.#paces.get(plan.table.sourceTableId) ?? this.#firstPace(table);
+    const spool = new Spool(isSmall(plan) ? Math.min(SMALL_SPOOL_BYTES, this.#spoolBytes) : this.#spoolBytes);
+    const pace = this.#paces.get(plan.table.sourceTableId) ?? this.#firstPace(table, table.schema);
     this.#paces.set(plan.table.sourceTableId, pace);
     const limit = pace.rows;
     const { clock } = this.#deps;
     const started = clock.monotonic();
-    const { how, last } = await spoolRows(lease.session, table, selectRange(table, asked, limit), spool, isSmall ? SMALL_BUFFER_BYTES : undefined);
+    const { how, last } = await spoolRows(lease.session, table, selectRange(table, asked, limit), spool, isSmall(plan) ? SMALL_BUFFER_BYTES : undefined);
     if (spool.rows > 0) pace.took(spool.rows, clock.monotonic() - started, spool.bytes / spool.limit);
     const view = how === 'ended' ? await ended(parts) : parts.view;
-    const isWhole = last === null || (how === 'ended' && spool.rows < limit) || (asked.to !== null && formatBound(asked.to) === formatBound(last));
-    const range = formatKeyRange(isWhole ? asked : { after: asked.after, to: last });
-    const rest = isWhole ? null : formatKeyRange({ after: last, to: asked.to });
     if (how === 'enough' && !table.isVersioned) throw new TidemarkError('MYSQL_COPY_CHANGING', 'the rows did not fit: fewer are read next time', { where: { table: tableName(plan.table) } });
-    return new SpooledChunk({ schema: table.schema, range, rest, sight: sightOf(view), spool });
+    return pieceOf({ table, asked, limit, spool, how, last, view });
   }
 
   async #keyedRows(parts: ReadParts, keys: readonly Uint8Array[]): Promise<CopiedChunk> {
@@ -175,11 +168,8 @@ async function ended({ lease, table, view }: ReadParts): Promise<SourceView> {
   return { ...view, ...end };
 }
 
-function resumed(asked: TableSchema, copyState: string, now: Pick<CopyState, 'mode' | 'key' | 'hashed'>): CopyState {
-  const before = parseCopyState(copyState);
-  const why = now.mode === 'whole' ? 'a table without a key is copied whole' : whyVoid(before, now);
-  if (why !== null) throw new TidemarkError('COPY_VOID', why, { where: { table: tableName(asked) } });
-  return before;
+function isSmall({ estimatedBytes, whole }: CopyPlan): boolean {
+  return !whole && estimatedBytes <= SMALL_TABLE_BYTES;
 }
 
 /** What fails because it was asked to stop says so, whatever the cut session says. */

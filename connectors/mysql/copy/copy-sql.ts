@@ -2,7 +2,8 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { readKey } from '../../../contracts/key.ts';
 import { quoteIdentifier, quoteTable } from '../quote.ts';
-import { keyLiteral, membersBehind, orderEqual, orderLiteral } from './key-literals.ts';
+import { copyExpression } from '../values/copy-values.ts';
+import { keyLiteral, membersBehind, orderEqual, orderExpression, orderLiteral } from './key-literals.ts';
 import type { Bound, KeyRange } from './key-ranges.ts';
 import type { KeyPart, ReadTable } from './read-table.ts';
 
@@ -21,12 +22,16 @@ export function selectRange(table: ReadTable, range: KeyRange, limit: number): s
   return `SELECT ${table.selection} FROM ${indexed(table)}${whereOf(table, range)} ORDER BY ${orderOf(table)} LIMIT ${limit}`;
 }
 
-/** The first and the last value of the key's first column, in the order of the index; null: there is none. */
-export function selectEnds(table: ReadTable): string {
-  const column = quoteIdentifier((table.keyParts[0] as KeyPart).column);
-  const reversed = { ...table, keyParts: table.keyParts.map((part) => ({ ...part, isDescending: !part.isDescending })) };
-  const end = (order: ReadTable): string => `(SELECT ${column} FROM ${indexed(table)} ORDER BY ${orderOf(order)} LIMIT 1)`;
-  return `SELECT ${end(table)} AS first, ${end(reversed)} AS last`;
+/** The place of the first or the last row of a range, by which the server orders it: a value for each part of the key. */
+export function selectPlace(table: ReadTable, range: KeyRange, which: 'first' | 'last'): string {
+  const values = table.keyParts.map(({ column, type }) => orderExpression(type, quoteIdentifier(column)) ?? copyExpression(type, quoteIdentifier(column)));
+  return `SELECT ${values.join(', ')} FROM ${indexed(table)}${whereOf(table, range)} ORDER BY ${orderOf(table, which === 'last')} LIMIT 1`;
+}
+
+/** How many rows of a range the server expects: MySQL looks into an index that it is free to use, not into one that it must. */
+export function explainRange(table: ReadTable, range: KeyRange): string {
+  const { schema, index } = table;
+  return `EXPLAIN FORMAT = TRADITIONAL SELECT 1 FROM ${quoteTable(schema)} USE INDEX (${quoteIdentifier(index)})${whereOf(table, range)}`;
 }
 
 /** The rows that are there of given canonical keys. Written as equalities of the columns, which every server looks up by index. */
@@ -48,8 +53,8 @@ function indexed({ schema, index }: ReadTable): string {
   return `${quoteTable(schema)} FORCE INDEX (${quoteIdentifier(index)})`;
 }
 
-function orderOf({ keyParts }: ReadTable): string {
-  return keyParts.map(({ column, isDescending }) => `${quoteIdentifier(column)}${isDescending ? ' DESC' : ''}`).join(', ');
+function orderOf({ keyParts }: ReadTable, reversed = false): string {
+  return keyParts.map(({ column, isDescending }) => `${quoteIdentifier(column)}${isDescending !== reversed ? ' DESC' : ''}`).join(', ');
 }
 
 function whereOf({ keyParts }: ReadTable, { after, to }: KeyRange): string {

@@ -2,7 +2,8 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName, type Column, type TableSchema } from '../../../contracts/schema.ts';
 import { mysqlLogicalType, mysqlType, type MysqlType } from '../../../contracts/types/mysql-types.ts';
-import { quoteIdentifier, quoteLiteral } from '../quote.ts';
+import { readEach, type CatalogReader } from '../catalog/catalog-query.ts';
+import { quoteIdentifier } from '../quote.ts';
 import type { TextRow } from '../session.ts';
 import { CellSpans, CellWriter } from '../values/cell-writer.ts';
 import { copyExpression, copyValueOf, type CopyValue } from '../values/copy-values.ts';
@@ -44,16 +45,56 @@ const VERSIONED = new Set(['innodb', 'rocksdb', 'tokudb']);
  * @throws TidemarkError `MYSQL_COPY_CHANGING` where it has not the columns of the schema, `MYSQL_TYPE_UNKNOWN`
  */
 export async function readTable(deps: CopierDeps, session: RowSession, schema: TableSchema): Promise<ReadTable | null> {
-  const where = `TABLE_SCHEMA = ${quoteLiteral(schema.namespace)} AND TABLE_NAME = ${quoteLiteral(schema.name)}`;
-  const [status] = await session.query(
-    `SELECT ENGINE AS engine, TABLE_ROWS AS row_count, DATA_LENGTH AS bytes FROM information_schema.TABLES WHERE ${where} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')`,
-  );
-  if (status === undefined) return null;
-  const columns = await session.query(
-    `SELECT COLUMN_NAME AS name, COLUMN_TYPE AS type, CHARACTER_SET_NAME AS charset, COLLATION_NAME AS collation_name FROM information_schema.COLUMNS WHERE ${where}`,
-  );
+  const [table = null] = await readTables(deps, session, [schema]);
+  if (table instanceof TidemarkError) throw table;
+  return table;
+}
+
+const STATUS = (condition: string): string => `
+  SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS table_name, ENGINE AS engine, TABLE_ROWS AS row_count, DATA_LENGTH AS bytes
+    FROM information_schema.TABLES WHERE ${condition} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')`;
+
+const COLUMNS = (condition: string): string => `
+  SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS table_name, COLUMN_NAME AS name, COLUMN_TYPE AS type, CHARACTER_SET_NAME AS charset,
+         COLLATION_NAME AS collation_name
+    FROM information_schema.COLUMNS WHERE ${condition}`;
+
+const UNIQUE_INDEXES = (condition: string): string => `
+  SELECT TABLE_SCHEMA AS namespace, TABLE_NAME AS table_name, INDEX_NAME AS index_name, SEQ_IN_INDEX AS place, COLUMN_NAME AS name,
+         COLLATION AS direction, SUB_PART AS prefix
+    FROM information_schema.STATISTICS WHERE ${condition} AND NON_UNIQUE = 0`;
+
+/**
+ * Each table as the server has it now; null: it is not there, or the server spells its name in another way than the schema, of which
+ * one that is asked for alone is free. An error is the answer for its table alone.
+ * @throws TidemarkError when the server cannot be asked
+ */
+export async function readTables(deps: CopierDeps, session: RowSession, schemas: readonly TableSchema[]): Promise<(ReadTable | TidemarkError | null)[]> {
+  const reader: CatalogReader = { version: session.session.version, query: (sql) => session.query(sql) };
+  const rowsOf = async (statement: (condition: string) => string): Promise<(schema: TableSchema) => TextRow[]> => {
+    const rows = await readEach(reader, schemas, statement);
+    if (schemas.length === 1) return () => rows;
+    const byName = Map.groupBy(rows, (row) => `${row['namespace'] ?? ''}\0${row['table_name'] ?? ''}`);
+    return ({ namespace, name }) => byName.get(`${namespace}\0${name}`) ?? [];
+  };
+  const status = await rowsOf(STATUS);
+  const columns = await rowsOf(COLUMNS);
+  const indexes = schemas.some(({ keyKind }) => keyKind !== 'none') ? await rowsOf(UNIQUE_INDEXES) : () => [];
+  return schemas.map((schema) => {
+    const [row] = status(schema);
+    if (row === undefined) return null;
+    try {
+      return tableOf(deps, schema, row, columns(schema), indexes(schema));
+    } catch (error) {
+      if (error instanceof TidemarkError) return error;
+      throw error;
+    }
+  });
+}
+
+function tableOf(deps: CopierDeps, schema: TableSchema, status: TextRow, columns: readonly TextRow[], indexes: readonly TextRow[]): ReadTable {
   const types = typesOf(schema, columns);
-  const order = schema.keyKind === 'none' ? null : await readOrder(session, schema, where);
+  const order = schema.keyKind === 'none' ? null : orderOf(schema, indexes);
   const keyParts = schema.key.map((at, place) => ({
     column: (schema.columns[at] as Column).name,
     type: types[at] as MysqlType,
@@ -109,13 +150,11 @@ function isSameType(column: Column, type: MysqlType): boolean {
 }
 
 /** The index that has exactly the columns of the key, the primary key first, and which of them descend. */
-async function readOrder(session: RowSession, schema: TableSchema, where: string): Promise<{ index: string; descending: boolean[] }> {
-  const rows = await session.query(
-    `SELECT INDEX_NAME AS index_name, COLUMN_NAME AS name, COLLATION AS direction, SUB_PART AS prefix
-       FROM information_schema.STATISTICS WHERE ${where} AND NON_UNIQUE = 0 ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX`,
-  );
+function orderOf(schema: TableSchema, rows: readonly TextRow[]): { index: string; descending: boolean[] } {
   const key = schema.key.map((at) => (schema.columns[at] as Column).name);
-  for (const [index, parts] of Map.groupBy(rows, (row) => row['index_name'] ?? '')) {
+  const byName = Map.groupBy(rows, (row) => row['index_name'] ?? '');
+  for (const index of [...byName.keys()].toSorted((a, b) => Number(b === 'PRIMARY') - Number(a === 'PRIMARY') || (a < b ? -1 : 1))) {
+    const parts = (byName.get(index) ?? []).toSorted((a, b) => Number(a['place']) - Number(b['place']));
     const isKey = parts.length === key.length && parts.every((part, place) => part['name'] === key[place] && part['prefix'] === null);
     if (isKey) return { index, descending: parts.map((part) => part['direction'] === 'D') };
   }

@@ -23,17 +23,20 @@ const LOCK_WAIT_TIMEOUT = 1205;
 const SNAPSHOT_PLACE = `SHOW SESSION STATUS LIKE 'binlog_snapshot_%'`;
 const BEGIN = 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY';
 
-export interface ViewWish {
+export interface UnlockedWish {
   /** The view must be exact, at least for the tables. */
   readonly exact: boolean;
-  /** What is read in it. May be locked for a moment where nothing else tells where a snapshot stands. */
-  readonly tables: readonly TableSchema[];
-  /** Runs in the transaction before the end is read: what it has locked nobody changes after that end. Null: nothing. */
-  readonly touch: string | null;
-  /** A session besides, to hold that lock. */
-  locker(): Promise<Lease<RowSession>>;
+  /** Run in the transaction before the end is read: what they have locked nobody changes after that end. */
+  readonly touches: readonly string[];
   readonly clock: Clock;
   readonly signal: AbortSignal;
+}
+
+export interface ViewWish extends UnlockedWish {
+  /** What is read in it. May be locked for a moment where nothing else tells where a snapshot stands. */
+  readonly tables: readonly TableSchema[];
+  /** A session besides, to hold that lock. */
+  locker(): Promise<Lease<RowSession>>;
 }
 
 /**
@@ -43,9 +46,14 @@ export interface ViewWish {
  */
 export async function takeView(session: RowSession, wish: ViewWish): Promise<SourceView> {
   await session.query(`SET SESSION lock_wait_timeout = ${LOCK_WAIT_S}`);
+  return (await takeUnlocked(session, wish)) ?? takeLocked(session, wish);
+}
+
+/** As {@link takeView}; null: only a lock could tell, and no transaction is open. The session says how long a lock is waited for. */
+export async function takeUnlocked(session: RowSession, wish: UnlockedWish): Promise<SourceView | null> {
   if (session.session.version.flavor === 'mariadb') return takeMariadb(session, wish);
   const first = await takeMysql(session, wish);
-  if (first === null) return (await takeNamed(session, wish)) ?? takeLocked(session, wish);
+  if (first === null) return takeNamed(session, wish);
   if (!wish.exact) return first;
   let view: SourceView | null = first;
   for (let attempt = 1; attempt < ATTEMPTS && view !== null; attempt++) {
@@ -54,14 +62,14 @@ export async function takeView(session: RowSession, wish: ViewWish): Promise<Sou
     await pause(wish, attempt);
     view = await takeMysql(session, wish);
   }
-  if (view?.isExact === true) return view;
-  if (view !== null) await session.query('ROLLBACK');
-  return takeLocked(session, wish);
+  if (view === null || view.isExact) return view;
+  await session.query('ROLLBACK');
+  return null;
 }
 
 /** By GTIDs; null: the server has none, and no transaction is open. */
-async function takeMysql(session: RowSession, wish: ViewWish): Promise<SourceView | null> {
-  const { before, end: { isByGtid, ...end } } = await executedAround(session, [BEGIN, ...(wish.touch === null ? [] : [wish.touch])]);
+async function takeMysql(session: RowSession, wish: UnlockedWish): Promise<SourceView | null> {
+  const { before, end: { isByGtid, ...end } } = await executedAround(session, [BEGIN, ...wish.touches]);
   if (!before.isByGtid || !isByGtid) {
     await session.query('ROLLBACK');
     return null;
@@ -71,7 +79,7 @@ async function takeMysql(session: RowSession, wish: ViewWish): Promise<SourceVie
 }
 
 /** Percona Server without GTIDs tells as MariaDB does; null: the server does not, and no transaction is open. */
-async function takeNamed(session: RowSession, wish: ViewWish): Promise<SourceView | null> {
+async function takeNamed(session: RowSession, wish: UnlockedWish): Promise<SourceView | null> {
   await session.query(BEGIN);
   const counters = await readCounters(session, SNAPSHOT_PLACE);
   const file = counters.get('binlog_snapshot_file');
@@ -88,7 +96,7 @@ async function takeNamed(session: RowSession, wish: ViewWish): Promise<SourceVie
  * XA COMMIT writes to the binlog and commits in the engine without the common lock, so that such a one must not be under
  * way: none was prepared before the snapshot, and none has begun until after it.
  */
-async function takeMariadb(session: RowSession, wish: ViewWish): Promise<SourceView> {
+async function takeMariadb(session: RowSession, wish: UnlockedWish): Promise<SourceView | null> {
   for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
     const commits = await xaCommits(session);
     const prepared = await readPrepared(session);
@@ -103,7 +111,7 @@ async function takeMariadb(session: RowSession, wish: ViewWish): Promise<SourceV
     await session.query('ROLLBACK');
     await pause(wish, attempt);
   }
-  return takeLocked(session, wish);
+  return null;
 }
 
 async function xaCommits(session: RowSession): Promise<string> {
@@ -126,8 +134,8 @@ async function takeLocked(session: RowSession, wish: ViewWish): Promise<SourceVi
   return { seen: { upTo: end.end }, ...end, isExact: true };
 }
 
-async function touch(session: RowSession, wish: ViewWish): Promise<void> {
-  if (wish.touch !== null) await session.query(wish.touch);
+async function touch(session: RowSession, { touches }: UnlockedWish): Promise<void> {
+  if (touches.length > 0) await session.batch(touches);
 }
 
 async function lockTables(locker: RowSession, tables: readonly TableSchema[]): Promise<void> {
@@ -148,6 +156,6 @@ async function lockTables(locker: RowSession, tables: readonly TableSchema[]): P
   }
 }
 
-async function pause({ clock, signal }: ViewWish, attempt: number): Promise<void> {
+async function pause({ clock, signal }: UnlockedWish, attempt: number): Promise<void> {
   await clock.sleep(Math.min(PAUSE_MS * attempt, LONGEST_PAUSE_MS), signal);
 }

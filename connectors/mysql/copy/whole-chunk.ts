@@ -40,7 +40,7 @@ export async function copyWhole({ deps, reader, sessions }: WholeParts, asked: T
     throw new TidemarkError('MYSQL_COPY_UNVERSIONED', 'the table has no key, and its engine shows no snapshot: nothing tells which changes its rows have', { where: { table: tableName(asked) } });
   }
   const view = await takeView(session, {
-    exact: true, tables: [table.schema], touch: touch(table), locker: () => sessions.lease(signal), clock: deps.clock, signal,
+    exact: true, tables: [table.schema], touches: [touch(table)], locker: () => sessions.lease(signal), clock: deps.clock, signal,
   });
   return new StreamedChunk({ deps, reader, followed, table, view, session, signal, owned: stack.move() });
 }

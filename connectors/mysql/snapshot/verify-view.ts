@@ -11,11 +11,11 @@ export async function takeVerifyView(session: RowSession, clock: Clock, signal: 
   const { isByGtid, ...before } = await readEnd(session);
   const unlocked = (): Promise<never> => Promise.reject(new TidemarkError('MYSQL_COPY_PRIVILEGE', 'nothing is locked to verify'));
   try {
-    return await takeView(session, { exact: true, tables: [], touch: null, locker: unlocked, clock, signal });
+    return await takeView(session, { exact: true, tables: [], touches: [], locker: unlocked, clock, signal });
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.code !== 'MYSQL_COPY_PRIVILEGE') throw error;
   }
-  if (isByGtid && session.session.version.flavor === 'mysql') return takeView(session, { exact: false, tables: [], touch: null, locker: unlocked, clock, signal });
+  if (isByGtid && session.session.version.flavor === 'mysql') return takeView(session, { exact: false, tables: [], touches: [], locker: unlocked, clock, signal });
   await session.query('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY');
   const { server, end, endGtids } = await readEnd(session);
   // What was at its end in the binlog was nearly always committed: who compares looks at what differs again.

@@ -1,10 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { divided, rangeCount } from '../../../../connectors/mysql/copy/copy-plan.ts';
 import { formatCopyState, parseCopyState, whyVoid, type CopyState } from '../../../../connectors/mysql/copy/copy-state.ts';
+import { middleOf } from '../../../../connectors/mysql/copy/key-middle.ts';
 import { formatKeyRange, parseKeyRange, rangesLeft, tiled } from '../../../../connectors/mysql/copy/key-ranges.ts';
+import { rangeCount } from '../../../../connectors/mysql/copy/plan-tables.ts';
 import { RowPace } from '../../../../connectors/mysql/copy/row-pace.ts';
+import { mysqlType, type MysqlType } from '../../../../contracts/types/mysql-types.ts';
 
+const typeOf = (columnType: string, charset: string | null = null, collation: string | null = null): MysqlType => mysqlType({ columnType, charset, collation });
+const middle = (type: MysqlType, one: string, other: string): string | null => middleOf(type, Buffer.from(one, 'latin1'), Buffer.from(other, 'latin1'))?.toString('latin1') ?? null;
 const at = (number: number): Buffer[] => [Buffer.from(String(number))];
 
 describe('ranges by key', () => {
@@ -49,21 +53,55 @@ describe('ranges by key', () => {
   });
 });
 
-describe('dividing', () => {
-  it('gives places in order, within the ends, none twice', () => {
-    fc.assert(fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n }), fc.bigInt({ min: 0n, max: 2n ** 64n }), fc.integer({ min: 1, max: 64 }), fc.boolean(), (low, width, ranges, isDescending) => {
-      const places = divided(low, low + width, ranges, isDescending).map((bound) => BigInt(String(bound[0])));
-      expect(places.length).toBeLessThan(ranges);
-      const inOrder = isDescending ? places.toReversed() : places;
-      for (const [index, place] of inOrder.entries()) {
-        expect(place >= low && place <= low + width).toBe(true);
-        if (index > 0) expect(place > (inOrder[index - 1] as bigint)).toBe(true);
-      }
+describe('a value in the middle', () => {
+  it('of numbers lies between them, or is the lesser one', () => {
+    fc.assert(fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n }), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n }), (one, other) => {
+      const between = BigInt(middle(typeOf('bigint'), String(one), String(other)) ?? '');
+      const [low, high] = one < other ? [one, other] : [other, one];
+      expect(between - low).toBe((high - low) / 2n);
     }));
-    expect(rangeCount(0, 36)).toBe(1);
-    expect(rangeCount(100, 36)).toBe(3);
-    expect(rangeCount(2 ** 40, 36)).toBe(64);
+    fc.assert(fc.property(fc.integer({ min: -(10 ** 9), max: 10 ** 9 }), fc.integer({ min: -(10 ** 9), max: 10 ** 9 }), (one, other) => {
+      const text = middle(typeOf('decimal(12,2)'), (one / 100).toFixed(2), (other / 100).toFixed(2)) ?? '';
+      expect(text).toMatch(/^-?\d+\.\d\d$/);
+      expect(Math.round(Number(text) * 100)).toBe(Math.floor((one + other) / 2));
+    }));
   });
+
+  it('of bytes lies between them, wherever they differ', () => {
+    const bytes = fc.uint8Array({ maxLength: 12 }).map((value) => Buffer.from(value));
+    fc.assert(fc.property(bytes, bytes, (one, other) => {
+      const [low, high] = Buffer.compare(one, other) < 0 ? [one, other] : [other, one];
+      const between = middleOf(typeOf('varbinary(20)'), one, other) ?? Buffer.alloc(0);
+      // Zeros at the end do not count: six bytes behind the common ones are looked at.
+      expect(Buffer.compare(between, high)).toBeLessThanOrEqual(0);
+      expect(Buffer.compare(Buffer.concat([between, Buffer.alloc(12)]), low.subarray(0, between.length))).toBeGreaterThanOrEqual(0);
+    }));
+  });
+
+  it('is found of texts and times, in the order of their collation', () => {
+    const text = typeOf('varchar(40)', 'utf8mb4', 'utf8mb4_0900_ai_ci');
+    expect(middle(text, 'user-000001', 'user-999999')).toMatch(/^user-[45]/);
+    expect(middle(text, 'A000', 'F999')).toMatch(/^[CD]/);
+    expect(middle(text, 'apple', 'zebra')).toMatch(/^[mn]/);
+    expect(middle(typeOf('varchar(40)', 'latin1', 'latin1_bin'), 'AAAA', 'aaaa')).toMatch(/^[PQ]/);
+    // What they have in common ends before a character of several bytes.
+    expect(middleOf(text, Buffer.from('größe1'), Buffer.from('grüße1'))?.toString()).toMatch(/^gr[a-z0-9]*$/);
+    expect(middle(typeOf('datetime(6)'), '2026-01-01 00:00:00.000000', '2026-01-03 00:00:00.000000')).toBe('2026-01-02 00:00:00');
+    expect(middle(typeOf('date'), '2026-01-01', '2026-01-03')).toBe('2026-01-02');
+  });
+
+  it('is none where nothing is known of the order', () => {
+    expect(middle(typeOf(`enum('a','b','c')`, 'utf8mb4', 'utf8mb4_bin'), '1', '3')).toBeNull();
+    expect(middle(typeOf('varchar(40)', 'utf16', 'utf16_bin'), '\0a', '\0z')).toBeNull();
+    expect(middle(typeOf('double'), '1', '3')).toBeNull();
+    expect(middle(typeOf('date'), '0000-00-00', '2026-01-03')).toBeNull();
+  });
+});
+
+it('a table is divided by its size, up to a limit', () => {
+  expect(rangeCount(0, 36)).toBe(1);
+  expect(rangeCount(100, 36)).toBe(3);
+  expect(rangeCount(2 ** 40, 36)).toBe(64);
 });
 
 describe('the pace', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { Gather } from '../../../connectors/postgres/gather.ts';
+import { Gather } from '../../../connectors/relational/gather.ts';
 
 interface Answer {
   readonly of: string;
