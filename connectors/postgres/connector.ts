@@ -7,21 +7,21 @@ import type { Runtime } from '../../contracts/runtime.ts';
 import type { Catalog } from '../../contracts/catalog.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import type { HostAddress } from '../../contracts/types/postgres-address.ts';
-import { readToasted, text } from './catalog-query.ts';
-import type { CopierDeps } from './copier-deps.ts';
-import { PostgresCopier } from './copy.ts';
+import { readToasted, text } from './catalog/catalog-query.ts';
+import type { CopierDeps } from './copy/copier-deps.ts';
+import { PostgresCopier } from './copy/copier.ts';
 import { resolveOptions, type PostgresOptions } from './options.ts';
 import { identityOfPosition, lsnOfPosition, postgresPositions, PositionWriter, type Lsn } from './position.ts';
 import { preflight, replicationFindings } from './preflight.ts';
-import { ensurePublication, readPublication } from './publication.ts';
-import type { TableMemory } from './schema-tracker.ts';
-import { readIdentity } from './server-identity.ts';
+import { ensurePublication, readPublication } from './catalog/publication.ts';
+import type { TableMemory } from './schema/schema-tracker.ts';
+import { readIdentity } from './catalog/server-identity.ts';
 import { Endpoint, type Session } from './session.ts';
-import { PostgresSnapshot } from './snapshot.ts';
+import { PostgresSnapshot } from './snapshot/snapshot.ts';
 import { createSlot, dropSlot, readSlot, slotFault } from './slot.ts';
-import { isCapturable, needsWidth, SourceCatalog } from './source-catalog.ts';
-import { requireIdentity, type SourceTable } from './source-table.ts';
-import { PostgresStream } from './stream.ts';
+import { isCapturable, needsWidth, SourceCatalog } from './catalog/source-catalog.ts';
+import { requireIdentity, type SourceTable } from './catalog/source-table.ts';
+import { PostgresStream } from './stream/stream.ts';
 
 /** A Postgres database, 13 or newer. */
 export class PostgresConnector implements SourceConnector {

@@ -4,14 +4,14 @@ import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Finding } from '../../contracts/finding.ts';
 import type { Clock } from '../../contracts/runtime.ts';
 import { tableName } from '../../contracts/schema.ts';
-import { text } from './catalog-query.ts';
+import { text } from './catalog/catalog-query.ts';
 import { postgresError } from './errors.ts';
 import type { PostgresOptions } from './options.ts';
-import { addStatement, createStatement, missingTables, publicationFaults, readPublication } from './publication.ts';
+import { addStatement, createStatement, missingTables, publicationFaults, readPublication } from './catalog/publication.ts';
 import { endClient, type Session, type TextRow, type WireConnection } from './session.ts';
 import { readSlot, slotFault } from './slot.ts';
-import { isCapturable, needsWidth, type SourceCatalog } from './source-catalog.ts';
-import { fullIdentityStatement, quoted, quoteIdentifier, type SourceTable } from './source-table.ts';
+import { isCapturable, needsWidth, type SourceCatalog } from './catalog/source-catalog.ts';
+import { fullIdentityStatement, quoted, quoteIdentifier, type SourceTable } from './catalog/source-table.ts';
 
 export async function preflight(session: Session, catalog: SourceCatalog, options: PostgresOptions): Promise<Finding[]> {
   const selected = await catalog.selected(session);

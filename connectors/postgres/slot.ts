@@ -4,7 +4,7 @@ import type { Clock } from '../../contracts/runtime.ts';
 import { postgresError, sqlState } from './errors.ts';
 import { formatLsn, parseLsn, type Lsn } from './position.ts';
 import type { Session } from './session.ts';
-import { quoteLiteral } from './source-table.ts';
+import { quoteLiteral } from './catalog/source-table.ts';
 
 export interface SlotState {
   readonly name: string;

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FLUSH_LIMIT_MS, lingerMs, nextRate } from '../../../connectors/relational/flush-policy.ts';
-import { livenessAction, type LivenessState } from '../../../connectors/postgres/liveness.ts';
-import { statusMessage } from '../../../connectors/postgres/replication.ts';
-import { branchingPoint, checkPosition } from '../../../connectors/postgres/server-identity.ts';
+import { livenessAction, type LivenessState } from '../../../connectors/postgres/stream/liveness.ts';
+import { statusMessage } from '../../../connectors/postgres/stream/replication.ts';
+import { branchingPoint, checkPosition } from '../../../connectors/postgres/catalog/server-identity.ts';
 import { PositionWriter } from '../../../connectors/postgres/position.ts';
 import { slotFault, type SlotState } from '../../../connectors/postgres/slot.ts';
-import { XidWidener } from '../../../connectors/postgres/xid.ts';
-import { timeAt } from '../../../connectors/postgres/pgoutput.ts';
+import { XidWidener } from '../../../connectors/postgres/stream/xid.ts';
+import { timeAt } from '../../../connectors/postgres/stream/pgoutput.ts';
 
 describe('liveness', () => {
   const state = (change: Partial<LivenessState>): LivenessState => ({

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { RowWidth } from '../../../connectors/postgres/row-width.ts';
-import { readTypes } from '../../../connectors/postgres/catalog-query.ts';
+import { RowWidth } from '../../../connectors/postgres/stream/row-width.ts';
+import { readTypes } from '../../../connectors/postgres/catalog/catalog-query.ts';
 import { Endpoint } from '../../../connectors/postgres/session.ts';
 import type { CopiedChunk } from '../../../contracts/connector.ts';
 import { NEVER } from '../../../contracts/kit/connector-kit-common.ts';

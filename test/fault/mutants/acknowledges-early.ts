@@ -1,5 +1,5 @@
 /** Loaded into a hub's process: tells the source that more is durable than is. */
-import { ReplicationConnection } from '../../../connectors/postgres/replication.ts';
+import { ReplicationConnection } from '../../../connectors/postgres/stream/replication.ts';
 import { replaced } from './replaced.ts';
 
 replaced(ReplicationConnection.prototype, 'sendStatus', (right) => function sendStatus(this: ReplicationConnection, durable, reply, now) {
