@@ -38,6 +38,8 @@ function project(name: string, groupOrder: number, limits: Limits) {
       include: [`test/**/*.${name}.test.ts`],
       sequence: { groupOrder },
       env: { TESTCONTAINERS_RYUK_DISABLED: 'true' },
+      // What is waited for is a condition: on a busy machine it takes its time.
+      expect: { poll: { timeout: limits.testTimeout / 2 } },
       ...limits,
     },
   };

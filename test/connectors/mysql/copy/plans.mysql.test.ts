@@ -83,10 +83,10 @@ describe.each<MysqlVersion>(['mysql-9', 'mariadb-11.8'])('statements of a copy a
     { what: 'hashes', columns: 'k binary(16) NOT NULL', key: 'k', values: 'LEFT(UNHEX(SHA2(seq, 224)), 16)' },
     { what: 'amounts', columns: 'k decimal(12,2) NOT NULL', key: 'k', values: '(seq - 5000) / 4' },
     { what: 'times', columns: 'k datetime(3) NOT NULL', key: 'k', values: `'2026-01-01' + INTERVAL seq SECOND` },
-    { what: 'one tenant with nearly all', columns: 'a int NOT NULL, b varchar(40) NOT NULL', key: 'a, b', values: `IF(seq <= 19900, 2, seq % 7), CONCAT('n', seq)` },
+    { what: 'one tenant with nearly all', columns: 'a int NOT NULL, b varchar(40) NOT NULL', key: 'a, b', values: `IF(seq <= 19900, 2, seq % 7), CONCAT('n', seq)`, most: 0.7 },
   ] as const;
 
-  it.each(KEYS)('divide a table into ranges of about as many rows: $what', async ({ columns, key, values }) => {
+  it.each(KEYS)('divide a table into ranges of about as many rows: $what', async ({ columns, key, values, ...table }) => {
     await bench.session.query(`DROP TABLE IF EXISTS t; CREATE TABLE t (${columns}, v int, PRIMARY KEY (${key})); INSERT INTO t SELECT ${values}, 0 FROM n; ANALYZE TABLE t`);
     const schema = await bench.follow('t');
     const read = await readTable(bench.deps, session, schema);
@@ -100,8 +100,8 @@ describe.each<MysqlVersion>(['mysql-9', 'mariadb-11.8'])('statements of a copy a
     }
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(ROWS);
     expect(sizes.length).toBeGreaterThanOrEqual(6);
-    // Some servers' estimates are off by twice as much, which leaves a large range undivided once.
-    expect(Math.max(...sizes), sizes.join()).toBeLessThan(ROWS * 0.7);
+    // Of a key that begins with one value nearly everywhere the servers' estimates are far off, which leaves a large range undivided.
+    expect(Math.max(...sizes), sizes.join()).toBeLessThan(ROWS * ('most' in table ? table.most : 1 / 3));
     expect(sizes.filter((size) => size > ROWS / 20).length, sizes.join()).toBeGreaterThanOrEqual(3);
   });
 

@@ -231,7 +231,7 @@ describe('the sessions', () => {
       for (let next = await reading.next(); next.done !== true; next = await reading.next()) rows += next.value.count;
       expect(rows).toBeGreaterThan(9_000);
     }
-    const open = (): Promise<unknown[]> => it.source.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()`);
+    const open = (): Promise<unknown[]> => it.source.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()`);
     await expect.poll(open).toEqual([]);
   });
 
