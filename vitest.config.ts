@@ -6,8 +6,9 @@ const MINUTE = 60 * SECOND;
 /**
  * One project per suffix, in this order, one after the other. The suffix names what a test needs: nothing (unit), an
  * embedded Postgres (pg), a redis-server on the PATH (redis), MySQL or MariaDB (mysql), a Docker engine and the test images
- * (docker), the packed and installed package (package). `fault` tests kill, cut and fill up for minutes. `long` ones take many minutes: `npm run test:long`
- * alone runs them.
+ * (docker), the packed and installed package (package). `fault` tests kill, cut and fill up for minutes. `slow` ones take
+ * about twenty seconds a file and more, whatever they need: CI runs them, and `npm run test:slow`. `long` ones take many
+ * minutes: `npm run test:long` alone runs them.
  */
 export default defineConfig({
   test: {
@@ -20,7 +21,8 @@ export default defineConfig({
       project('docker', 4, { testTimeout: 5 * MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
       project('package', 5, { testTimeout: MINUTE, hookTimeout: 5 * MINUTE, fileParallelism: false }),
       project('fault', 6, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
-      project('long', 7, { testTimeout: 90 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
+      project('slow', 7, { testTimeout: 10 * MINUTE, hookTimeout: 2 * MINUTE }),
+      project('long', 8, { testTimeout: 90 * MINUTE, hookTimeout: 2 * MINUTE, fileParallelism: false }),
     ],
   },
 });
@@ -39,7 +41,7 @@ function project(name: string, groupOrder: number, limits: Limits) {
       sequence: { groupOrder },
       env: { TESTCONTAINERS_RYUK_DISABLED: 'true' },
       // What is waited for is a condition: on a busy machine it takes its time.
-      expect: { poll: { timeout: limits.testTimeout / 2 } },
+      expect: { poll: { timeout: Math.min(limits.testTimeout / 2, MINUTE) } },
       ...limits,
     },
   };

@@ -111,7 +111,7 @@ describe('files', () => {
 
 describe('tests', () => {
   test('each says by its suffix what it needs', () => {
-    const suffix = /\.(unit|pg|redis|mysql|docker|package|fault|long)\.test\.ts$/;
+    const suffix = /\.(unit|pg|redis|mysql|docker|package|fault|slow|long)\.test\.ts$/;
     expect(tests.filter((file) => !suffix.test(file.path)).map((file) => file.path)).toEqual([]);
   });
 
