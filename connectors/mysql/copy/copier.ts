@@ -26,13 +26,13 @@ import { sightOf, type SourceView } from './source-view.ts';
 import { copyWhole } from './whole-chunk.ts';
 
 /** A spool in memory never holds much more than this: one buffer, or one row. */
-const SPOOL_BYTES = 24 << 20;
+const SPOOL_BYTES = 16 << 20;
 /** Of a small table: many of them may wait to be joined. */
 const SMALL_SPOOL_BYTES = 1 << 20;
 const SMALL_ROWS = 20_000;
 const SMALL_BUFFER_BYTES = 16 << 10;
 /** What the plan aims at for a range, in bytes of the table. */
-const RANGE_BYTES = 36 << 20;
+const RANGE_BYTES = 24 << 20;
 /** What a record has besides the values, about: its head, and five bytes a column. */
 const RECORD_BYTES = 40;
 const CELL_BYTES = 6;
