@@ -69,6 +69,13 @@ export class ConnectorUnderTest implements AsyncDisposable {
     return this.#failure;
   }
 
+  /** Breaks the connection of the stream. @returns the failure that it ends with */
+  async cut(): Promise<TidemarkError> {
+    const broken = new AbortController();
+    const [failure] = await Promise.all([this.failure().finally(() => broken.abort()), this.source.cut(broken.signal)]);
+    return failure;
+  }
+
   /** Waits until it is true of the log. @throws what the stream failed with */
   async until(ready: () => boolean, what: string): Promise<void> {
     const waiting = new Promise<void>((resolve) => {

@@ -14,8 +14,7 @@ export function resumeTests(makeSource: () => Promise<KitSource>): void {
       await test.run();
       await test.source.transact([insert('a', 1)]);
       await test.caughtUp();
-      await test.source.cut();
-      expect((await test.failure()).retry).toBe('auto');
+      expect((await test.cut()).retry).toBe('auto');
       await test.source.transact([insert('a', 2)]);
       await again(test);
       await test.caughtUp();
@@ -60,8 +59,7 @@ export function resumeTests(makeSource: () => Promise<KitSource>): void {
             await test.source.transact(model.possible(wishes));
             const chance: unknown = dice.next().value;
             if (chance === 0) {
-              await test.source.cut();
-              await test.failure();
+              await test.cut();
               await again(test);
             } else if (chance === 1) {
               await test.stop();

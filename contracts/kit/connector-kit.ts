@@ -29,8 +29,11 @@ export interface KitSource extends AsyncDisposable {
   rows(table: string): Promise<Map<number, string | null>>;
   /** The end of the database's log, as `PositionCodec.parse` reads it. */
   head(): Promise<string>;
-  /** Breaks the connection of the stream that runs. */
-  cut(): Promise<void>;
+  /**
+   * Breaks the connections of streams, again and again until the signal is aborted: one that ended may be listed for a
+   * while, and the one that is to be broken may be about to connect.
+   */
+  cut(broken: AbortSignal): Promise<void>;
 }
 
 /**

@@ -62,11 +62,13 @@ function oneByOne(plan: TablePlan, counted: readonly Counted[], { table, names, 
 function together(plan: TablePlan, counted: readonly Counted[], { table, names, same }: Gone, rules: WriteRules): Statement[] {
   const left = `${quoteName(rules.ownDatabase)}.tidemark_left`;
   const is = `s.tidemark_sum = ${sumOf(plan, (name) => ofTable(plan, name))} AND ${same}`;
+  // What the server knows of a table just filled may say that all sums are the same: left to itself it reads all of it for each row.
+  const joined = `${plan.target} STRAIGHT_JOIN ${table} AS s FORCE INDEX (tidemark_sum) ON ${is}`;
   const byTimes = Map.groupBy(counted, ({ times }) => times);
   return [
     aside(`DROP TEMPORARY TABLE IF EXISTS ${table}, ${left}`),
     aside(
-      `CREATE TEMPORARY TABLE ${table} (tidemark_row int NOT NULL AUTO_INCREMENT PRIMARY KEY, tidemark_times int NOT NULL DEFAULT 0, tidemark_sum bigint NOT NULL DEFAULT 0, KEY (tidemark_sum))
+      `CREATE TEMPORARY TABLE ${table} (tidemark_row int NOT NULL AUTO_INCREMENT PRIMARY KEY, tidemark_times int NOT NULL DEFAULT 0, tidemark_sum bigint NOT NULL DEFAULT 0, KEY tidemark_sum (tidemark_sum))
        SELECT ${names} FROM ${plan.target} LIMIT 0`,
     ),
     ...[...byTimes].flatMap(([times, some]) => [
@@ -76,9 +78,9 @@ function together(plan: TablePlan, counted: readonly Counted[], { table, names, 
     plain(`UPDATE ${table} SET tidemark_sum = ${sumOf(plan, quoteName)}`),
     plain(
       `CREATE TEMPORARY TABLE ${left} (PRIMARY KEY (tidemark_row)) SELECT s.tidemark_row, COUNT(*) - MAX(s.tidemark_times) AS tidemark_more
-         FROM ${plan.target} STRAIGHT_JOIN ${table} AS s ON ${is} GROUP BY s.tidemark_row`,
+         FROM ${joined} GROUP BY s.tidemark_row`,
     ),
-    plain(`DELETE ${plan.target} FROM ${plan.target} STRAIGHT_JOIN ${table} AS s ON ${is}`),
+    plain(`DELETE ${plan.target} FROM ${joined}`),
     plain(
       `INSERT INTO ${plan.target} (${names})
        WITH RECURSIVE again AS (

@@ -89,12 +89,10 @@ export class MysqlKitSource implements KitSource {
     return row?.['gtids'] ?? '';
   }
 
-  /** Waits for the stream: it may be about to connect. */
-  async cut(): Promise<void> {
-    for (;;) {
+  async cut(broken: AbortSignal): Promise<void> {
+    while (!broken.aborted) {
       const dumps = await this.query(`SELECT ID AS id FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'`);
       for (const dump of dumps) await this.query(`KILL ${dump['id']}`).catch(() => undefined);
-      if (dumps.length > 0) return;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }

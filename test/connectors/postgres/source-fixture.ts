@@ -103,11 +103,9 @@ export class TestSource implements KitSource {
     return row?.lsn ?? '';
   }
 
-  /** Waits for the stream: it may be about to connect. */
-  async cut(): Promise<void> {
-    for (;;) {
-      const rows = await this.query(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '${this.slot}' AND active`);
-      if (rows.length > 0) return;
+  async cut(broken: AbortSignal): Promise<void> {
+    while (!broken.aborted) {
+      await this.query(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '${this.slot}' AND active`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
