@@ -1,4 +1,5 @@
 import { type Goal, type Measure, type Outcome, median, ratioOf } from './report.ts';
+import { noteOfStolen, withStolen } from './stolen.ts';
 
 /** One measurement of one side: a figure for each unit of the bench. */
 export interface Sample {
@@ -33,12 +34,12 @@ export async function runBench(bench: Bench, size: BenchSize, say: (line: string
   const baselines: Sample[] = [];
   const tidemarks: Sample[] = [];
   for (let index = 0; index < size.samples; index++) {
-    const baseline = await prepared.baseline(index);
-    say(`sample ${index + 1}: ${bench.baselineName}: ${shown(baseline, bench.units)}`);
-    const tidemark = await prepared.tidemark(index);
-    say(`sample ${index + 1}: tidemark: ${shown(tidemark, bench.units)}, ${tidemark.rssMb.toFixed(0)} MB`);
-    baselines.push(baseline);
-    tidemarks.push(tidemark);
+    const baseline = await withStolen(() => prepared.baseline(index));
+    say(`sample ${index + 1}: ${bench.baselineName}: ${shown(baseline.result, bench.units)}${noteOfStolen(baseline.stolen)}`);
+    const tidemark = await withStolen(() => prepared.tidemark(index));
+    say(`sample ${index + 1}: tidemark: ${shown(tidemark.result, bench.units)}, ${tidemark.result.rssMb.toFixed(0)} MB${noteOfStolen(tidemark.stolen)}`);
+    baselines.push(baseline.result);
+    tidemarks.push(tidemark.result);
   }
   const measures = bench.units.map((unit, i): Measure => ({ unit, baseline: medianOf(baselines, i), tidemark: medianOf(tidemarks, i) }));
   for (const { unit, baseline, tidemark } of measures) {
