@@ -5,8 +5,9 @@
  */
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { CopyPlan } from '../../../contracts/connector.ts';
+import { ALONE, type GroupAnswer } from '../../relational/gathered-copier.ts';
 import type { Lease } from '../../relational/session-pool.ts';
-import { Spool, type SpooledChunk } from '../../relational/spooled-chunk.ts';
+import { Spool } from '../../relational/spooled-chunk.ts';
 import type { ChunkReader } from './chunk-reader.ts';
 import type { CopierDeps, FollowedShape } from './copier-deps.ts';
 import { selectRange, touch } from './copy-sql.ts';
@@ -20,8 +21,6 @@ import type { SourceView } from './source-view.ts';
 import { streamPassed } from './stream-wait.ts';
 import { takeUnlocked } from './take-view.ts';
 
-/** Tables of one transaction at most. */
-export const GROUP_TABLES = 64;
 /** Once their rows are so many bytes, the tables that are left are copied one by one. */
 const GROUP_BYTES = 8 << 20;
 const BUFFER_BYTES = 16 << 10;
@@ -38,11 +37,6 @@ export interface SmallTable {
   readonly state: CopyState;
   readonly range: KeyRange;
 }
-
-/** The answer for a table that is to be copied in a transaction of its own. */
-export const ALONE = { alone: true } as const;
-
-export type GroupAnswer = SpooledChunk | typeof ALONE | TidemarkError;
 
 interface Ready {
   readonly small: SmallTable;

@@ -2,6 +2,7 @@
 import type { CopyPlan } from '../../../contracts/connector.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import type { PlanRequest } from '../../relational/gathered-copier.ts';
 import { lockedOr, type ChunkReader } from './chunk-reader.ts';
 import { boundTexts, formatCopyState, parseCopyState, plannedRanges, whyVoid, type CopyState } from './copy-state.ts';
 import { boundsOf } from './key-bounds.ts';
@@ -12,11 +13,6 @@ import { LOCK_WAIT_S } from './take-view.ts';
 
 /** Ranges of a plan at most; each is copied in as many pieces as it takes. */
 const MOST_RANGES = 64;
-
-export interface PlanRequest {
-  readonly table: TableSchema;
-  readonly resume: { readonly copyState: string; readonly done: readonly string[] } | null;
-}
 
 export interface PlannedTable extends CopyPlan {
   /** The table as it was read. */

@@ -2,16 +2,17 @@
  * Copies tables of a Postgres source, chunk by chunk (docs/protocol-copy.md, steps 1 to 4). A chunk is what one
  * repeatable-read transaction sees of one range, in memory; how it joins the stream is the hub's.
  */
-import { SMALL_TABLE_BYTES, type CopiedChunk, type CopyPlan, type TableCopier } from '../../../contracts/connector.ts';
+import { SMALL_TABLE_BYTES, type CopiedChunk, type CopyPlan } from '../../../contracts/connector.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { RecordView } from '../../../contracts/record.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import type { CopierDeps } from './copier-deps.ts';
+import { GatheredCopier, type GroupAnswer, type PlanRequest } from '../../relational/gathered-copier.ts';
 import { Spool, SpooledChunk } from '../../relational/spooled-chunk.ts';
 import { sightOf } from './chunk-view.ts';
 import { fillSpool } from './fill.ts';
-import { ALONE, copyTogether, GROUP_TABLES, type SmallTable } from './group.ts';
-import { modeOf, planTables, type PlanRequest } from './plan.ts';
+import { copyTogether, type SmallTable } from './group.ts';
+import { modeOf, planTables } from './plan.ts';
 import {
   firstPages, formatKeyRange, formatTidRange, halved, parseKeyRange, parseTidRange, WHOLE_RANGE, type KeyRange, type TidRange,
 } from './ranges.ts';
@@ -21,9 +22,8 @@ import { copyKeys, copyRows, copyTids, type KeyedSource } from './sql.ts';
 import { parseCopyState, type CopyState } from './state.ts';
 import { beginChunk, describe, endOfChunk, type ChunkTransaction } from './transaction.ts';
 import { WholeCopier } from './whole.ts';
-import { Gather } from '../../relational/gather.ts';
 import { RangePace } from './range-pace.ts';
-import { SessionPool, type Lease } from '../../relational/session-pool.ts';
+import type { Lease } from '../../relational/session-pool.ts';
 import type { Session } from '../session.ts';
 import { leavesOf } from './table-size.ts';
 
@@ -32,103 +32,61 @@ const SPOOL_BYTES = 24 << 20;
 /** What the plan aims at for a range, in bytes of the heap; as records it is some third more. */
 const RANGE_BYTES = 36 << 20;
 
-export class PostgresCopier implements TableCopier, AsyncDisposable {
+export class PostgresCopier extends GatheredCopier<Session, CopyPlan, SmallTable> {
   readonly #deps: CopierDeps;
   readonly #spoolBytes: number;
   readonly #rangeBytes: number;
   readonly #paces = new Map<string, RangePace>();
-  readonly #sessions: SessionPool<Session>;
-  readonly #plans: Gather<PlanRequest, CopyPlan>;
-  readonly #together: Gather<SmallTable, CopiedChunk | typeof ALONE>;
-  /** Chunks that do not go together with others although there may be many: one by one. */
-  readonly #alone: Gather<(signal: AbortSignal) => Promise<CopiedChunk>, CopiedChunk>;
-  #waitingFor = '';
 
   /** @param limits smaller ones are for tests */
   constructor(deps: CopierDeps, limits: { spoolBytes?: number; rangeBytes?: number } = {}) {
+    super((signal) => deps.open(signal), deps.clock);
     this.#deps = deps;
     this.#spoolBytes = limits.spoolBytes ?? SPOOL_BYTES;
     this.#rangeBytes = limits.rangeBytes ?? RANGE_BYTES;
-    this.#sessions = new SessionPool((signal) => deps.open(signal), deps.clock);
-    this.#plans = new Gather<PlanRequest, CopyPlan>(GROUP_TABLES, (asked, signal) => this.#planAll(asked, signal));
-    this.#together = new Gather<SmallTable, CopiedChunk | typeof ALONE>(GROUP_TABLES, (asked, signal) => this.#copyAll(asked, signal));
-    this.#alone = new Gather<(signal: AbortSignal) => Promise<CopiedChunk>, CopiedChunk>(1, (asked, signal) => Promise.all(asked.map((copy) => copy(signal))));
   }
 
-  get waitingFor(): string {
-    return this.#waitingFor;
+  protected override settle(session: Session, waiting: (what: string) => void, signal: AbortSignal): Promise<void> {
+    return settle(session, this.#deps.clock, waiting, signal);
   }
 
-  /** The stream has ended: the next one may come from another server, and what is copied then must be read there. */
-  async streamEnded(): Promise<void> {
-    await this.#sessions.renew();
+  protected override planAll(session: Session, asked: readonly PlanRequest[]): Promise<(CopyPlan | TidemarkError)[]> {
+    return planTables(this.#deps, session, asked, this.#rangeBytes);
   }
 
-  /** Ends the sessions that are kept for later copies. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#sessions[Symbol.asyncDispose]();
-  }
-
-  plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan> {
-    return unlessAborted(signal, () => this.#plan({ table, resume }, signal));
-  }
-
-  chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
-    return unlessAborted(signal, () => this.#chunk(plan, range, signal));
-  }
-
-  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
-    return unlessAborted(signal, () => this.#alone.ask((stop) => this.#keyedRows(table, keys, stop), signal));
-  }
-
-  async #plan(request: PlanRequest, signal: AbortSignal): Promise<CopyPlan> {
-    const plan = await this.#plans.ask(request, signal);
+  protected override planned(plan: CopyPlan): CopyPlan {
     const { estimatedRows: rows, estimatedBytes: bytes } = plan;
     // Small tables need none, and there may be very many of them.
-    if (bytes > SMALL_TABLE_BYTES) this.#paces.set(request.table.sourceTableId, new RangePace(Math.ceil((this.#rangeBytes * rows) / bytes || 10_000)));
+    if (bytes > SMALL_TABLE_BYTES) this.#paces.set(plan.table.sourceTableId, new RangePace(Math.ceil((this.#rangeBytes * rows) / bytes || 10_000)));
     return plan;
   }
 
-  async #planAll(asked: readonly PlanRequest[], signal: AbortSignal): Promise<(CopyPlan | TidemarkError)[]> {
-    await using lease = await this.#sessions.lease(signal);
-    const { session } = lease;
-    try {
-      await settle(session, this.#deps.clock, (what) => (this.#waitingFor = what), signal);
-    } finally {
-      this.#waitingFor = '';
-    }
-    const plans = await planTables(this.#deps, session, asked, this.#rangeBytes);
-    lease.keep();
-    return plans;
+  protected override async copyAll(asked: readonly SmallTable[], signal: AbortSignal): Promise<readonly GroupAnswer[]> {
+    await using lease = await this.sessions.lease(signal);
+    return await copyTogether(this.#deps, lease, asked);
   }
 
-  async #chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
+  protected override async copyRange(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk> {
     const state = parseCopyState(plan.copyState);
     if (range === WHOLE_RANGE) return new WholeCopier(this.#deps).copy(plan.table, state, signal);
     const tids = parseTidRange(range);
     const keys = parseKeyRange(range);
     const isSmall = plan.estimatedBytes <= SMALL_TABLE_BYTES;
     if (tids !== null) {
-      const isWhole = plan.ranges.length === 1 && tids.leaf === plan.table.sourceTableId;
-      const chunk = isSmall && isWhole ? await this.#together.ask({ plan, state, range: tids }, signal) : ALONE;
-      if (!('alone' in chunk)) return chunk;
       const copy = (stop: AbortSignal): Promise<CopiedChunk> => this.#tidChunk(plan.table, state, tids, stop);
-      return isSmall ? this.#alone.ask(copy, signal) : copy(signal);
+      if (!isSmall) return copy(signal);
+      const isWhole = plan.ranges.length === 1 && tids.leaf === plan.table.sourceTableId;
+      return isWhole ? this.together({ plan, state, range: tids }, copy, signal) : this.alone(copy, signal);
     }
     if (keys !== null) {
       const copy = (stop: AbortSignal): Promise<CopiedChunk> => this.#keyChunk(plan.table, state, keys, stop);
-      return isSmall ? this.#alone.ask(copy, signal) : copy(signal);
+      return isSmall ? this.alone(copy, signal) : copy(signal);
     }
     throw new TidemarkError('RECORD_CORRUPT', `'${range}' is not a range of a copy`);
   }
 
-  async #copyAll(asked: readonly SmallTable[], signal: AbortSignal): Promise<readonly (CopiedChunk | typeof ALONE | TidemarkError)[]> {
-    await using lease = await this.#sessions.lease(signal);
-    return await copyTogether(this.#deps, lease, asked);
-  }
-
-  async #keyedRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
-    await using lease = await this.#sessions.lease(signal);
+  protected override async copyRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
+    await using lease = await this.sessions.lease(signal);
     const { session } = lease;
     const mode = modeOf(table, session);
     const { state } = await describe(this.#deps, session, table, mode);
@@ -143,7 +101,7 @@ export class PostgresCopier implements TableCopier, AsyncDisposable {
     const pace = this.#pace(table);
     let range = asked;
     for (;;) {
-      await using lease = await this.#sessions.lease(signal);
+      await using lease = await this.sessions.lease(signal);
       const { session } = lease;
       const chunk = await beginChunk(this.#deps, session, table, [range.leaf], state);
       const pages = await tablePages(session, range.leaf);
@@ -167,7 +125,7 @@ export class PostgresCopier implements TableCopier, AsyncDisposable {
 
   /** One range by key, as many rows as the spool takes. */
   async #keyChunk(table: TableSchema, state: CopyState, asked: KeyRange, signal: AbortSignal): Promise<CopiedChunk> {
-    await using lease = await this.#sessions.lease(signal);
+    await using lease = await this.sessions.lease(signal);
     const { session } = lease;
     const chunk = await beginChunk(this.#deps, session, table, await this.#allLeaves(session, table), state);
     const pace = this.#pace(table);
@@ -216,16 +174,6 @@ export class PostgresCopier implements TableCopier, AsyncDisposable {
     const pace = new RangePace(10_000);
     this.#paces.set(table.sourceTableId, pace);
     return pace;
-  }
-}
-
-/** What fails because it was asked to stop says so, whatever the cut session says. */
-async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    if (signal.aborted) throw new TidemarkError('ABORTED', 'the copy was asked to stop', { cause });
-    throw cause;
   }
 }
 

@@ -6,6 +6,7 @@
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { CopyPlan } from '../../../contracts/connector.ts';
 import type { CopierDeps } from './copier-deps.ts';
+import { ALONE, type GroupAnswer } from '../../relational/gathered-copier.ts';
 import { Spool, SpooledChunk } from '../../relational/spooled-chunk.ts';
 import { sightOf } from './chunk-view.ts';
 import { fillSpool } from './fill.ts';
@@ -16,8 +17,6 @@ import { checkNames, gone, LOCK_TIMEOUT_MS, lockRefusal, presentNames, snapshotV
 import type { Lease } from '../../relational/session-pool.ts';
 import type { Session } from '../session.ts';
 
-/** Tables of one transaction at most. */
-export const GROUP_TABLES = 64;
 /** Once their rows are so many bytes, the tables that are left are copied one by one. */
 const GROUP_BYTES = 8 << 20;
 /** A table whose rows are more than this, because they are kept compressed, is copied alone. */
@@ -31,18 +30,13 @@ export interface SmallTable {
   readonly range: TidRange;
 }
 
-/** The answer for a table that is to be copied in a transaction of its own. */
-export const ALONE = { alone: true } as const;
-
-type Answer = SpooledChunk | typeof ALONE | TidemarkError;
-
 /**
  * One chunk for each table, from one transaction. Nobody is waited for: the locks of the tables before would be held
  * meanwhile, and a deadlock could end somebody else's transaction. Where a lock is not free at once, all go alone. The
  * lease is kept where its session is of further use.
  * @throws TidemarkError where the session is lost
  */
-export async function copyTogether(deps: CopierDeps, lease: Lease<Session>, tables: readonly SmallTable[]): Promise<readonly Answer[]> {
+export async function copyTogether(deps: CopierDeps, lease: Lease<Session>, tables: readonly SmallTable[]): Promise<readonly GroupAnswer[]> {
   const { session } = lease;
   const alone = tables.map(() => ALONE);
   if (session.inRecovery) return alone;
@@ -81,7 +75,7 @@ class GroupCopy {
   }
 
   /** `cut`: the session is in the middle of a COPY. */
-  async run(tables: readonly SmallTable[]): Promise<{ answers: Map<SmallTable, Answer>; cut: boolean }> {
+  async run(tables: readonly SmallTable[]): Promise<{ answers: Map<SmallTable, GroupAnswer>; cut: boolean }> {
     const deps = this.#deps;
     const session = this.#session;
     const snapshot = await snapshotView(session);
@@ -90,7 +84,7 @@ class GroupCopy {
     const described = new Map((await deps.describe(session, ids)).map((table) => [table.schema.sourceTableId, table]));
     const identity = await deps.identity(session);
     const bytes = await this.#sizes(ids);
-    const answers = new Map<SmallTable, Answer>();
+    const answers = new Map<SmallTable, GroupAnswer>();
     let spooled = 0;
     let cut = false;
     for (const small of tables) {

@@ -2,6 +2,7 @@
 import type { CopyPlan } from '../../../contracts/connector.ts';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import type { PlanRequest } from '../../relational/gathered-copier.ts';
 import type { CopierDeps, DescribedTable } from './copier-deps.ts';
 import { formatKeyRange, formatTidRange, parseKeyRange, tidRanges, WHOLE_RANGE } from './ranges.ts';
 import { copyStateOf, formatCopyState, parseCopyState, whyVoid, type CopyMode } from './state.ts';
@@ -11,11 +12,6 @@ import type { Session } from '../session.ts';
 import { leavesOfAll, type LeafSize } from './table-size.ts';
 
 const TID_RANGE_SCAN = 140_000;
-
-export interface PlanRequest {
-  readonly table: TableSchema;
-  readonly resume: { readonly copyState: string; readonly done: readonly string[] } | null;
-}
 
 export function modeOf(table: TableSchema, session: Session): CopyMode {
   if (table.keyKind === 'none') return 'whole';
