@@ -43,6 +43,8 @@ export interface LogSettings {
   readonly compactionBytes: number;
   /** Share of the time that folding may take: above 0, at most 1. */
   readonly compactionShare: number;
+  /** Bytes a second that folding may read and write; null: no limit. */
+  readonly compactionRate: number | null;
 }
 
 export interface SourceConfig {

@@ -98,6 +98,8 @@ export interface CompactionBudget {
   readonly memoryBytes: number;
   /** Share of the time that the work may take: above 0, at most 1. */
   readonly share: number;
+  /** Bytes of history that are read and of runs that are written in a second, together. Default, and null: no limit. */
+  readonly bytesPerSecond?: number | null;
 }
 
 export interface CompactionOptions extends CompactionBudget {

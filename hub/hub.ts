@@ -409,8 +409,8 @@ function retentionOf({ historyMs, historyBytes }: LogSettings): Retention {
   return { ageMs: historyMs, bytes: historyBytes };
 }
 
-function optionsOf({ compactionBytes, compactionShare, keep }: LogSettings): CompactionOptions {
-  return { memoryBytes: compactionBytes, share: compactionShare, ...(keep === undefined ? {} : { keep }) };
+function optionsOf({ compactionBytes, compactionShare, compactionRate, keep }: LogSettings): CompactionOptions {
+  return { memoryBytes: compactionBytes, share: compactionShare, bytesPerSecond: compactionRate, ...(keep === undefined ? {} : { keep }) };
 }
 
 function diskView({ used, limit, level }: DiskRoom): DiskView {

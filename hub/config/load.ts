@@ -297,6 +297,7 @@ function logOf(hub: HubSection): LogSettings {
     keep: keepByPattern(log.tables ?? {}),
     compactionBytes: compaction.memory ?? defaultSize(DEFAULT_LOG.memory),
     compactionShare: compaction.share ?? DEFAULT_LOG.share,
+    compactionRate: compaction.rate ?? null,
   };
 }
 

@@ -109,6 +109,15 @@ const LOG = Type.Object(
           share: Type.Optional(
             Type.Number({ exclusiveMinimum: 0, maximum: 1, default: DEFAULT_LOG.share, description: 'Share of the time that folding may take' }),
           ),
+          rate: Type.Optional(
+            Type.Unsafe<number | null>({
+              type: ['integer', 'string', 'null'],
+              pattern: SIZE_PATTERN,
+              size: { min: '1MiB' },
+              default: null,
+              description: 'Bytes of history that folding may read, and of the base that it may write (before they are compressed), in a second, together. null: no limit',
+            }),
+          ),
         },
         { additionalProperties: false, description: 'What folding history into the base may take' },
       ),

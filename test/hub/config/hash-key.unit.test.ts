@@ -21,7 +21,7 @@ function source(name: string, hash: string[], hashKey: string | null = null): So
 
 function config(data: string, ...sources: SourceConfig[]): HubConfig {
   const limits = { pipelineBytes: 1, disk: null, retainedWal: null, onRetainedWal: 'warn' } as const;
-  const log = { historyMs: null, historyBytes: null, compactionBytes: 1, compactionShare: 1 };
+  const log = { historyMs: null, historyBytes: null, compactionBytes: 1, compactionShare: 1, compactionRate: null };
   return { data, http: null, limits, log, sources: new Map(sources.map((each) => [each.name, each])), sinks: new Map() };
 }
 

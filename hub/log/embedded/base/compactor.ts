@@ -92,7 +92,7 @@ export class Compactor implements AsyncDisposable {
     const core = this.#core;
     signal.throwIfAborted();
     const scratch = core.takeScratch();
-    const work: Work = { options, signal, scratch, pace: new Pace(core.runtime.clock, options.share, signal), room: new RoomCheck(core) };
+    const work: Work = { options, signal, scratch, pace: new Pace(core.runtime.clock, options, signal), room: new RoomCheck(core) };
     try {
       await this.#files.sweep();
       for (;;) {
@@ -155,7 +155,7 @@ export class Compactor implements AsyncDisposable {
       if (isArchived) await archive.add(batch, cut.offset);
       this.#advance(batch.records.length);
       await work.room.worked(batch.records.length);
-      await work.pace.breathe();
+      await work.pace.breathe(batch.records.length);
     }
     const isBottom = base === null || base.runs.length === 0;
     const net = new NetCursor(await sort.sorted(), { isBottom, keeps: keptBy(catalog), rowsAfter: (tableId) => kept.rowsAfter(tableId), keepsWide: true });
@@ -191,7 +191,7 @@ export class Compactor implements AsyncDisposable {
       if (!(written instanceof Promise)) continue;
       await written;
       await work.room.worked(BLOCK_BYTES);
-      await work.pace.breathe();
+      await work.pace.breathe(BLOCK_BYTES);
     }
     const { entries, bytes } = await writer.finish(true);
     return { number, entries, bytes };
