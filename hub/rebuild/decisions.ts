@@ -9,19 +9,23 @@ import type { TableSelector } from '../../contracts/sink.ts';
 
 /** A stretch that took less is so short that the sink may wait for the next one, in milliseconds. */
 const SHORT_MS = 500;
-/** A shadow that does not come nearer after so many stretches never will: the sink waits for it. */
+/** So many stretches one after the other that are no shorter than one before them: the shadow comes no nearer. */
+const FRUITLESS = 2;
+/** Each may be a little shorter than the one before, for ever. */
 const MOST_STRETCHES = 30;
 
-/** How the last stretch went by which the shadow came nearer to the sink. */
-export interface Stretch {
-  /** 1, 2, ... */
-  readonly count: number;
-  readonly ms: number;
-}
-
-/** True when the sink may be held now: what it has been given meanwhile is applied to the shadow in no time. */
-export function isNear({ count, ms }: Stretch): boolean {
-  return ms < SHORT_MS || count >= MOST_STRETCHES;
+/**
+ * True when the sink may be held now: what it has been given meanwhile is applied to the shadow in no time, or another
+ * stretch would not make that shorter. A stretch brings the shadow what the sink was given during the one before it. At a
+ * steady rate of writes one that took no less time than the one before has therefore left no less to the next, which takes
+ * no less either, and so on: the sink waits for such a stretch whenever it is held. A rate is not steady and a machine may
+ * be busy for once, so it takes two, measured by the shortest before them.
+ * @param stretches milliseconds that each took by which the shadow came nearer, in order; one at least
+ */
+export function isNear(stretches: readonly number[]): boolean {
+  const before = Math.min(...stretches.slice(0, -FRUITLESS));
+  const isFruitless = stretches.length > FRUITLESS && stretches.slice(-FRUITLESS).every((ms) => ms >= before);
+  return (stretches.at(-1) ?? 0) < SHORT_MS || isFruitless || stretches.length >= MOST_STRETCHES;
 }
 
 /** Where the shadow is led to next while the sink goes on. */

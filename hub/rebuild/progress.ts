@@ -3,7 +3,7 @@ import type { Clock } from '../../contracts/runtime.ts';
 import { tableName } from '../../contracts/schema.ts';
 import type { SinkBatch } from '../../contracts/sink.ts';
 import { Rate } from '../pipeline/rate.ts';
-import type { LoadProgress } from '../pipeline/sink/deliver.ts';
+import type { LoadProgress } from '../pipeline/sink/progress.ts';
 
 export type RebuildPhase = 'waiting' | 'loading' | 'catching up' | 'building indexes' | 'swapping' | 'clearing' | 'replaying' | 'discarding';
 

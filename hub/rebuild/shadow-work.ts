@@ -89,17 +89,20 @@ export class ShadowWork implements Work {
     await pipeline.log.leaseHorizon(rebuildLeaseOf(pipeline.config.name));
     const request = asked.fresh ? await this.#begun(asked, signal) : asked;
     const selects = this.#selects(request);
-    const { offset } = await this.#comeNear(request, selects, signal, healthy);
+    const { offset } = await this.#firstNear(request, selects, signal, healthy);
     this.#hasComeNear = true;
     progress.enter('building indexes');
     await shadow.finish(this.#tables(offset, selects), ({ step, done, of }) => progress.stepped(step, done, of), signal);
-    const near = await this.#comeNear(request, selects, signal, healthy);
+    await using stack = new AsyncDisposableStack();
+    const filling = stack.use(await this.#filling(selects));
+    const near = await this.#comeNear(filling, request, signal, healthy);
     progress.enter('swapping');
     const { hasFailed: failed } = pipeline;
     await this.#hold();
     let isNoted = false;
     try {
-      const swap = await this.#meet({ request, selects, near, failed }, signal, healthy);
+      const swap = await this.#meet({ filling, request, near, failed }, signal, healthy);
+      await stack.disposeAsync();
       if (swap === null) {
         runtime.logger.log('info', 'rebuild.begun-again', { offset: near.offset });
         await file.save({ ...request, fresh: true });
@@ -134,19 +137,26 @@ export class ShadowWork implements Work {
     return request;
   }
 
-  /** Leads the shadow towards the sink, which goes on, until there is hardly anything left between them. Answers where it is. */
-  async #comeNear(request: RebuildRequest, selects: TableSelector, signal: AbortSignal, healthy: () => void): Promise<Checkpoint> {
-    const { pipeline, progress, runtime } = this.#parts;
+  /** Before its indexes are made, for which the shadow is closed. */
+  async #firstNear(request: RebuildRequest, selects: TableSelector, signal: AbortSignal, healthy: () => void): Promise<Checkpoint> {
     await using filling = await this.#filling(selects);
+    return await this.#comeNear(filling, request, signal, healthy);
+  }
+
+  /** Leads the shadow towards the sink, which goes on, until there is hardly anything left between them. Answers where it is. */
+  async #comeNear(filling: Filling, request: RebuildRequest, signal: AbortSignal, healthy: () => void): Promise<Checkpoint> {
+    const { pipeline, progress, runtime } = this.#parts;
+    const stretches: number[] = [];
     let at: Offset = 0;
-    for (let count = 1; ; count++) {
+    for (;;) {
       const standing = request.to === null ? await pipeline.standing(signal, { filled: request.tables !== null }) : null;
       const { horizon, highWatermark } = pipeline.log.state();
       const end = nextEnd({ to: request.to, standing, horizon, highWatermark });
       const began = runtime.clock.monotonic();
       progress.enter('catching up', at, end);
       const near = await filling.lead(end, signal, healthy);
-      if (request.to !== null || isNear({ count, ms: runtime.clock.monotonic() - began })) return near;
+      stretches.push(runtime.clock.monotonic() - began);
+      if (request.to !== null || isNear(stretches)) return near;
       at = near.offset;
     }
   }
@@ -154,7 +164,7 @@ export class ShadowWork implements Work {
   /** With the sink held: leads the shadow to where it is to take the sink's place. Null: it has to be filled anew. */
   async #meet(meeting: Meeting, signal: AbortSignal, healthy: () => void): Promise<SwapPoints | null> {
     const { pipeline } = this.#parts;
-    const { request, selects, near, failed } = meeting;
+    const { filling, request, near, failed } = meeting;
     const from = await pipeline.heldCheckpoint(signal);
     const plan = pipeline.log.plan(from);
     const whole = request.tables === null;
@@ -165,7 +175,6 @@ export class ShadowWork implements Work {
       throw new TidemarkError('REBUILD_TABLES', 'the sink does not stand at an offset of this log, where single tables could join', { where: { offset: from?.offset ?? 0 } });
     }
     if (near.offset === decision.at) return { from, to: near };
-    await using filling = await this.#filling(selects);
     const to = await filling.lead(decision.at, signal, healthy);
     if (to.offset === decision.at) return { from, to };
     if (request.to === null) return null;
@@ -282,8 +291,9 @@ export class ShadowWork implements Work {
 }
 
 interface Meeting {
+  /** Open where the shadow stands. */
+  readonly filling: Filling;
   readonly request: RebuildRequest;
-  readonly selects: TableSelector;
   /** Where the shadow stands. */
   readonly near: Checkpoint;
   /** The sink had failed before it was held. */

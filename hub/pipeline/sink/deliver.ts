@@ -4,7 +4,6 @@ import { asTidemarkError, TidemarkError } from '../../../contracts/errors/error.
 import type { LoadCursor } from '../../../contracts/load-cursor.ts';
 import type { SourceLog } from '../../../contracts/log-engine.ts';
 import type { Offset } from '../../../contracts/offset.ts';
-import type { Position } from '../../../contracts/position.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
@@ -19,6 +18,7 @@ import type { LifeEnd, Work } from '../part.ts';
 import { SettlingLetters } from './settling-letters.ts';
 import { Sift } from './sift.ts';
 import { joinEnd, joinTables } from './join.ts';
+import type { LoadProgress, SinkProgress } from './progress.ts';
 import { leaseOf, type SinkTables } from './sink-tables.ts';
 import { type DeliverVisit, Visits } from './visits.ts';
 import { Waiters } from '../../waiters.ts';
@@ -46,26 +46,6 @@ export interface DeliverParts {
   readonly onJoined: (tables: readonly TableSchema[]) => void;
 }
 
-/** Where a sink stands, for status. */
-export interface SinkProgress {
-  readonly offset: Offset;
-  /** The source position at `offset`; empty: not known. */
-  readonly position: Position;
-  /** Commit time at `offset`, microseconds since 1970; 0: not known. */
-  readonly commitTime: number;
-  readonly caughtUp: boolean;
-  readonly rebuilding: boolean;
-  /** Commit time of the oldest transaction not applied yet, microseconds since 1970; 0: none. */
-  readonly oldestPending: number;
-  /** The sink is filled from the log's base: so many rows of about so many; null: it is not. */
-  readonly loading: LoadProgress | null;
-}
-
-export interface LoadProgress {
-  readonly rows: number;
-  readonly estimatedRows: number;
-}
-
 /** A rebuild in place that is led through by the delivery. Told in order; the next is not begun before one has resolved. */
 export interface InPlaceRebuilding extends InPlaceOrder {
   onBegun(): Promise<void>;
@@ -88,6 +68,8 @@ export class Deliver implements Work {
   readonly #parts: DeliverParts;
   readonly #reached = new Waiters<Offset>();
   #delivery: Delivery | null = null;
+  /** Where `deliverTo` has left the sink, open and well: it goes on from there. Null: the sink is to be opened. */
+  #left: DeliveryStart | null = null;
   #offset: Offset = 0;
   /** Where the checkpoint at the sink stands, as last seen. */
   #stored: Offset | null = null;
@@ -232,7 +214,7 @@ export class Deliver implements Work {
 
   /**
    * Delivers up to exactly `to` and ends with the sink open there; one that stands beyond it stays where it is. Answers
-   * its checkpoint.
+   * its checkpoint. The next call goes on from there without opening the sink, which nobody closes between them.
    * @param to not beyond the high watermark; a transaction's end where the sink keeps transactions whole
    * @throws TidemarkError the failure, after which it may be called again; `ABORTED`
    */
@@ -260,8 +242,10 @@ export class Deliver implements Work {
     const { sink, log, config, runtime } = this.#parts;
     const rebuild = this.#rebuild;
     const whenBehind = config.whenBehind ?? (sink.inPlace === null ? 'stop' : 'rebuild');
-    const start = await openSink({ sink, log, selects: config.tables, whenBehind, lease: this.#lease, order: rebuild }, signal);
-    runtime.logger.log('info', 'sink.opened', { offset: start.after, sweepAt: start.sweepAt });
+    const left = this.#left;
+    this.#left = null;
+    const start = left ?? (await openSink({ sink, log, selects: config.tables, whenBehind, lease: this.#lease, order: rebuild }, signal));
+    if (left === null) runtime.logger.log('info', 'sink.opened', { offset: start.after, sweepAt: start.sweepAt });
     if (start.begins) await rebuild?.onBegun();
     // Swept before, and nobody could be told.
     else if (rebuild !== null && start.sweepAt === null) return this.#endRebuild(rebuild, start.after);
@@ -290,10 +274,14 @@ export class Deliver implements Work {
     this.#stored = start.after;
     this.#fence = start.fence;
     this.#moveTo(start.after);
-    if (to !== null && start.after >= to && load === null) return;
+    if (to !== null && start.after >= to && load === null) {
+      if (start.sweepAt === null) this.#left = start;
+      return;
+    }
     if (this.#hurdle !== start.after) healthy();
     if (start.sweepAt !== null && start.after >= start.sweepAt) this.#again.abort(new Error('the rebuild has reached its end'));
     await delivery.run(either, to ?? rebuild?.to ?? null);
+    if (to !== null && start.sweepAt === null) this.#left = { after: delivery.durable, ...this.#place, sweepAt: null, load: null, cursor: null, fence: start.fence, begins: false };
     if (start.sweepAt === null || delivery.progress < start.sweepAt) return;
     await this.#sweep(delivery.progress, signal);
     if (rebuild !== null && rebuild === this.#rebuild) await this.#endRebuild(rebuild, delivery.durable);

@@ -20,10 +20,22 @@ describe('where a shadow is led to', () => {
     expect(nextEnd({ to: null, standing: 0, horizon: 0, highWatermark: 50 })).toBe(50);
   });
 
-  it('is near when the last stretch was short, and after many that were not', () => {
-    expect(isNear({ count: 1, ms: 10 })).toBe(true);
-    expect(isNear({ count: 5, ms: 5000 })).toBe(false);
-    expect(isNear({ count: 30, ms: 5000 })).toBe(true);
+  it('is near when the last stretch was short, when stretches do not become shorter, and after many that do so slowly', () => {
+    expect(isNear([10])).toBe(true);
+    expect(isNear([60_000, 30_000, 10])).toBe(true);
+    expect(isNear([5000])).toBe(false);
+    expect(isNear([5000, 5000])).toBe(false);
+    expect(isNear([5000, 5000, 5000])).toBe(true);
+    // Busy for once, then shorter again.
+    expect(isNear([60_000, 30_000, 31_000])).toBe(false);
+    expect(isNear([60_000, 30_000, 31_000, 15_000])).toBe(false);
+    expect(isNear([60_000, 30_000, 31_000, 15_000, 16_000])).toBe(false);
+    expect(isNear([60_000, 30_000, 31_000, 15_000, 16_000, 17_000])).toBe(true);
+    // What is applied is slower than what is written.
+    expect(isNear([1000, 2000, 4000])).toBe(true);
+    const slowly = Array.from({ length: 30 }, (_, index) => 5000 - index);
+    expect(isNear(slowly.slice(0, 29))).toBe(false);
+    expect(isNear(slowly)).toBe(true);
   });
 });
 
