@@ -10,8 +10,8 @@ import { createTestRuntime, SimulatedClock } from '../../fixtures/runtime.ts';
 import { startTcpProxy } from '../../fixtures/tcp-proxy.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../../fixtures/temp.ts';
 import { startTransactionPooler } from '../../fixtures/transaction-pooler.ts';
+import { noticesSilence } from '../relational/silent-server.ts';
 import { replicaPlace, sinkConfig } from './replica-place.ts';
-import { columnsOf } from './replica-stand.ts';
 
 let server: PostgresServer;
 let secure: PostgresServer;
@@ -109,35 +109,18 @@ test('a replica that has gone without a word is noticed, one that takes its time
   await using proxy = await startTcpProxy(server.port);
   const clock = new SimulatedClock();
   await using sink = new PostgresSink(sinkConfig(`postgres://postgres@127.0.0.1:${proxy.port}/${place.database}`), createTestRuntime({ clock }));
-  const model = new SinkModel();
-  await sink.open(model.start(), signal);
-  const table = model.createTable('public', 'things', columnsOf({ id: 'integer' }), ['id']);
-  await sink.apply(model.batch(), signal).durable;
-
-  await place.reader.query('BEGIN; LOCK TABLE public.things');
-  model.insert(table, ['1']);
-  const slow = sink.apply(model.batch(), signal).durable;
-  await expect.poll(async () => (await place.reader.query("SELECT FROM pg_locks WHERE NOT granted")).rowCount).toBe(1);
-  for (let minute = 0; minute < 3; minute++) {
-    await clock.advance(60_000);
-    await probesEnd(place.reader);
-  }
-  await place.reader.query('COMMIT');
-  await slow;
-
-  proxy.hold();
-  model.insert(table, ['2']);
-  const outcome = Promise.allSettled([sink.apply(model.batch(), signal).durable]);
-  let settled = false;
-  void outcome.then(() => {
-    settled = true;
+  await noticesSilence({
+    sink, clock, proxy, namespace: 'public', nativeType: 'integer',
+    lock: async () => void (await place.reader.query('BEGIN; LOCK TABLE public.things')),
+    release: async () => void (await place.reader.query('COMMIT')),
+    waiting: async () => (await place.reader.query('SELECT FROM pg_locks WHERE NOT granted')).rowCount ?? 0,
+    watched: async () => {
+      for (let minute = 0; minute < 3; minute++) {
+        await clock.advance(60_000);
+        await probesEnd(place.reader);
+      }
+    },
   });
-  await expect.poll(async () => {
-    await clock.advance(10_000);
-    return settled;
-  }).toBe(true);
-  expect(await outcome).toMatchObject([{ status: 'rejected', reason: { code: 'SINK_UNREACHABLE', retry: 'auto' } }]);
-  proxy.resume();
 });
 
 /** Waits until no probe is connected: what it found has been weighed. */
