@@ -38,6 +38,8 @@ export interface DescribedTable extends TableRef {
   readonly isPartitioned: boolean;
   readonly unreadable: readonly string[];
   readonly columns: readonly DescribedColumn[];
+  /** True: the server counts columns before the last one that it does not show. */
+  readonly hidesInside: boolean;
   /** PRIMARY and unique indexes. */
   readonly keys: readonly { readonly name: string; readonly parts: readonly { readonly column: string | null; readonly length: number | null }[] }[];
 }
@@ -69,6 +71,7 @@ export async function describeTables(session: Session, tables: readonly TableRef
         isPartitioned: /\bpartitioned\b/i.test(stored?.['create_options'] ?? ''),
         unreadable: inOrder.filter((row) => !(row['granted'] ?? '').split(',').includes('select')).map((row) => text(row, 'column_name')),
         columns: inOrder.map((row) => describedColumn(row, checks)),
+        hidesInside: Number(inOrder.at(-1)?.['place'] ?? 0) > inOrder.length,
         keys: uniqueKeys(indexes.get(key) ?? []),
       });
     }

@@ -7,7 +7,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { tableName } from '../../../contracts/schema.ts';
 import { applyCreate } from '../ddl/apply-create.ts';
 import type { SqlContext } from '../ddl/context.ts';
-import type { ColumnShape, TableShape } from '../ddl/shape.ts';
+import { functionalParts, type ColumnShape, type TableShape } from '../ddl/shape.ts';
 import { readStatement } from '../ddl/statement.ts';
 import { serverErrorNumber } from '../errors.ts';
 import { readBinlogEnd, type ServerIdentity } from '../identity.ts';
@@ -85,7 +85,8 @@ export async function readTables(session: Session, tables: readonly TableRef[]):
       continue;
     }
     const { engine, rowFormat, isPartitioned, unreadable } = other;
-    found.push({ namespace: table.namespace, name: table.name, engine, rowFormat, isPartitioned, unreadable, shape });
+    const whole = other.hidesInside && functionalParts(shape.keys) > 0 ? { ...shape, hiddenInside: true as const } : shape;
+    found.push({ namespace: table.namespace, name: table.name, engine, rowFormat, isPartitioned, unreadable, shape: whole });
   }
   return { tables: found, missing, unclear };
 }

@@ -2,7 +2,7 @@
  * A table's shape in a schema of the log: what `columns` of the schema say is taken from there, the rest stands in
  * `definition` as JSON:
  *
- *     { next, collation, versioned?, keys: [[name, kind, [[column, length?], …], generated?], …], columns?: [[place, column], …] }
+ *     { next, collation, versioned?, hiddenInside?, keys: [[name, kind, [[column, length?], …], generated?], …], columns?: [[place, column], …] }
  *
  * `columns` has those that the schema does not say all of, at their places in the table; the others stand between them in
  * the schema's order.
@@ -18,6 +18,7 @@ interface Stored {
   readonly next: number;
   readonly collation: string;
   readonly versioned?: boolean;
+  readonly hiddenInside?: boolean;
   readonly keys: readonly StoredKey[];
   readonly columns?: readonly (readonly [place: number, column: ColumnShape])[];
 }
@@ -32,6 +33,7 @@ export function encodeDefinition(shape: TableShape, columns: readonly Column[]):
     next: shape.nextNumber,
     collation: shape.collation,
     ...(shape.systemVersioned ? { versioned: true } : {}),
+    ...(shape.hiddenInside === true ? { hiddenInside: true } : {}),
     keys: shape.keys.map(storedKey),
     ...(own.length === 0 ? {} : { columns: own }),
   };
@@ -62,6 +64,7 @@ export function shapeOfSchema(schema: TableSchema): TableShape {
     nextNumber: stored.next,
     collation: stored.collation,
     systemVersioned: stored.versioned === true,
+    ...(stored.hiddenInside === true ? { hiddenInside: true } : {}),
   };
 }
 

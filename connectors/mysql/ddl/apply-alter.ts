@@ -6,7 +6,7 @@ import { type CharsetDefaults, type ResolvedCharset, charsetOfCollation, resolve
 import type { ColumnDefinition, ColumnPlace } from './column-definition.ts';
 import { SQL_MODE, type SqlContext, foldCase, sameName } from './context.ts';
 import { typeOfText } from './text-type.ts';
-import type { ColumnShape, Fill, KeyShape, TableShape } from './shape.ts';
+import { functionalParts, type ColumnShape, type Fill, type KeyShape, type TableShape } from './shape.ts';
 import { doesNotFit } from './shape-error.ts';
 import { convertedType } from './type-text.ts';
 import { keepsValues } from './value-change.ts';
@@ -124,7 +124,15 @@ class Application {
     }
     const rewritten = this.#rewritten(final);
     const versioning = this.#of('system-versioning').at(-1)?.on ?? this.#before.systemVersioned;
-    return { shape: { columns: final, keys, nextNumber: this.#next, collation: this.#table.collation, systemVersioned: versioning }, added, rewritten };
+    const shape = { columns: final, keys, nextNumber: this.#next, collation: this.#table.collation, systemVersioned: versioning };
+    return { shape: this.#hidesInside(keys) ? { ...shape, hiddenInside: true } : shape, added, rewritten };
+  }
+
+  /** A column that is added behind all is behind the hidden ones of indexes over expressions, too. */
+  #hidesInside(keys: readonly KeyShape[]): boolean {
+    const before = this.#before;
+    if (functionalParts(keys) === 0 || functionalParts(before.keys) === 0) return false;
+    return before.hiddenInside === true || this.#of('add-column').some(({ place }) => place === null);
   }
 
   #of<K extends AlterOperation['kind']>(kind: K): Operation<K>[] {

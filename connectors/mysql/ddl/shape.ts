@@ -47,6 +47,13 @@ export interface TableShape {
   /** The default of columns of text that are added. */
   readonly collation: string;
   readonly systemVersioned: boolean;
+  /** Columns of the server's own, for indexes over expressions, may stand before a column of these. Left out: all are behind. */
+  readonly hiddenInside?: true;
+}
+
+/** MySQL before 8.0.18 writes a hidden column for each into its rows. */
+export function functionalParts(keys: readonly KeyShape[]): number {
+  return keys.reduce((sum, { parts }) => sum + parts.filter(({ column }) => column === null).length, 0);
 }
 
 /** The value of a column just added, in the rows that were there before. `unknown`: computed for each row. */

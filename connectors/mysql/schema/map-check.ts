@@ -8,7 +8,7 @@ import { typeOfColumn } from '../catalog/column-type.ts';
 import { charsetOfCollation } from '../charset/collations.ts';
 import { textOf, transcoderOf } from '../charset/transcoder.ts';
 import { sameName } from '../ddl/context.ts';
-import type { ColumnShape, TableShape } from '../ddl/shape.ts';
+import { functionalParts, type ColumnShape, type TableShape } from '../ddl/shape.ts';
 import type { Flavor } from '../server-version.ts';
 import { oldTemporalBytes } from '../values/old-temporal.ts';
 import { fits, wireColumn, type WireColumn } from '../values/wire-column.ts';
@@ -16,17 +16,21 @@ import type { MysqlType } from '../../../contracts/types/mysql-types.ts';
 
 /** A column of the shape as a table map has it. */
 export interface FittedColumn {
+  /** In the map. */
+  readonly place: number;
   readonly wire: WireColumn;
   readonly type: MysqlType;
 }
 
 export interface FittedMap {
-  /** In the order of the shape; columns of the map behind them are the server's own. */
+  /** In the order of the shape; other columns of the map are the server's own. */
   readonly columns: readonly FittedColumn[];
   /** The column of the map that says until when a row version counts; null: there is none. */
   readonly rowEnd: number | null;
 }
 
+/** MySQL gives its hidden columns names like this, and leaves them where they are when columns are added behind them. */
+const HIDDEN = /^[0-9a-f]{32}$/;
 /** `MariaDB` gives its hidden columns these names. */
 const ROW_START = 'row_start';
 const ROW_END = 'row_end';
@@ -34,34 +38,70 @@ const ROW_END = 'row_end';
 /** What does not fit, for people, where something does not. */
 export function fitMap(map: TableMap, shape: TableShape, flavor: Flavor): FittedMap | string {
   const hidden = map.types.length - shape.columns.length;
-  const most = flavor === 'mysql' ? functionalParts(shape) : hiddenOfMariadb(shape);
+  const most = flavor === 'mysql' ? functionalParts(shape.keys) : hiddenOfMariadb(shape);
   if (hidden < 0 || hidden > most) return `its rows have ${map.types.length} columns, its definition has ${shape.columns.length}`;
+  const places = placesOf(map, shape, flavor);
+  if (typeof places === 'string') return places;
   const columns: FittedColumn[] = [];
-  for (const [place, column] of shape.columns.entries()) {
+  for (const [at, column] of shape.columns.entries()) {
+    const place = places[at] ?? at;
     const wire = wireColumn(map, place);
     const type = withOldTemporal(typeOfColumn(column), wire, flavor);
     const why = misfit(map, place, column, wire, type);
     if (why !== null) return why;
-    columns.push({ wire, type });
+    columns.push({ place, wire, type });
   }
-  const key = primaryMisfit(map, shape);
+  const key = primaryMisfit(map, shape, places);
   if (key !== null) return key;
   if (!shape.systemVersioned) return { columns, rowEnd: null };
   const rowEnd = rowEndOf(map, shape);
   return rowEnd === null ? 'its rows do not say until when they count' : { columns, rowEnd };
 }
 
+/** Where in the map the columns of the shape are: the server's own ones of MySQL may stand between them. */
+function placesOf(map: TableMap, shape: TableShape, flavor: Flavor): readonly number[] | string {
+  const hidden = map.types.length - shape.columns.length;
+  const inOrder = shape.columns.map((_, place) => place);
+  if (hidden === 0 || flavor === 'mariadb') return inOrder;
+  const { names } = map.optional;
+  if (names !== null) {
+    let passed = 0;
+    return shape.columns.map(({ name }, place) => {
+      while (passed < hidden && !sameName(names[place + passed] ?? '', name) && HIDDEN.test(names[place + passed] ?? '')) passed++;
+      return place + passed;
+    });
+  }
+  return shape.hiddenInside === true ? onlyPlaces(map, shape, hidden) : inOrder;
+}
+
+/** By their types alone. */
+function onlyPlaces(map: TableMap, shape: TableShape, hidden: number): readonly number[] | string {
+  const types = shape.columns.map(typeOfColumn);
+  const isAt = (column: ColumnShape, at: number, place: number): boolean => misfit(map, place, column, wireColumn(map, place), types[at] as MysqlType) === null;
+  const first: number[] = [];
+  for (const [at, column] of shape.columns.entries()) {
+    let place = at === 0 ? 0 : (first[at - 1] as number) + 1;
+    while (place <= at + hidden && !isAt(column, at, place)) place++;
+    if (place > at + hidden) return `column ${column.name} is not among its rows' columns`;
+    first.push(place);
+  }
+  const last: number[] = [];
+  for (const [at, column] of [...shape.columns.entries()].reverse()) {
+    let place = (last[0] ?? map.types.length) - 1;
+    while (place > at && !isAt(column, at, place)) place--;
+    last.unshift(place);
+  }
+  const unclear = shape.columns.find((_, at) => first[at] !== last[at]);
+  if (unclear === undefined) return first;
+  return `the server writes the values of indexes over expressions among its columns, and does not tell them from column ${unclear.name}: set binlog_row_metadata to FULL`;
+}
+
 /** The widths of values that the map alone does not tell (MariaDB's old temporal types with a fraction). */
 export function setHiddenWidths(map: TableMap, columns: readonly FittedColumn[]): void {
-  for (const [place, { wire, type }] of columns.entries()) {
+  for (const { place, wire, type } of columns) {
     const { name, digits } = type;
     if (isOldTemporal(wire) && (name === 'datetime' || name === 'time' || name === 'timestamp')) map.widths[place] = oldTemporalBytes(name, digits ?? 0);
   }
-}
-
-/** MySQL before 8.0.18 writes the hidden columns of functional indexes, too. */
-function functionalParts({ keys }: TableShape): number {
-  return keys.reduce((sum, { parts }) => sum + parts.filter(({ column }) => column === null).length, 0);
 }
 
 /** Those of system versioning, and one for each unique index over values that are too long for an index. */
@@ -101,15 +141,16 @@ function sameLabels(labels: readonly Uint8Array[], charset: string, expected: re
 }
 
 /** Servers say of a unique key over columns that are never NULL that it is the primary key, where there is none. */
-function primaryMisfit({ optional }: TableMap, shape: TableShape): string | null {
+function primaryMisfit({ optional }: TableMap, shape: TableShape, places: readonly number[]): string | null {
   if (optional.primaryKey === null) return null;
-  const places = new Map(shape.columns.map(({ number }, place) => [number, place]));
-  const counts = (place: number): boolean => place < shape.columns.length && shape.columns[place]?.rowBound !== 'end';
-  const names = (key: readonly number[]): string => key.filter(counts).map((place) => shape.columns[place]?.name ?? 'an expression').join(', ');
+  const byNumber = new Map(shape.columns.map(({ number }, at) => [number, places[at] ?? at]));
+  const byPlace = new Map(shape.columns.map((column, at) => [places[at] ?? at, column]));
+  const counts = (place: number): boolean => byPlace.has(place) && byPlace.get(place)?.rowBound !== 'end';
+  const names = (key: readonly number[]): string => key.filter(counts).map((place) => byPlace.get(place)?.name ?? 'an expression').join(', ');
   const theirs = names(optional.primaryKey.map(({ column }) => column));
   const primary = shape.keys.filter(({ kind }) => kind === 'primary');
   const candidates = primary.length > 0 ? primary : shape.keys.filter(({ kind }) => kind === 'unique');
-  const ours = candidates.map(({ parts }) => names(parts.map(({ column }) => (column === null ? -1 : (places.get(column) ?? -1)))));
+  const ours = candidates.map(({ parts }) => names(parts.map(({ column }) => (column === null ? -1 : (byNumber.get(column) ?? -1)))));
   return ours.includes(theirs) ? null : `the primary key of its rows is (${theirs}), in its definition (${ours.join('), or (')})`;
 }
 

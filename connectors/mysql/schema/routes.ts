@@ -38,7 +38,7 @@ export function routeOf(schema: TableSchema, shape: TableShape, fitted: FittedMa
     if (from === undefined || of === undefined) throw new TidemarkError('INTERNAL', `column ${column.number} of ${schema.name} has no place in its rows`);
     const hashed = column.hashed === undefined ? null : hash;
     const decoder = decoderOf(from.wire, from.type, options.values);
-    sources[cell] = place;
+    sources[cell] = from.place;
     decoders.push(hashed === null ? decoder : new HashedDecoder(decoder, hashed));
     defaults.push(defaultCell(of, hashed));
   }
