@@ -30,11 +30,14 @@ export interface HardWorkload {
 
 const LONGEST_PAUSE_MS = 12;
 const CONNECT_AGAIN_MS = 50;
+/** Asked to stop, a writer that is let in nowhere for so long says so: it may be that a server never comes again. */
+const SETTLE_LIMIT_MS = 60_000;
 
 export const below = (random: Random, limit: number): number => Math.floor(random.unit() * limit);
 
 export function startHardWorkload<Client>(database: HardDatabase<Client>, seed: number, writers = 2): HardWorkload {
   const stopping = new AbortController();
+  let settleUntil = Number.POSITIVE_INFINITY;
   let transactions = 0;
   const write = async (writer: number, random: Random): Promise<void> => {
     const client = await database.connect(writer);
@@ -57,6 +60,7 @@ export function startHardWorkload<Client>(database: HardDatabase<Client>, seed: 
         isSettled = true;
       } catch (error) {
         if (!database.isConnectionLoss(error)) throw error;
+        if (performance.now() > settleUntil) throw new Error(`writer ${writer} could not end what it has left open in ${SETTLE_LIMIT_MS} ms`, { cause: error });
         await delay(CONNECT_AGAIN_MS);
       }
     }
@@ -67,6 +71,7 @@ export function startHardWorkload<Client>(database: HardDatabase<Client>, seed: 
   return {
     transactions: () => transactions,
     async stop() {
+      settleUntil = performance.now() + SETTLE_LIMIT_MS;
       stopping.abort();
       await done;
     },

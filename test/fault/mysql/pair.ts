@@ -2,6 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type MysqlReplica, type MysqlFollower, followPrimary, replicaOf } from '../../fixtures/mysql-replica.ts';
 import { type MysqlOptions, type MysqlServer, startMysql } from '../../fixtures/mysql.ts';
 
+/** Of each step of a failover. */
+const STEP_LIMIT_MS = 150_000;
+/** A step that waits for a lock gives it up by then; the servers' own limit is a year. */
+const LOCK_LIMIT_S = 60;
+/** What a session is called while it logs in. */
+const UNNAMED = 'unauthenticated user';
+
 /** Two servers, of which one is a replica of the other by GTIDs. Which is which changes. */
 export class MysqlPair implements AsyncDisposable {
   #primary: MysqlServer;
@@ -48,25 +55,49 @@ export class MysqlPair implements AsyncDisposable {
    */
   async failOver(how: 'crash' | 'order'): Promise<void> {
     const [old, next] = [this.#primary, this.#standby];
-    await this.#fence(old);
-    await this.#following.caughtUp();
-    if (how === 'crash') await old.stop('kill');
-    await this.#following.promote();
-    await setReadOnly(next, false);
+    await this.#within('the primary takes no more writes', () => this.#fence(old));
+    await this.#within('the standby has all', () => this.#following.caughtUp());
+    if (how === 'crash') await this.#within('the primary is dead', () => old.stop('kill'));
+    await this.#within('the standby is promoted', () => this.#following.promote());
+    await this.#within('the standby takes writes', () => setReadOnly(next, false));
     [this.#primary, this.#standby] = [next, old];
     if (how === 'crash') {
       await old.start();
-      await setReadOnly(old, true);
+      await this.#within('the old primary is read only', () => setReadOnly(old, true));
     }
-    this.#following = await followPrimary(old, next);
-    await setLock(old, this.#writer, false);
+    this.#following = await this.#within('the old primary follows', () => followPrimary(old, next));
+    await this.#within('writers are let in at the old primary', () => setLock(old, this.#writer, false));
   }
 
-  /** A server that is read only may still end what was begun or prepared before: so nobody is let in, and whoever is in is thrown out. */
+  /**
+   * A server that is read only may still end what was begun or prepared before: so nobody is let in, and whoever is in, or
+   * was let in and has no name yet, is thrown out.
+   */
   async #fence(server: MysqlServer): Promise<void> {
     await setReadOnly(server, true);
     await setLock(server, this.#writer, true);
-    while ((await endSessionsOf(server, this.#writer)) > 0) await delay(10);
+    const until = performance.now() + STEP_LIMIT_MS;
+    while ((await endSessionsOf(server, this.#writer, UNNAMED)) > 0) {
+      if (performance.now() > until) throw new Error(`sessions of ${this.#writer} do not end`);
+      await delay(10);
+    }
+  }
+
+  /** A server that never answers is no reason to wait for ever: what both of them are at is told. */
+  async #within<T>(what: string, step: () => Promise<T>): Promise<T> {
+    const over = new AbortController();
+    const late = delay(STEP_LIMIT_MS, null, { signal: over.signal }).then(async () => {
+      const servers = await Promise.all([this.#primary, this.#standby].map(async (server) => `port ${server.port}: ${await sessionsOf(server)}`));
+      throw new Error(`not after ${STEP_LIMIT_MS} ms: ${what}\n${servers.join('\n')}`);
+    });
+    try {
+      return await Promise.race([step(), late]);
+    } catch (error) {
+      throw new Error(`no failover: ${what}`, { cause: error });
+    } finally {
+      over.abort();
+      late.catch(() => undefined);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -74,22 +105,22 @@ export class MysqlPair implements AsyncDisposable {
   }
 }
 
-/** For all but administrators. */
+/** For all but administrators. It waits for every statement that writes, and for locks of whole tables. */
 async function setReadOnly(server: MysqlServer, isReadOnly: boolean): Promise<void> {
-  await server.query(`SET GLOBAL read_only = ${isReadOnly ? 'ON' : 'OFF'}`);
+  await server.query(`SET SESSION lock_wait_timeout = ${LOCK_LIMIT_S}; SET GLOBAL read_only = ${isReadOnly ? 'ON' : 'OFF'}`);
 }
 
 /** At that server alone. */
 async function setLock(server: MysqlServer, user: string, isLocked: boolean): Promise<void> {
-  await server.query(`SET SESSION sql_log_bin = 0; ALTER USER ${user} ACCOUNT ${isLocked ? 'LOCK' : 'UNLOCK'}`);
+  await server.query(`SET SESSION sql_log_bin = 0, SESSION lock_wait_timeout = ${LOCK_LIMIT_S}; ALTER USER ${user} ACCOUNT ${isLocked ? 'LOCK' : 'UNLOCK'}`);
 }
 
 const NO_SUCH_SESSION = 1094;
 
 /** Answers how many there were. */
-export async function endSessionsOf(server: MysqlServer, user: string): Promise<number> {
+export async function endSessionsOf(server: MysqlServer, ...users: readonly string[]): Promise<number> {
   await using session = await server.connect();
-  const found = await session.query('SELECT id FROM information_schema.processlist WHERE user = ?', [user]);
+  const found = await session.query('SELECT id FROM information_schema.processlist WHERE user IN (?)', [users]);
   for (const { id } of found) {
     try {
       await session.query('KILL ?', [Number(id)]);
@@ -99,4 +130,13 @@ export async function endSessionsOf(server: MysqlServer, user: string): Promise<
     }
   }
   return found.length;
+}
+
+/** For people. */
+async function sessionsOf(server: MysqlServer): Promise<string> {
+  try {
+    return JSON.stringify(await server.query('SHOW FULL PROCESSLIST'));
+  } catch (error) {
+    return `does not answer: ${String(error)}`;
+  }
 }
