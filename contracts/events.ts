@@ -45,7 +45,7 @@ export const EVENTS = {
   'table.changed': 'A table has come, or has a new shape.',
   'table.removed': 'A table is gone, or is not selected any more.',
   'table.stopped': 'A table has stopped; the others go on.',
-  'copy.started': 'The copy of a table has begun, or goes on.',
+  'copy.started': 'The copy of a table has begun, or goes on; of one that had stopped, with what it stopped for.',
   'copy.finished': 'A table has been copied.',
   'copy.failed': 'The copy of a table failed and is tried again later.',
   'copy.chunk-retried': 'A part of a copy is copied again.',

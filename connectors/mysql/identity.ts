@@ -156,7 +156,7 @@ export async function checkPlace(session: Session, identity: ServerIdentity, pla
   }
   try {
     if (place.flavor === 'mariadb') await checkDomains(session, identity, place);
-    else if (place.isByGtid && identity.isByGtid) await checkSet(session, place);
+    else if (place.isByGtid && identity.isByGtid) await checkSet(session, identity, place);
     else await checkFile(session, identity, place);
   } catch (error) {
     throw error instanceof TidemarkError ? error.at(where) : error;
@@ -177,12 +177,26 @@ export async function isSameSystem(session: Session, identity: ServerIdentity, p
   return !place.executed.isEmpty && unknown.count() < place.executed.count();
 }
 
-async function checkSet(session: Session, place: MysqlPlace): Promise<void> {
+async function checkSet(session: Session, identity: ServerIdentity, place: MysqlPlace): Promise<void> {
   const [row] = await session.query('SELECT @@GLOBAL.gtid_executed AS executed, @@GLOBAL.gtid_purged AS purged');
+  const purged = GtidSet.parse(row?.['purged'] ?? '');
   const unknown = place.executed.subtract(GtidSet.parse(row?.['executed'] ?? ''));
   if (!unknown.isEmpty) throw new TidemarkError('MYSQL_DIVERGED', `the log has ${shortened(unknown.toString())}, which the server has not executed`);
-  const missed = GtidSet.parse(row?.['purged'] ?? '').subtract(place.executed);
+  const missed = purged.subtract(place.executed);
   if (!missed.isEmpty) throw new TidemarkError('MYSQL_BINLOG_PURGED', `the server has purged ${shortened(missed.toString())}, which the log does not have`);
+  // Who has reset the binlog may have told the server what was executed before.
+  if (!place.executed.isSubsetOf(purged)) await checkNotReset(session, identity, place);
+}
+
+/** After a reset a server gives the log's GTIDs to other transactions: its files, which begin anew, tell it as long as they are behind the log's place. */
+async function checkNotReset(session: Session, identity: ServerIdentity, place: BinlogPlace): Promise<void> {
+  if (place.server !== identity.server || place.file === '') return;
+  const newest = (await readBinlogFiles(session)).at(-1);
+  if (newest === undefined) return;
+  const [wanted, last] = [parseBinlogFile(place.file), parseBinlogFile(newest.file)];
+  if (wanted.base !== last.base || wanted.number < last.number || (wanted.number === last.number && place.offset <= newest.bytes)) return;
+  const what = `the binlog of the server ends at ${newest.file}:${newest.bytes}, before ${place.file}:${place.offset}, where the log is`;
+  throw new TidemarkError('MYSQL_DIVERGED', `${what}: it was reset, and the GTIDs of the log are those of other transactions there`);
 }
 
 /** Of a dump by file and offset. A file is only longer where one transaction is. */
@@ -230,6 +244,7 @@ async function checkDomains(session: Session, identity: ServerIdentity, place: M
   if (missed !== undefined) {
     throw new TidemarkError('MYSQL_BINLOG_PURGED', `the oldest file of the server, ${file}, begins after ${formatMariadbGtid(missed)}, and the log is at ${formatPlace(place)}`);
   }
+  if (gtids.orderTo(place.executed) !== 'equal') await checkNotReset(session, identity, place);
 }
 
 /** What was before the oldest file that MariaDB still has. */

@@ -16,10 +16,15 @@ export class ServerPlaces implements ServerPlace {
     this.offset = place.offset;
   }
 
+  /** It lies behind what has been handled. */
+  isNews(file: string, offset: number): boolean {
+    const order = this.file === '' ? 1 : orderOf(file, this.file);
+    return file !== '' && (order > 0 || (order === 0 && offset > this.offset));
+  }
+
   /** False: it is no news. */
   move(file: string, offset: number): boolean {
-    const order = this.file === '' ? 1 : orderOf(file, this.file);
-    if (file === '' || order < 0 || (order === 0 && offset <= this.offset)) return false;
+    if (!this.isNews(file, offset)) return false;
     this.file = file;
     this.offset = offset;
     return true;

@@ -225,8 +225,14 @@ export class Transactions implements BinlogHandler {
   }
 
   incident({ number, message }: Incident): void {
+    const { file, position } = this.#known();
+    // MariaDB gives it no GTID: what a failed write has left of a transaction may stand before it, and it is sent again until one follows.
+    if (this.#group !== null && this.#group.mariadb !== null) this.#unfinished();
     const group = this.#current();
-    if (group.fate === 'skip') return;
+    if (group.fate === 'skip' || (group.gtid === null && !this.#places.isNews(file, position))) {
+      this.#group = null;
+      return;
+    }
     const what = `the binlog of the server may lack changes: ${message === '' ? `incident ${number}` : message}`;
     this.#emit(group, this.#tracking.stopAll(new TidemarkError('MYSQL_INCIDENT', what)));
     this.#commit(group);

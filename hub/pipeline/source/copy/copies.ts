@@ -21,6 +21,8 @@ interface Todo {
   /** Its name, for people. */
   readonly table: string;
   readonly reason: CopyReason;
+  /** Of a table that had stopped: why. */
+  readonly after: { readonly code: string; readonly why: string } | null;
 }
 
 /**
@@ -128,7 +130,10 @@ export class Copies {
       if (tableId === undefined) break;
       const table = catalog.table(tableId);
       const reason = table === undefined || notNow(tableId) ? null : reasonFor(table, this.#requests);
-      if (table !== undefined && reason !== null) todo.push({ tableId, table: tableName(newestOf(table)), reason });
+      if (table === undefined || reason === null) continue;
+      const { state } = table;
+      const after = state.state === 'stopped' ? { code: state.code, why: state.why } : null;
+      todo.push({ tableId, table: tableName(newestOf(table)), reason, after });
     }
     return todo;
   }
@@ -138,12 +143,12 @@ export class Copies {
     return (tableId) => this.#running.has(tableId) || (this.#failures.get(tableId)?.until ?? 0) > now;
   }
 
-  async #copy(session: CopySession, { tableId, table, reason }: Todo, places: CopyPlaces, signal: AbortSignal): Promise<void> {
+  async #copy(session: CopySession, { tableId, table, reason, after }: Todo, places: CopyPlaces, signal: AbortSignal): Promise<void> {
     const copy = new TableCopy(session, tableId, reason, places);
     this.#running.set(tableId, copy);
     const log = (event: EventName, fields: object): void => session.runtime.logger.log('info', event, { table, tableId, ...fields });
     try {
-      log('copy.started', { reason });
+      log('copy.started', { reason, ...after });
       await copy.run(signal);
       this.#requests.delete(tableId);
       this.#failures.delete(tableId);

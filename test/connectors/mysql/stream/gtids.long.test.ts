@@ -1,7 +1,10 @@
-import { failoverTests, liveTests, lostTests, modeTests, rotationTests } from './gtid-suite.ts';
+import { failoverTests, gapTests, liveTests, lostTests, modeTests, rotationTests } from './gtid-suite.ts';
 
 modeTests('mysql-9');
-rotationTests('mysql-9');
-liveTests('mysql-9');
-lostTests('mysql-9');
-failoverTests('mysql-9');
+for (const version of ['mysql-9', 'mariadb-11.8'] as const) {
+  rotationTests(version);
+  liveTests(version);
+  lostTests(version);
+  gapTests(version);
+  failoverTests(version);
+}
