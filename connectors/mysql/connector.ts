@@ -12,6 +12,7 @@ import { listTables } from './catalog/catalog-query.ts';
 import { readServerFacts } from './catalog/server-facts.ts';
 import { renamedFromRule, SourceTables } from './catalog/source-tables.ts';
 import { preflight } from './check.ts';
+import { checkHosts } from './check-hosts.ts';
 import type { CopierDeps } from './copy/copier-deps.ts';
 import { MysqlCopier } from './copy/copier.ts';
 import { findServer } from './find-server.ts';
@@ -76,8 +77,9 @@ export class MysqlConnector implements SourceConnector {
   }
 
   async check(signal: AbortSignal): Promise<Finding[]> {
-    await using session = await this.#open(signal);
-    return await preflight(session, this.#config, this.#options, this.#position === null ? null : decodePlace(this.#position));
+    const place = this.#position === null ? null : decodePlace(this.#position);
+    const until = AbortSignal.any([signal, this.#closing.signal]);
+    return await checkHosts(this.#endpoint, place, (session) => preflight(session, this.#config, this.#options, place), until);
   }
 
   async prepare(start: StreamStart, signal: AbortSignal): Promise<void> {

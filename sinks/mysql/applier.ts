@@ -50,7 +50,9 @@ export class Applier implements LineWorker<PreparedRows> {
   readonly #pool: LoadPool;
   readonly #plans = new Map<number, TablePlan>();
   /** As of what is prepared, which is run in the same order. */
-  readonly #transaction = new DeferredBegin();
+  #transaction = new DeferredBegin();
+  /** Shapes were changed in this opening: each change commits by itself. */
+  #hasShapes = false;
   /** What an opening before this one left unfinished. */
   #intents: readonly Intent[];
 
@@ -101,6 +103,7 @@ export class Applier implements LineWorker<PreparedRows> {
   async runSteps(batch: SinkBatch, place: BatchPlace): Promise<void> {
     const { session, rules } = this.#parts;
     const stretches = stretchesOf(batch.steps);
+    this.#hasShapes ||= batch.steps.some(({ kind }) => kind !== 'rows');
     if (stretches.some(({ shapes }) => shapes.length > 0)) await this.#settle();
     for (const [index, { shapes, rows }] of stretches.entries()) {
       if (shapes.length > 0) await this.#reshape(shapes, place, stoppedTables(batch.steps));
@@ -122,6 +125,16 @@ export class Applier implements LineWorker<PreparedRows> {
     const move = this.#transaction.settle();
     if (isOpen) await session.run('COMMIT');
     if (move !== null) await this.run({ loose: null, works: [], place: { begin: true, move, commit: true }, rules });
+  }
+
+  async rewound(): Promise<OwnCheckpoint | null> {
+    const { session, side, rules, target: { sink } } = this.#parts;
+    await this.#pool.rollback();
+    if (this.#hasShapes || session.lost !== null || side.lost !== null) return null;
+    this.#plans.clear();
+    this.#transaction = new DeferredBegin();
+    await session.run('ROLLBACK');
+    return readCheckpoint(session, rules.ownDatabase, sink, false);
   }
 
   async explain(error: unknown): Promise<TidemarkError> {

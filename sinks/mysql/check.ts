@@ -26,12 +26,11 @@ export interface CheckContext {
 
 /** Looks at server, user and the tables; changes nothing. @throws what the session throws */
 export async function checkReplica(asked: CheckContext, tables: readonly TableSchema[]): Promise<Finding[]> {
-  const { session, options } = asked;
+  const { session } = asked;
   const server = await readServer(session);
   const target = targetAt(server, asked.target);
   const context = { ...asked, target };
-  const databases = new Set(tables.map((schema) => targetName(target.names, schema).schema));
-  const findings = [...serverFindings(server, options), ...(await rightFindings(session, options, databases, shadowNames(target.sink).schema, server.types.version.flavor === 'mysql'))];
+  const findings = await checkServer(asked, tables);
   const taken = new Map<string, string>();
   for (const schema of tables) {
     const name = targetName(target.names, schema);
@@ -47,6 +46,14 @@ export async function checkReplica(asked: CheckContext, tables: readonly TableSc
     findings.push({ severity: 'ok', code: 'replica', what: `the sink can mirror into ${versionName(server.types.version)}`, remedy: '' });
   }
   return findings;
+}
+
+/** What is wrong with a server itself, and with the user's rights there; tables are not looked at. */
+export async function checkServer({ session, options, target: asked }: CheckContext, tables: readonly TableSchema[]): Promise<Finding[]> {
+  const server = await readServer(session);
+  const target = targetAt(server, asked);
+  const databases = new Set(tables.map((schema) => targetName(target.names, schema).schema));
+  return [...serverFindings(server, options), ...(await rightFindings(session, options, databases, shadowNames(target.sink).schema, server.types.version.flavor === 'mysql'))];
 }
 
 /** Bytes; the least default of the servers. */

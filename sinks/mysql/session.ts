@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import type { Connection, QueryOptions, ResultSetHeader } from 'mysql2';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock, FileSystem } from '../../contracts/runtime.ts';
-import { formatMysqlHost, type MysqlHost, parseMysqlAddress } from '../../contracts/types/mysql-address.ts';
+import { formatMysqlHost, type MysqlAddress, type MysqlHost, parseMysqlAddress } from '../../contracts/types/mysql-address.ts';
 import { mysqlError } from '../../contracts/types/mysql-errors.ts';
 import { logIn, type Login } from '../../contracts/types/mysql-login.ts';
 import { parseVersion, type ServerVersion } from '../../contracts/types/mysql-version.ts';
@@ -28,7 +28,7 @@ export interface SessionSettings {
   readonly passwordFile: string | null;
   /** What is refused now may be right at the next connect: secrets are read again. */
   readonly secretsChange: boolean;
-  /** Only this one of the hosts. Left out: the first that answers. */
+  /** Only this one of the hosts. Left out: the first that answers and takes writes; where none does, the first that answers. */
   readonly host?: MysqlHost;
 }
 
@@ -78,16 +78,41 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Connects to the first host that answers, and sets what makes values canonical.
+   * Connects to the host of the settings, and sets what makes values canonical.
    * @throws TidemarkError `SINK_UNREACHABLE`, `REPLICA_DENIED`, `REPLICA_POOLED`, `MYSQL_URL`, `MYSQL_TLS`, `MYSQL_VERSION`, `ABORTED`
    */
   static async open(settings: SessionSettings, ports: SessionPorts, signal: AbortSignal): Promise<Session> {
-    const connected = await connect(settings, ports, signal);
-    const { login } = connected;
+    const address = parseMysqlAddress(settings.url);
+    const password = await passwordOf(settings, address, ports.files);
+    const hosts = settings.host === undefined ? address.hosts : [settings.host];
+    const failures: TidemarkError[] = [];
+    let readOnly: Session | null = null;
+    for (const host of hosts) {
+      try {
+        const session = await Session.#at({ address, host, password }, ports, signal);
+        if (hosts.length === 1 || !(await session.#isReadOnly(signal))) {
+          await readOnly?.[Symbol.asyncDispose]();
+          return session;
+        }
+        if (readOnly === null) readOnly = session;
+        else await session[Symbol.asyncDispose]();
+      } catch (error) {
+        const failure = sinkError(error);
+        if (failure.code !== 'SINK_UNREACHABLE') throw settings.secretsChange ? rotating(failure) : failure;
+        failures.push(new TidemarkError(failure.code, `${formatMysqlHost(host)}: ${failure.message}`, { cause: failure.cause }));
+      }
+    }
+    if (readOnly !== null) return readOnly;
+    throw new TidemarkError('SINK_UNREACHABLE', failures.map(({ message }) => message).join('; '), { cause: failures[0] });
+  }
+
+  static async #at(target: Target, ports: SessionPorts, signal: AbortSignal): Promise<Session> {
+    const { address, host, password } = target;
+    const login = await logIn({ ...address, database: '' }, host, password, ports.files, signal, { loadsData: true, severalStatements: true });
     try {
       const [first] = await queryRows(login.connection, 'SELECT VERSION() AS version, CONNECTION_ID() AS id');
       const version = parseVersion(first?.['version'] ?? '');
-      const session = new Session(connected, ports, version, Number(first?.['id']));
+      const session = new Session({ login, host }, ports, version, Number(first?.['id']));
       await session.within(signal, () => session.#begin());
       return session;
     } catch (error) {
@@ -199,16 +224,25 @@ export class Session implements AsyncDisposable {
     return this.#watchdog === null ? work() : this.#watchdog.during(this, work);
   }
 
+  async #isReadOnly(signal: AbortSignal): Promise<boolean> {
+    try {
+      const [row] = await this.within(signal, () => this.rows('SELECT @@GLOBAL.read_only AS state'));
+      return !/^(?:0|OFF)$/i.test(row?.['state'] ?? '');
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** In few messages: on a busy machine each costs what the server takes to come to it. */
   async #begin(): Promise<void> {
-    await this.run('SET NAMES utf8mb4');
+    const known = new Set((await this.rows(`SHOW SESSION VARIABLES WHERE Variable_name IN (${Object.keys(SETTINGS).map((name) => `'${name}'`).join(', ')})`)).map((row) => row['Variable_name']));
+    const settings = Object.entries(SETTINGS).filter(([name]) => known.has(name));
+    const settingsSql = `SET ${settings.map(([name, value]) => `SESSION ${name} = ${value}`).join(', ')}`;
+    await this.run(['SET NAMES utf8mb4', REPLICA_SESSION_SQL, settingsSql, 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'].join('; '));
     // Names and texts go out as UTF-8, which `asSent` has made bytes of; values may be any bytes. The driver sets this by
     // itself when the server tells it of another charset.
     this.#login.connection.config.charsetNumber = BINARY;
-    await this.run(REPLICA_SESSION_SQL);
-    const known = new Set((await this.rows(`SHOW SESSION VARIABLES WHERE Variable_name IN (${Object.keys(SETTINGS).map((name) => `'${name}'`).join(', ')})`)).map((row) => row['Variable_name']));
-    const settings = Object.entries(SETTINGS).filter(([name]) => known.has(name));
-    await this.run(`SET ${settings.map(([name, value]) => `SESSION ${name} = ${value}`).join(', ')}`);
-    await this.run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
     const [kept] = await this.rows('SELECT @@SESSION.time_zone AS zone, @@SESSION.foreign_key_checks AS checks, CONNECTION_ID() AS id');
     if (kept?.['zone'] !== '+00:00' || kept['checks'] !== '0' || kept['id'] !== String(this.id)) {
       throw new TidemarkError('REPLICA_POOLED', 'the settings of the session have no effect: something between the hub and the replica drops them, or shares sessions', {
@@ -249,27 +283,19 @@ interface Connected {
   readonly host: MysqlHost;
 }
 
-async function connect(settings: SessionSettings, { files }: SessionPorts, signal: AbortSignal): Promise<Connected> {
-  const address = parseMysqlAddress(settings.url);
-  let password = address.password;
-  if (settings.passwordFile !== null) {
-    try {
-      password = (await files.readFile(settings.passwordFile)).toString('utf8').replace(/\r?\n$/, '');
-    } catch (cause) {
-      throw new TidemarkError('REPLICA_DENIED', `the password file ${settings.passwordFile} cannot be read`, { cause });
-    }
+interface Target {
+  readonly address: MysqlAddress;
+  readonly host: MysqlHost;
+  readonly password: string | undefined;
+}
+
+async function passwordOf({ passwordFile }: SessionSettings, address: MysqlAddress, files: SessionPorts['files']): Promise<string | undefined> {
+  if (passwordFile === null) return address.password;
+  try {
+    return (await files.readFile(passwordFile)).toString('utf8').replace(/\r?\n$/, '');
+  } catch (cause) {
+    throw new TidemarkError('REPLICA_DENIED', `the password file ${passwordFile} cannot be read`, { cause });
   }
-  const failures: TidemarkError[] = [];
-  for (const host of settings.host === undefined ? address.hosts : [settings.host]) {
-    try {
-      return { host, login: await logIn({ ...address, database: '' }, host, password, files, signal, { loadsData: true, severalStatements: true }) };
-    } catch (error) {
-      const failure = sinkError(error);
-      if (failure.code !== 'SINK_UNREACHABLE') throw settings.secretsChange ? rotating(failure) : failure;
-      failures.push(new TidemarkError(failure.code, `${formatMysqlHost(host)}: ${failure.message}`, { cause: failure.cause }));
-    }
-  }
-  throw new TidemarkError('SINK_UNREACHABLE', failures.map(({ message }) => message).join('; '), { cause: failures[0] });
 }
 
 /** A refused login is tried again where the password can be changed without a restart. */

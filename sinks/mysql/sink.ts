@@ -12,6 +12,7 @@ import type { Watchdog } from '../relational/watchdog.ts';
 import { Applier } from './applier.ts';
 import type { PreparedRows } from './batch-transaction.ts';
 import { checkReplica } from './check.ts';
+import { checkOtherHosts } from './check-hosts.ts';
 import { sinkError } from './errors.ts';
 import type { OwnCheckpoint } from './checkpoint-table.ts';
 import { hasOwnTables, takeOver, type TakeOver } from './opening.ts';
@@ -63,7 +64,8 @@ export class MysqlSink implements Sink {
     try {
       const { options, session: settings } = await this.#settings();
       await using session = await Session.open(settings, this.#runtime, signal);
-      return await session.within(signal, () => checkReplica({ session, options, target: this.#target }, tables));
+      const findings = await session.within(signal, () => checkReplica({ session, options, target: this.#target }, tables));
+      return [...findings, ...(await checkOtherHosts({ session, options, target: this.#target }, tables, (host) => Session.open({ ...settings, host }, this.#runtime, signal)))];
     } catch (error) {
       const failure = sinkError(error, { sink });
       if (failure.code === 'ABORTED') throw failure;
@@ -82,6 +84,17 @@ export class MysqlSink implements Sink {
     }
   }
 
+  async rewind({ catalog }: SinkStart, signal: AbortSignal): Promise<boolean> {
+    try {
+      const stored = (await this.#line?.rewind(signal)) ?? null;
+      if (stored === null) return false;
+      this.#live?.begin(catalog, stored.offset);
+      return true;
+    } catch (error) {
+      throw sinkError(error, { sink: this.#target.sink });
+    }
+  }
+
   apply(batch: SinkBatch, signal: AbortSignal): Applying {
     if (this.#line === null) return refused(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
     try {
@@ -97,7 +110,7 @@ export class MysqlSink implements Sink {
   async snapshot(start: SinkStart, signal: AbortSignal): Promise<ReplicaSnapshot> {
     const { options, session } = await this.#settings();
     return ReplicaSnapshot.open(
-      { target: this.#target, ownDatabase: options.ownDatabase, logId: start.logId, clock: this.#runtime.clock, open: (stop) => Session.open(session, this.#runtime, stop) },
+      { target: this.#target, ownDatabase: options.ownDatabase, logId: start.logId, clock: this.#runtime.clock, open: (stop, host) => Session.open(host === undefined ? session : { ...session, host }, this.#runtime, stop) },
       signal,
     );
   }
@@ -155,9 +168,9 @@ export class MysqlSink implements Sink {
     const target = targetAt(server, this.#target);
     this.#live = new LiveNames(target.names);
     this.#live.begin(start.catalog, opened.offset);
-    const side = stack.use(await Session.open(settings, ports, signal));
-    const rules = { loadData, version: server.types.version, maxStatement: server.maxStatement, ownDatabase };
     const open = (stop: AbortSignal): Promise<Session> => Session.open({ ...settings, host: session.host }, ports, stop);
+    const side = stack.use(await open(signal));
+    const rules = { loadData, version: server.types.version, maxStatement: server.maxStatement, ownDatabase };
     this.#line = new ApplyLine(new Applier({ target, session, side, open, watchdog, server, rules, opened, lockTimeoutMs }), sink, opened);
     stack.move();
     return opened;

@@ -3,6 +3,7 @@ import type { ChangeBatch } from '../../contracts/change-batch.ts';
 import type { Checkpoint } from '../../contracts/checkpoint.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock } from '../../contracts/runtime.ts';
+import type { MysqlHost } from '../../contracts/types/mysql-address.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { serverErrorNumber } from '../../contracts/types/mysql-errors.ts';
 import { LockWatch } from '../../contracts/types/postgres-lock.ts';
@@ -39,8 +40,8 @@ export interface ReplicaSnapshotParts {
   readonly ownDatabase: string;
   readonly logId: string;
   readonly clock: Clock;
-  /** A session of its own; the caller disposes it. */
-  readonly open: (signal: AbortSignal) => Promise<Session>;
+  /** A session of its own, with that host where one is named; the caller disposes it. */
+  readonly open: (signal: AbortSignal, host?: MysqlHost) => Promise<Session>;
 }
 
 export class ReplicaSnapshot implements SinkSnapshot {
@@ -76,7 +77,7 @@ export class ReplicaSnapshot implements SinkSnapshot {
     try {
       const looker = stack.use(await parts.open(signal));
       const readers: Session[] = [];
-      for (let count = 0; count < READERS; count++) readers.push(stack.use(await parts.open(signal)));
+      for (let count = 0; count < READERS; count++) readers.push(stack.use(await parts.open(signal, looker.host)));
       const server = await looker.within(signal, () => readServer(looker));
       const checkpoint = await looker.within(signal, () => beginTogether(readers, looker, { sink, ownDatabase, logId }));
       for (const session of [looker, ...readers]) {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { checkHosts } from '../../../connectors/mysql/check-hosts.ts';
 import { preflight } from '../../../connectors/mysql/check.ts';
+import { MysqlConnector } from '../../../connectors/mysql/connector.ts';
 import { readBinlogEnd, readIdentity } from '../../../connectors/mysql/identity.ts';
 import type { BinlogPlace } from '../../../connectors/mysql/position.ts';
 import type { Session } from '../../../connectors/mysql/session.ts';
@@ -7,6 +9,8 @@ import type { SourceConfig } from '../../../contracts/config.ts';
 import type { Finding } from '../../../contracts/finding.ts';
 import { TESTED_VERSIONS, startMysql, type MysqlServer } from '../../fixtures/mysql.ts';
 import { replicaOf } from '../../fixtures/mysql-replica.ts';
+import { freePort } from '../../fixtures/ports.ts';
+import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { endpointOf, mysqlSource, never } from './mysql-source.ts';
 
 async function check(server: MysqlServer, more: Partial<SourceConfig> = {}, user = 'root', place: BinlogPlace | null = null): Promise<Finding[]> {
@@ -98,4 +102,24 @@ test('the place that the log is at', async () => {
   expect((await check(two, {}, 'root', place)).filter(({ code }) => code === 'position')).toMatchObject([
     { severity: 'error', what: expect.stringContaining('which the server has not executed') as unknown, remedy: expect.stringContaining('resync') as unknown },
   ]);
+});
+
+test('every host of the address is looked at: faults of the one that the log can go on at, warnings of the others', async () => {
+  await using one = await startMysql({ version: 'mysql-9', databases: ['shop'] });
+  await using two = await startMysql({ version: 'mysql-9', databases: ['shop'], settings: { binlog_format: 'STATEMENT', sync_binlog: 1 } });
+  await one.query('CREATE TABLE t (id INT PRIMARY KEY)', 'shop');
+  await using session = await endpointOf(one.url()).open(never);
+  const { place } = await readBinlogEnd(session, await readIdentity(session));
+  const away = await freePort();
+  const url = `mysql://root@127.0.0.1:${away},127.0.0.1:${two.port},127.0.0.1:${one.port}/`;
+  const endpoint = endpointOf(url);
+  const look = (at: Session): Promise<Finding[]> => preflight(at, mysqlSource(url), at.options, place);
+  const findings = (await checkHosts(endpoint, place, look, never)).filter(({ severity }) => severity !== 'ok');
+  expect(faults(findings)).toEqual([...ALWAYS, 'warning host', 'warning binlog-format']);
+  expect(findings.map(({ what }) => what).slice(1)).toEqual([expect.stringContaining(`127.0.0.1:${away}, another host of the address, cannot take over`), expect.stringContaining(`127.0.0.1:${two.port}, another host of the address: binlog_format is STATEMENT`)]);
+  await using connector = new MysqlConnector(mysqlSource(url), createTestRuntime());
+  expect(faults(await connector.check(never))).toEqual([...ALWAYS, 'warning host', 'warning binlog-format']);
+  // Where no host will do, the first that answers says why.
+  const other = endpointOf(`mysql://root@127.0.0.1:${away},127.0.0.1:${two.port}/`);
+  expect(faults(await checkHosts(other, place, look, never))).toContain('error binlog-format');
 });

@@ -4,6 +4,7 @@ import { SinkModel } from '../../../contracts/kit/sink-model.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
 import { MysqlSink } from '../../../sinks/mysql/sink.ts';
 import { type MysqlServer, type MysqlVersion, startMysql } from '../../fixtures/mysql.ts';
+import { freePort } from '../../fixtures/ports.ts';
 import { createTestRuntime } from '../../fixtures/runtime.ts';
 import { type ReplicaPlace, replicaPlace, sinkConfig } from './replica-place.ts';
 
@@ -186,3 +187,29 @@ describe('check of a replica whose server keeps names without their case', () =>
 function statementOf(found: Finding | undefined): string {
   return (found?.remedy ?? '').replace(/, (unless|or) .*$/, '');
 }
+
+test('of several hosts the first that takes writes is the replica; the others are looked at', async () => {
+  await using standby = await startMysql({ version: 'mariadb-11.8' });
+  await using server = await startMysql({ version: 'mariadb-11.8', settings: { innodb_flush_log_at_trx_commit: 1, local_infile: true } });
+  await using third = await startMysql({ version: 'mariadb-11.8', settings: { innodb_flush_log_at_trx_commit: 1, local_infile: false } });
+  for (const one of [standby, server, third]) await one.query(`CREATE USER writer; GRANT ${RIGHTS} ON *.* TO writer`);
+  await standby.query('SET GLOBAL read_only = ON');
+  await using place = await replicaPlace(server);
+  const away = await freePort();
+  const hosts = [away, standby.port, server.port, third.port].map((port) => `127.0.0.1:${port}`);
+  const config = (names: readonly string[]) => sinkConfig(`mysql://writer@${names.join()}/`, { options: { own_database: place.ownDatabase, schemas: { kit: place.database } } });
+  await using sink = new MysqlSink(config(hosts), createTestRuntime());
+  const model = new SinkModel();
+  await sink.open(model.start(), signal);
+  const table = model.createTable('kit', 'things', [{ name: 'id', type: { kind: 'int32' }, nativeType: 'int', nullable: false }], ['id']);
+  model.insert(table, ['1']);
+  await sink.apply(model.batch(), signal).durable;
+  expect(await place.rows(table.schema)).toEqual([['1']]);
+  const found = (await sink.check([table.schema], signal)).filter(({ severity }) => severity !== 'ok');
+  expect(found.map(({ severity, code, what }) => `${severity} ${code} ${what.split(',')[0] ?? ''}`).filter((line) => !line.includes('replica-flush'))).toEqual([
+    `warning replica-host ${hosts[0] ?? ''}`, `warning replica-local-infile ${hosts[3] ?? ''}`,
+  ]);
+  // Where none takes writes, the first that answers says so.
+  await using alone = new MysqlSink(config(hosts.slice(0, 2)), createTestRuntime());
+  expect((await alone.check([table.schema], signal)).map(({ code }) => code)).toContain('replica-read-only');
+});
