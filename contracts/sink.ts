@@ -140,6 +140,15 @@ export interface Sink extends AsyncDisposable {
    */
   open(start: SinkStart, signal: AbortSignal): Promise<Checkpoint | null>;
   /**
+   * Instead of opening the sink anew after batches that it refused as data, and after parts whose end does not come: gives up
+   * what is not committed, by the connections that there are. True: it stands at its checkpoint, which is looked at, is still
+   * this opening's, and takes batches again. False: it is to be opened. `accepted` of every batch has settled, and `durable`
+   * of every one that is no part. Left out: the sink is always opened.
+   * @param start as for `open`
+   * @throws TidemarkError as `open`; it is to be opened then
+   */
+  rewind?(start: SinkStart, signal: AbortSignal): Promise<boolean>;
+  /**
    * Compares the checkpoint with `batch.after` and sets it to `batch.to` together with the data. May be called again
    * once `accepted`. After a failure both promises reject, with every later batch; the caller opens again.
    * @throws TidemarkError (through the promises) `SINK_FENCED` (another hub owns the sink: stop), `SINK_DATA` (this

@@ -242,3 +242,38 @@ async function cutBetweenParts(stand: Stand, things: ModelChanges, before: numbe
   strictEqual((await stand.open(stand.another()))?.offset, offset);
   deepStrictEqual(sorted((await stand.place.rows(things.table.schema)) ?? []), expected);
 }
+
+/** What is not committed is given up without an opening, and the sink goes on from its checkpoint, as long as nobody else has it. */
+export async function rewound(stand: Stand): Promise<void> {
+  await stand.open();
+  const things = stand.standardTable();
+  for (let id = 1; id <= 10; id++) things.insert(id, `name ${id}`);
+  await stand.apply();
+  await stand.open();
+  const rewind = (): Promise<boolean> => stand.sink.rewind?.(stand.model.start(), stand.signal) ?? Promise.resolve(false);
+  ok(await rewind(), 'nothing was under way');
+  const expected = sorted(things.table.expected());
+  const rows = async (): Promise<string[]> => sorted((await stand.place.rows(things.table.schema)) ?? []);
+  for (let id = 5; id <= 15; id++) things.put(id, 'changed');
+  things.remove(1);
+  const batch = stand.model.batch();
+  for (let round = 0; round < 3; round++) {
+    const parts = [{ ...batch, endsOpen: true }, { ...batch, after: batch.to, endsOpen: true, steps: [], records: 0 }].map((part) => stand.sink.apply(part, stand.signal));
+    for (const { accepted } of parts) await accepted;
+    ok(await rewind(), 'parts whose end does not come');
+    for (const each of await Promise.allSettled(parts.map(({ durable }) => durable))) strictEqual(each.status, 'rejected');
+    deepStrictEqual(await rows(), expected);
+    await refused(stand, stand.sink, { ...batch, after: batch.to, to: batch.to + 1 }, null);
+    ok(await rewind(), 'a batch that was refused');
+    deepStrictEqual(await rows(), expected);
+  }
+  await stand.applyBatch(batch);
+  await stand.compare('what was given up comes again');
+  ok(await rewind(), 'what is committed stays');
+  things.insert(20, 'next');
+  await stand.apply();
+  await stand.compare('it goes on');
+  await stand.open(stand.another());
+  strictEqual(await rewind(), false, 'somebody else has opened it');
+  strictEqual(await stand.sink.rewind?.(stand.model.start(), AbortSignal.abort()).catch((error: unknown) => isError('ABORTED')(error)), true);
+}

@@ -8,7 +8,7 @@ import {
   truncated, swappedKeys, swappedUnique, swappedNames, alteredColumns, newGeneration, removedAhead, copied, bag, randomChanges,
 } from './sink-kit-data.ts';
 import {
-  emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp,
+  emptyPlace, plainChanges, emptyBatch, severalInFlight, gapRefused, replayRefused, secondOwner, foreignLog, failedAfterWork, closedInFlight, abortedBefore, parts, partsGivenUp, rewound,
 } from './sink-kit-ownership.ts';
 import { cursorKept, joinKept, loadCutOff, loadSeveral } from './sink-kit-load.ts';
 import {
@@ -73,6 +73,10 @@ function conditionalCases(target: SinkKitTarget): KitCase[] {
     {
       name: 'unique values are swapped (where the place has unique constraints)',
       run: () => onStand(target, async (stand) => (stand.place.addUnique === undefined ? undefined : swappedUnique(stand))),
+    },
+    {
+      name: 'goes back to its checkpoint without being opened (where it knows how)',
+      run: () => onStand(target, async (stand) => (stand.sink.rewind === undefined ? undefined : rewound(stand))),
     },
     {
       name: 'tables take the names of each other (where the sink hands names on)',

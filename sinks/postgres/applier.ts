@@ -41,6 +41,8 @@ export class Applier implements LineWorker<PreparedRows> {
   readonly #flusher: Flusher;
   readonly #plans = new Map<number, TablePlan>();
   readonly #optimism: Optimism = new Map();
+  /** Of this opening. */
+  #hasSteps = false;
 
   constructor(parts: ApplierParts) {
     this.#parts = parts;
@@ -87,6 +89,7 @@ export class Applier implements LineWorker<PreparedRows> {
   /** Steps of every kind, one after the other, in one transaction. Watched one by one: thousands of them take longer than the watchdog has patience for one answer. */
   async runSteps(batch: SinkBatch, place: BatchPlace): Promise<void> {
     const { session, side, watchdog, target } = this.#parts;
+    this.#hasSteps = true;
     for (const step of batch.steps) if (step.kind === 'schema') await target.types.prepare(side.client, step.after);
     await watchdog.during(session, () => this.#run(prepareRows(session, [], [], { begin: place.begins, move: place.move, commit: false }, this.#optimism)));
     const loadsOn = loadingOn(batch);
@@ -158,6 +161,17 @@ export class Applier implements LineWorker<PreparedRows> {
       if (table === null) throw new TidemarkError('REPLICA_SHAPE', `${printedName(targetName(this.#parts.target.names, schema))} does not exist at the replica`, { where });
       if (this.#parts.enforced && table.held.length > 0) throw heldBack(table, where);
       return planTable(schema, table);
+    });
+  }
+
+  /** Steps other than rows leave traces outside of their transaction: labels of enums, what is known of types. */
+  async rewound(): Promise<StoredCheckpoint | null> {
+    const { session, side, watchdog, target: { sink } } = this.#parts;
+    if (this.#hasSteps || session.lost !== null || side.lost !== null) return null;
+    this.#plans.clear();
+    return watchdog.during(session, async () => {
+      await session.client.query('ROLLBACK');
+      return readCheckpoint(session.client, sink, false);
     });
   }
 

@@ -74,6 +74,17 @@ export class PostgresSink implements Sink {
     }
   }
 
+  async rewind({ catalog }: SinkStart, signal: AbortSignal): Promise<boolean> {
+    try {
+      const stored = (await this.#line?.rewind(signal)) ?? null;
+      if (stored === null) return false;
+      this.#live.begin(catalog, stored.offset);
+      return true;
+    } catch (error) {
+      throw sinkError(error, { sink: this.#target.sink });
+    }
+  }
+
   apply(batch: SinkBatch, signal: AbortSignal): Applying {
     if (this.#line === null) return refused(new TidemarkError('INTERNAL', 'a sink that is not open was given a batch'));
     let fitted: SinkBatch;

@@ -1,7 +1,10 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Offset } from '../../contracts/offset.ts';
 import type { Applying, SinkBatch } from '../../contracts/sink.ts';
-import type { StoredCheckpoint } from './checkpoint.ts';
+import { explainRefusal, type StoredCheckpoint } from './checkpoint.ts';
+
+/** Of one opening: each may leave something at the server that goes with its session alone, as prepared statements. */
+const MOST_REWINDS = 200;
 
 /** What a compare-and-set changes the checkpoint to, if it still is what is expected. */
 export interface CheckpointMove {
@@ -44,6 +47,11 @@ export interface LineWorker<Encoded> {
   flushed(): Promise<void>;
   /** Gives the open transaction up, and says what the failure means. @throws what the connection throws meanwhile */
   explain(failure: unknown): Promise<TidemarkError>;
+  /**
+   * Gives the open transaction up and forgets what it knew from within it. Answers the checkpoint as it stands; null: what
+   * was done cannot be given up, or a connection is gone.
+   */
+  rewound(): Promise<StoredCheckpoint | null>;
   toError(failure: unknown): TidemarkError;
   /** Breaks every connection: what is under way fails. */
   cut(why: TidemarkError): void;
@@ -82,6 +90,7 @@ export class ApplyLine<Encoded> implements AsyncDisposable {
   #open = false;
   /** Shapes were changed in that transaction. */
   #openReshaped = false;
+  #rewinds = 0;
   /** Parts of the open transaction, to be told when it is durable. */
   #waiting: PromiseWithResolvers<Offset>[] = [];
 
@@ -92,9 +101,40 @@ export class ApplyLine<Encoded> implements AsyncDisposable {
     this.#opened = opened;
     this.#epoch = opened.epoch;
     this.#offset = opened.offset;
-    this.#last = { encoded: Promise.withResolvers(), ran: Promise.withResolvers(), hasSteps: false };
-    this.#last.encoded.resolve();
-    this.#last.ran.resolve();
+    this.#last = nothingBefore();
+  }
+
+  /**
+   * Gives up what is not committed and goes on from the checkpoint that stands there, which it answers; null: the sink is to
+   * be opened anew. Of what was taken nothing is under way but parts whose end does not come: they reject.
+   * @throws TidemarkError the connection's failure, `ABORTED`
+   */
+  async rewind(signal: AbortSignal): Promise<StoredCheckpoint | null> {
+    const giveUp = (): void => this.#giveUp();
+    if (signal.aborted) giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      await this.#last.ran.promise.catch(() => undefined);
+      const why = new TidemarkError('ABORTED', 'what was not committed is given up');
+      for (const part of this.#waiting.splice(0)) part.reject(why);
+      const stored = this.#rewinds++ < MOST_REWINDS ? await this.#worker.rewound() : null;
+      signal.throwIfAborted();
+      if (stored === null || explainRefusal(stored, this.#opened) !== 'moved') {
+        this.#failure ??= why;
+        return null;
+      }
+      this.#failure = null;
+      this.#epoch = stored.epoch;
+      this.#offset = stored.offset;
+      this.#open = this.#openReshaped = false;
+      this.#last = nothingBefore();
+      return stored;
+    } catch (error) {
+      this.#failure = signal.aborted ? new TidemarkError('ABORTED', 'asked to stop') : this.#worker.toError(error);
+      throw this.#failure;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
   }
 
   apply(batch: SinkBatch, signal: AbortSignal): Applying {
@@ -199,4 +239,12 @@ export class ApplyLine<Encoded> implements AsyncDisposable {
     }
     return this.#failure;
   }
+}
+
+/** What the first batch of a line comes after. */
+function nothingBefore(): Turn {
+  const turn: Turn = { encoded: Promise.withResolvers(), ran: Promise.withResolvers(), hasSteps: false };
+  turn.encoded.resolve();
+  turn.ran.resolve();
+  return turn;
 }

@@ -31,6 +31,10 @@ export class ShadowSink implements Sink {
     return this.#inner.open(start, signal);
   }
 
+  rewind(start: SinkStart, signal: AbortSignal): Promise<boolean> {
+    return this.#inner.rewind?.(start, signal) ?? Promise.resolve(false);
+  }
+
   apply(batch: SinkBatch, signal: AbortSignal): Applying {
     return this.#inner.apply(batch, signal);
   }

@@ -214,8 +214,15 @@ export class Sift {
   /** @throws what is no error of data */
   async #reopenedAfter(failure: unknown): Promise<TidemarkError> {
     if (!(failure instanceof TidemarkError) || !isDataError(failure)) throw failure;
-    await this.#parts.sink.open(sinkStart(this.#parts.log, this.#parts.selects), this.#signal);
+    await this.#backToCheckpoint();
     return failure;
+  }
+
+  /** The sink stands at its checkpoint, open: without taking it over again where it knows how, since each row that is tried comes to this. */
+  async #backToCheckpoint(): Promise<void> {
+    const { sink, log, selects } = this.#parts;
+    const start = sinkStart(log, selects);
+    if (sink.rewind === undefined || !(await sink.rewind(start, this.#signal))) await sink.open(start, this.#signal);
   }
 
   #applied({ to, position, commitTime }: SinkBatch): FoldStart {
@@ -243,14 +250,14 @@ export class Sift {
 
   /** Why the sink refuses these steps, or null. Its checkpoint stays where it is, and so do the rows of a sink of whole transactions. */
   async #trial(batch: SinkBatch, steps: readonly SinkStep[]): Promise<TidemarkError | null> {
-    const { log, sink, selects } = this.#parts;
+    const { log, sink } = this.#parts;
     const still = { ...batch, to: batch.after, epoch: log.epochAt(batch.after), cursor: this.#cursor, steps };
     if (!this.#keepsWhole) return this.#refusal(still);
     // A part of a transaction is not committed; what comes after it is accepted once it has been applied.
     const parts = [{ ...still, endsOpen: true }, { ...still, endsOpen: true, steps: [] }].map((part) => sink.apply(part, this.#signal));
     for (const { durable } of parts) durable.catch(() => undefined);
     const accepted = await Promise.allSettled(parts.map((part) => part.accepted));
-    await sink.open(sinkStart(log, selects), this.#signal);
+    await this.#backToCheckpoint();
     const refused = accepted.find((each) => each.status === 'rejected');
     if (refused === undefined) return null;
     const failure: unknown = refused.reason;

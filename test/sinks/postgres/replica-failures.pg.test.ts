@@ -106,6 +106,31 @@ test('data that the replica refuses names the table; the batch after it is refus
   expect(await stand.sql('SELECT count(*)::int FROM seats')).toEqual([[5]]);
 });
 
+test('after data that the replica refuses the sink goes back to its checkpoint on the connections that it has, many times, and on', async () => {
+  await using stand = await ReplicaStand.open(server, ["CREATE TABLE seats (id integer PRIMARY KEY, seat text CHECK (seat <> 'bad'))"]);
+  const table = await seats(stand);
+  const { offset } = stand.model;
+  await stand.sink.open(stand.model.start(), stand.signal);
+  const backends = (): Promise<unknown[][]> =>
+    stand.sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tidemark replica%' AND application_name NOT LIKE '%probe%' AND datname = current_database() ORDER BY pid");
+  const before = await backends();
+  stand.model.insert(table, ['6', 'bad']);
+  stand.model.insert(table, ['7', 'good']);
+  const batch = stand.model.batch();
+  for (let round = 0; round < 20; round++) {
+    const { accepted, durable } = stand.sink.apply(batch, stand.signal);
+    const [outcome] = await Promise.allSettled([durable, accepted]);
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'SINK_DATA' } });
+    expect(await stand.sink.rewind(stand.model.start(), stand.signal)).toBe(true);
+    expect(await stand.sql('SELECT count(*)::int FROM seats')).toEqual([[5]]);
+  }
+  expect(await stand.sql('SELECT "offset"::int FROM tidemark.checkpoint')).toEqual([[offset]]);
+  await stand.sql('ALTER TABLE seats DROP CONSTRAINT seats_seat_check');
+  await stand.send(batch);
+  expect(await backends()).toEqual(before);
+  await stand.expectEqual();
+});
+
 test('a batch that cannot be encoded does not disturb the one before it', async () => {
   await using stand = await ReplicaStand.open(server);
   const table = await seats(stand);

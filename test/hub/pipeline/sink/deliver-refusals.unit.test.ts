@@ -100,6 +100,25 @@ describe('Deliver, where the sink refuses rows or takes nothing', () => {
     expect(sink.rows.size).toBe(5002);
   }, 40_000);
 
+  it.each(['one transaction', 'many'] as const)('finds two rows of 1,500 without opening the sink for each try, where the sink goes back by itself (%s)', async (how) => {
+    for (const rewinds of [true, false]) {
+      const sink = new MemorySink({ wholeTransactions: true, maxKeys: 50_000 });
+      sink.rewinds = rewinds;
+      for (const key of [333, 1200]) sink.refused.add(`public.t1/${key}`);
+      await using test = await delivering(sink, { onError: 'dead-letter' });
+      const rows = Array.from({ length: 1500 }, (_, key) => ({ table: 1, key, value: key }));
+      const pieces = how === 'many' ? Array.from({ length: 50 }, (_, n) => rows.slice(n * 30, (n + 1) * 30)) : [rows];
+      let end = 0;
+      for (const piece of pieces) end = await test.source.commit(piece);
+      expect((await test.deliver.deliverTo(end, new AbortController().signal, () => undefined)).offset).toBe(end);
+      expect(test.letters.list()).toHaveLength(2);
+      expect(sink.rows.size).toBe(1498);
+      // One for the delivery, one to look for what was refused, and one to go on.
+      if (rewinds) expect(sink.opened).toBe(3);
+      else expect(sink.opened).toBeGreaterThan(20);
+    }
+  }, 60_000);
+
   it('waits longer and longer for a sink that opens and then takes nothing, and says so all the while', async () => {
     const sink = new MemorySink();
     await using test = await delivering(sink);

@@ -32,6 +32,9 @@ export class MemorySink implements Sink {
   /** When the next batch may be handed over. */
   accepts: 'when applied' | 'at once' = 'when applied';
   opened = 0;
+  /** It goes back to its checkpoint without being opened; and so often it did. */
+  rewinds = false;
+  rewound = 0;
   /** The table ids of the catalog that it was opened with. */
   known: number[] = [];
   /** Batches handed over, applied or not. */
@@ -58,16 +61,19 @@ export class MemorySink implements Sink {
   }
 
   async open(start: SinkStart): Promise<Checkpoint | null> {
-    await this.#queue.catch(() => undefined);
+    await this.#giveUp();
     this.opened++;
-    this.#broken = null;
-    this.#whole = Promise.withResolvers();
-    this.#staged = [];
-    this.#stagedFrom = null;
     this.#logId = start.logId;
     this.known = start.catalog.tables().map(({ tableId }) => tableId);
     if (this.checkpoint !== null) this.checkpoint = { ...this.checkpoint, fence: this.checkpoint.fence + 1 };
     return this.checkpoint;
+  }
+
+  async rewind(): Promise<boolean> {
+    if (!this.rewinds) return false;
+    await this.#giveUp();
+    this.rewound++;
+    return true;
   }
 
   apply(batch: SinkBatch, _signal: AbortSignal): Applying {
@@ -85,6 +91,14 @@ export class MemorySink implements Sink {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+
+  async #giveUp(): Promise<void> {
+    await this.#queue.catch(() => undefined);
+    this.#broken = null;
+    this.#whole = Promise.withResolvers();
+    this.#staged = [];
+    this.#stagedFrom = null;
+  }
 
   #begin({ logId }: SinkStart): Promise<Checkpoint> {
     this.stale = new Set(this.rows.keys());
