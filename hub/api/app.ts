@@ -70,12 +70,19 @@ function sendError(error: unknown, reply: FastifyReply, parts: ApiParts): Fastif
   if (isClientFault(error)) {
     return reply.status(error.statusCode).send(errorBody(new TidemarkError('API_REQUEST', error.message)));
   }
+  // Nobody reads it, and it is no fault.
+  if (reply.raw.destroyed && isPrematureEnd(error)) return reply.send();
   const known = asTidemarkError(error, 'INTERNAL');
   const status = statusOf(known.code);
   if (status >= 500 && known.code !== 'WAIT_TIMEOUT' && known.code !== 'ABORTED') {
     parts.logger.log('error', 'api.failed', { code: known.code, error });
   }
   return reply.status(status).send(errorBody(known));
+}
+
+/** A stream that was ended since the client has gone, before its first byte was sent. */
+function isPrematureEnd(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
 }
 
 /** Fastify's own refusals: a schema that does not fit, a body too large, an unknown media type. */

@@ -78,6 +78,32 @@ describe('the API', () => {
     expect(await client.tables(SIGNAL)).toEqual({ sources: [{ name: 'shop', tables: [TABLE] }] });
   });
 
+  it('has nothing to say of a client that goes away before the first line of its answer', async () => {
+    const asked = Promise.withResolvers<AbortSignal>();
+    const first = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<void>();
+    service.verify = async function* (_sink, _request, signal) {
+      asked.resolve(signal);
+      await first.promise;
+      try {
+        yield { progress: { table: 'public.orders', index: 1, tables: 1, phase: 'rows', rows: 5, ofRows: 10, etaSeconds: 1 } };
+      } finally {
+        over.resolve();
+      }
+    };
+    const before = runtime.lines.length;
+    const socket = connect(Number(api.http?.split(':').at(-1)), '127.0.0.1');
+    socket.write('POST /v1/sinks/replica/verify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}');
+    const signal = await asked.promise;
+    const gone = once(signal, 'abort');
+    socket.destroy();
+    await gone;
+    first.resolve();
+    await over.promise;
+    expect(await client.status(SIGNAL)).toEqual(STATUS);
+    expect(runtime.lines.slice(before)).not.toContainEqual(expect.objectContaining({ event: 'api.failed' }));
+  });
+
   it('is open to its owner only', async () => {
     expect(api.socket).toBe(join(folder.path, 'hub.sock'));
     expect((await stat(api.socket)).mode & 0o777).toBe(0o600);
