@@ -138,14 +138,14 @@ export function rotationTests(version: MysqlVersion): void {
 }
 
 /** Until the server's oldest file is that: one that a stream which has ended still holds, or that the engine needs, is left where it is. */
-async function purgeTo(server: MysqlServer, file: string): Promise<void> {
+export async function purgeTo(server: MysqlServer, file: string): Promise<void> {
   await expect.poll(async () => {
     await server.query(`PURGE BINARY LOGS TO '${file}'`);
     return (await server.query('SHOW BINARY LOGS'))[0]?.['Log_name'];
   }, { timeout: LIMIT_MS, interval: 100 }).toBe(file);
 }
 
-const RESET = { mysql: 'RESET BINARY LOGS AND GTIDS', mariadb: 'RESET MASTER' } as const;
+export const RESET = { mysql: 'RESET BINARY LOGS AND GTIDS', mariadb: 'RESET MASTER' } as const;
 
 export function lostTests(version: MysqlVersion): void {
   test(`${version}: binlogs that are purged, and reset: said so, with what to do`, async () => {
@@ -202,7 +202,7 @@ export function lostTests(version: MysqlVersion): void {
 }
 
 /** A GTID that leaves others out before it. */
-async function writeAhead(server: MysqlServer, id: number, number: number): Promise<void> {
+export async function writeAhead(server: MysqlServer, id: number, number: number): Promise<void> {
   if (server.flavor === 'mariadb') {
     await server.query(`SET SESSION gtid_seq_no = ${number}; INSERT INTO t VALUES (${id}, 'ahead')`, 'shop');
     return;
