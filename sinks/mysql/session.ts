@@ -1,5 +1,4 @@
 /** One connection to the replica: statements are bytes, and what they answer is bytes. */
-import { Readable } from 'node:stream';
 import type { Connection, QueryOptions, ResultSetHeader } from 'mysql2';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Clock, FileSystem } from '../../contracts/runtime.ts';
@@ -9,6 +8,7 @@ import { logIn, type Login } from '../../contracts/types/mysql-login.ts';
 import { parseVersion, type ServerVersion } from '../../contracts/types/mysql-version.ts';
 import type { Watchdog } from '../relational/watchdog.ts';
 import { sinkError } from './errors.ts';
+import { leavingNothing, loadStream } from './local-load.ts';
 import { REPLICA_SESSION_SQL } from './types/replica-server.ts';
 
 /** A row of a result: every value as the server's text, by the name of its column. */
@@ -145,8 +145,7 @@ export class Session implements AsyncDisposable {
 
   /** LOAD DATA LOCAL: the server is given `data`, whatever it asks for. */
   async load(sql: string | Uint8Array, data: readonly Uint8Array[]): Promise<Done> {
-    // The driver makes a packet of each piece: below 16 MiB, and small enough that few are held at once.
-    const answer = await this.#send({ sql: asSent(sql), infileStreamFactory: () => Readable.from(pieces(data), { objectMode: true, highWaterMark: 2 }) });
+    const answer = await leavingNothing(this.#login.connection, () => this.#send({ sql: asSent(sql), infileStreamFactory: () => loadStream(data) }));
     return isDone(answer) ? { rows: answer.affectedRows, warnings: warningsOf(answer) } : { rows: 0, warnings: 0 };
   }
 
@@ -332,12 +331,4 @@ function isDone(answer: unknown): answer is ResultSetHeader {
 function warningsOf(answer: ResultSetHeader): number {
   const { warningStatus }: { warningStatus?: unknown } = answer;
   return typeof warningStatus === 'number' ? warningStatus : 0;
-}
-
-const PIECE_BYTES = 256 << 10;
-
-function* pieces(data: readonly Uint8Array[]): Generator<Buffer> {
-  for (const part of data) {
-    for (let at = 0; at < part.length; at += PIECE_BYTES) yield Buffer.from(part.buffer, part.byteOffset + at, Math.min(PIECE_BYTES, part.length - at));
-  }
 }
