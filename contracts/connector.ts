@@ -96,8 +96,11 @@ export interface TableCopier {
   plan(table: TableSchema, resume: { copyState: string; done: readonly string[] } | null, signal: AbortSignal): Promise<CopyPlan>;
   /** Copies one range into memory-bounded spool. Several run side by side. @throws TidemarkError `COPY_VOID` */
   chunk(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk>;
-  /** The current rows of given keys (the repair set), as one chunk. */
-  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk>;
+  /**
+   * The current rows of given keys (the repair set), as one chunk. `exact`: of every transaction it must be known whether the
+   * snapshot sees it, where the source has any way to find out.
+   */
+  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal, exact?: boolean): Promise<CopiedChunk>;
   /** What a plan waits for, for people (`transaction of pid 4711, open for 310 s`); '' or absent: nothing. */
   readonly waitingFor?: string;
 }
@@ -132,6 +135,11 @@ export interface CopiedChunk extends AsyncDisposable {
   batches(): AsyncIterable<ChangeBatch>;
   /** True when the snapshot sees that source transaction. A_W is the end of the longest prefix of which this is true. */
   sees(transaction: TransactionEntry): boolean;
+  /**
+   * True when the snapshot certainly does not see that source transaction, nor any behind it. Absent: of those that it does
+   * not certainly see none can be told. Asked for sources that send parts of values ('p' of row-image.ts).
+   */
+  lacks?(transaction: TransactionEntry): boolean;
   /** True when the stream has come past everything that the snapshot may contain (L). */
   passedBy(position: Position): boolean;
 }

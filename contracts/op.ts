@@ -38,4 +38,6 @@ export const Flag = {
   keyChange: 8,
   /** The row may hold an out-of-line value: the whole-row index must know it. */
   wide: 16,
+  /** Of a replayed record on its way into the log: the snapshot of its chunk certainly does not see it. Not in the log. */
+  unseen: 32,
 } as const;

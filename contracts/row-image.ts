@@ -7,12 +7,14 @@ import { TidemarkError } from './errors/error.ts';
  *     u16 number of columns, then per column
  *       'n'                     null
  *       'u'                     placeholder: left out by the source, not known here
+ *       'p' i32 length, bytes   placeholder, too: left out by the source, which says what of it has changed
+ *                               (types/json-part.ts); in incomplete records only
  *       't' i32 length, bytes   value in canonical text
  *       'b' i32 length, bytes   value in canonical bytes (logical type `bytes` only)
  *
  * Integers are big-endian. Columns stand in the order of the schema version that the record names.
  */
-export const Cell = { null: 0x6e, placeholder: 0x75, text: 0x74, binary: 0x62 } as const;
+export const Cell = { null: 0x6e, placeholder: 0x75, part: 0x70, text: 0x74, binary: 0x62 } as const;
 
 /** Smallest possible image: the column count. */
 export const IMAGE_HEADER = 2;
@@ -57,7 +59,7 @@ export class ImageWalker {
     this.left--;
     const kind = bytes[at++] as number;
     this.kind = kind;
-    if (kind === Cell.text || kind === Cell.binary) {
+    if (kind === Cell.text || kind === Cell.binary || kind === Cell.part) {
       if (at + 4 > this.#limit) throw corrupt('a row image ends inside a length', at);
       const length =
         ((bytes[at] as number) << 24) |
@@ -81,7 +83,7 @@ export class ImageWalker {
 
 const EMPTY = new Uint8Array(0);
 
-/** A cell given as a value: null, a placeholder, or canonical text / bytes. */
+/** A cell given as a value: null, a placeholder (also one that says what has changed), or canonical text / bytes. */
 export type CellValue = null | typeof PLACEHOLDER | string | Uint8Array;
 export const PLACEHOLDER: unique symbol = Symbol('placeholder');
 
@@ -112,7 +114,7 @@ export function readImage(bytes: Uint8Array, start = 0, end = bytes.length): Cel
   const cells: CellValue[] = [];
   while (walker.next()) {
     if (walker.kind === Cell.null) cells.push(null);
-    else if (walker.kind === Cell.placeholder) cells.push(PLACEHOLDER);
+    else if (walker.kind === Cell.placeholder || walker.kind === Cell.part) cells.push(PLACEHOLDER);
     else if (walker.kind === Cell.text) cells.push(buffer.toString('utf8', walker.start, walker.end));
     else cells.push(Buffer.from(buffer.subarray(walker.start, walker.end)));
   }

@@ -24,6 +24,11 @@ export function isLossy({ flavor }: Pick<ServerVersion, 'flavor'>, image: string
   return flavor === 'mariadb' && image.toUpperCase() === 'MINIMAL';
 }
 
+/** The same of texts and blobs alone: a database without such columns loses nothing. */
+export function stopsLargeTables({ flavor }: Pick<ServerVersion, 'flavor'>, image: string): boolean {
+  return flavor === 'mariadb' && image.toUpperCase() === 'NOBLOB';
+}
+
 /** Their tables hold no rows of their own, or lose them when the server restarts. */
 const VOLATILE = new Set(['memory', 'heap', 'blackhole', 'federated', 'connect', 'csv', 'example', 'spider', 'oqgraph', 'sequence']);
 

@@ -1,7 +1,7 @@
 /** What `check` says of the server's settings: pure, from what the server has answered. */
 import type { Finding } from '../../contracts/finding.ts';
 import type { ServerIdentity } from './identity.ts';
-import { isLossy } from './requirements.ts';
+import { isLossy, stopsLargeTables } from './requirements.ts';
 import { isAtLeast, versionName, type ServerVersion } from './server-version.ts';
 
 const DAY_S = 86_400;
@@ -39,7 +39,9 @@ function rowFindings({ version, settings }: ServerIdentity): Finding[] {
   const findings: Finding[] = [];
   const image = settings.get('binlog_row_image') ?? 'FULL';
   if (isLossy(version, image)) findings.push(error('row-image', `binlog_row_image is ${image}, with which MariaDB leaves out what a REPLACE changes`, setStatement(version, 'binlog_row_image', 'FULL')));
-  else findings.push(image.toUpperCase().startsWith('FULL')
+  else if (stopsLargeTables(version, image)) {
+    findings.push(error('row-image', `binlog_row_image is ${image}, with which MariaDB leaves out texts and blobs that a REPLACE changes: a table with such columns stops at its first update`, setStatement(version, 'binlog_row_image', 'FULL')));
+  } else findings.push(image.toUpperCase().startsWith('FULL')
     ? ok('row-image', 'updates and deletes come with whole rows')
     : warning('row-image', `binlog_row_image is ${image}: what updates leave out is completed from an index of the hub`, setStatement(version, 'binlog_row_image', 'FULL')));
   const metadata = settings.get('binlog_row_metadata');
@@ -54,9 +56,8 @@ function rowFindings({ version, settings }: ServerIdentity): Finding[] {
 }
 
 function partialJson(version: ServerVersion, image: string): Finding {
-  const remedy = setStatement(version, 'binlog_row_value_options', "''");
-  if (image.toUpperCase().startsWith('FULL')) return warning('partial-json', 'binlog_row_value_options is PARTIAL_JSON: changed JSON values are put together from the row before', remedy);
-  return error('partial-json', `binlog_row_value_options is PARTIAL_JSON and binlog_row_image ${image}: a changed JSON value comes without the one before it, which stops its table`, remedy);
+  const from = image.toUpperCase().startsWith('FULL') ? 'the row before' : 'what the log has of the row';
+  return warning('partial-json', `binlog_row_value_options is PARTIAL_JSON: changed JSON values are put together from ${from}`, setStatement(version, 'binlog_row_value_options', "''"));
 }
 
 function gtidFindings({ version, settings, isByGtid }: ServerIdentity): Finding[] {

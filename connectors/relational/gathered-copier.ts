@@ -65,8 +65,8 @@ export abstract class GatheredCopier<S extends PooledSession, P extends CopyPlan
     return unlessAborted(signal, () => this.copyRange(plan, range, signal));
   }
 
-  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
-    return unlessAborted(signal, () => this.alone((stop) => this.copyRows(table, keys, stop), signal));
+  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal, exact = false): Promise<CopiedChunk> {
+    return unlessAborted(signal, () => this.alone((stop) => this.copyRows(table, keys, stop, exact), signal));
   }
 
   /** Until a snapshot that is taken from then on lacks nothing of what the stream has delivered, or will never deliver. */
@@ -78,7 +78,7 @@ export abstract class GatheredCopier<S extends PooledSession, P extends CopyPlan
   /** One chunk for each, from one transaction. @throws TidemarkError where the session is lost; `ABORTED` */
   protected abstract copyAll(asked: readonly T[], signal: AbortSignal): Promise<readonly GroupAnswer[]>;
   protected abstract copyRange(plan: CopyPlan, range: string, signal: AbortSignal): Promise<CopiedChunk>;
-  protected abstract copyRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk>;
+  protected abstract copyRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal, exact: boolean): Promise<CopiedChunk>;
 
   /** With others where that is possible, else as `copy` does it. */
   protected async together(small: T, copy: Copying, signal: AbortSignal): Promise<CopiedChunk> {

@@ -4,8 +4,8 @@ import type { Position } from '../../contracts/position.ts';
 import type { TableSchema } from '../../contracts/schema.ts';
 import type { TransactionEntry } from '../../contracts/transaction.ts';
 
-/** How the snapshot of a chunk stands to the stream: the two questions of {@link CopiedChunk}. */
-export type ChunkSight = Pick<CopiedChunk, 'sees' | 'passedBy'>;
+/** How the snapshot of a chunk stands to the stream: the questions of {@link CopiedChunk}. */
+export type ChunkSight = Pick<CopiedChunk, 'sees' | 'lacks' | 'passedBy'>;
 
 /** Rows in memory. */
 export class SpooledChunk implements CopiedChunk {
@@ -31,6 +31,10 @@ export class SpooledChunk implements CopiedChunk {
 
   sees(transaction: TransactionEntry): boolean {
     return this.#sight.sees(transaction);
+  }
+
+  lacks(transaction: TransactionEntry): boolean {
+    return this.#sight.lacks?.(transaction) ?? false;
   }
 
   passedBy(position: Position): boolean {

@@ -120,6 +120,11 @@ export const HUB_ERRORS = {
     remedy: 'Nothing to do: the table is copied again, once after REPLICA IDENTITY FULL was taken back, for instance. REPLICA IDENTITY FULL on the table (MySQL: `binlog_row_image=FULL` for the server and every session) avoids the look-up altogether.',
     retry: 'operator',
   },
+  WHOLE_ROW_PART: {
+    means: 'The source sent a change of part of a JSON value (MySQL: `binlog_row_value_options=PARTIAL_JSON` without whole old rows) that does not fit the value that the log has: the log and the source differ in that row, or have.',
+    remedy: '`tidemark verify` shows what else differs, `tidemark source recopy` copies the table again. Look for changes that were kept out of the binlog (`sql_log_bin=0`, cascades of foreign keys).',
+    retry: 'operator',
+  },
   WHOLE_ROWS_AGAIN: {
     means: 'The first row of a table that comes without some of its columns stands in a transaction that is larger than a batch, of which the log cannot be read before it ends.',
     remedy: 'Nothing: the transaction is read again from its beginning at once, and its rows are followed this time.',

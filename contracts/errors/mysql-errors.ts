@@ -91,8 +91,13 @@ export const MYSQL_ERRORS = {
     retry: 'operator',
   },
   MYSQL_PARTIAL_ROW: {
-    means: 'A row in the binary log lacks an old value that is needed: of a JSON column that was changed in part, or of a table without key.',
-    remedy: 'Set `binlog_row_image=FULL` wherever `binlog_row_value_options=PARTIAL_JSON` is set or a table has no key, then `tidemark source recopy` the table.',
+    means: 'A row in the binary log lacks an old value that is needed: of a JSON column that was changed in part and that the log has hashed, of a table without key, or of any table of a MariaDB whose own `binlog_row_image` leaves columns out.',
+    remedy: 'Set `binlog_row_image=FULL`, then `tidemark source recopy` the table.',
+    retry: 'operator',
+  },
+  MYSQL_LOSSY_ROW: {
+    means: 'A session of a MariaDB server has written a row without all of its columns (`SET SESSION binlog_row_image`), which may lack values that have changed: a REPLACE looks like an update.',
+    remedy: 'The table is copied again by itself, each time that it happens. Let the session write whole rows (`binlog_row_image=FULL`).',
     retry: 'operator',
   },
   MYSQL_STATEMENT: {

@@ -38,12 +38,12 @@ export class RowWriter {
   /**
    * Writes the row at which `rows` stands, into the open transaction of the batch; answers how many records it became: none
    * for a row that is not one of the table (any more).
-   * @throws TidemarkError `MYSQL_VALUE`, `MYSQL_ROW_TOO_LARGE` or `MYSQL_PARTIAL_ROW`, with no record written: the table
+   * @throws TidemarkError `MYSQL_VALUE`, `MYSQL_ROW_TOO_LARGE`, `MYSQL_PARTIAL_ROW` or `MYSQL_LOSSY_ROW`, with no record written: the table
    * must stop; `MYSQL_BINLOG` when key columns are not in the event
    */
   write(rows: RowReader, route: RowRoute): 0 | 1 | 2 {
     this.#out.reset();
-    if (route.isWholeOnly === true) requireWhole(rows);
+    if (route.isWholeOnly === true) requireWhole(rows, route);
     if (route.rowEnd !== undefined) return this.#version(rows, route, route.rowEnd);
     if (rows.kind === 'write') return this.#insert(rows.after, route);
     if (rows.kind === 'delete') return this.#delete(rows.before, route);
@@ -146,10 +146,14 @@ export class RowWriter {
 
   #patch(decoder: ColumnDecoder, row: RowSpans, source: number, old: RowSpans | null): void {
     const oldStart = old === null ? ABSENT : (old.starts[source] as number);
-    if (old === null || oldStart < 0 || decoder.patch === undefined) {
-      throw new TidemarkError('MYSQL_PARTIAL_ROW', `column ${source} was changed in part, and the event has not its old value`);
-    }
     const start = (row.starts[source] as number) + JSON_LENGTH;
+    if (oldStart === ABSENT && decoder.part !== undefined) {
+      decoder.part(row.bytes, start, row.ends[source] as number, this.#out);
+      return;
+    }
+    if (old === null || oldStart < 0 || decoder.patch === undefined) {
+      throw new TidemarkError('MYSQL_PARTIAL_ROW', `column ${source} was changed in part, and its old value is not in the event, or the log has it hashed`);
+    }
     decoder.patch(row.bytes, start, row.ends[source] as number, old.bytes, oldStart + JSON_LENGTH, old.ends[source] as number, this.#out);
   }
 
@@ -198,11 +202,11 @@ function isPlain({ isWhole, hasPartial }: RowSpans): boolean {
   return isWhole && !hasPartial;
 }
 
-/** @throws TidemarkError `MYSQL_PARTIAL_ROW` */
-function requireWhole({ kind, before, after }: RowReader): void {
+/** @throws TidemarkError `MYSQL_LOSSY_ROW`: of a session of its own; `MYSQL_PARTIAL_ROW`: the server's setting */
+function requireWhole({ kind, before, after }: RowReader, { isWide }: RowRoute): void {
   // Of a row that is deleted the key is enough; an update that leaves out what is as before has the rest in the old row.
   if (kind === 'delete' || (kind === 'write' ? after.isWhole : before.isWhole)) return;
-  throw new TidemarkError('MYSQL_PARTIAL_ROW', 'a row comes without all of its columns, and MariaDB leaves out columns that have changed, too (REPLACE)');
+  throw new TidemarkError(isWide ? 'MYSQL_PARTIAL_ROW' : 'MYSQL_LOSSY_ROW', 'a row comes without all of its columns, and MariaDB leaves out columns that have changed, too (REPLACE)');
 }
 
 const MICROSECONDS_END = 0x0f_423f;

@@ -84,8 +84,8 @@ export class MysqlCopier extends GatheredCopier<RowSession, PlannedTable, SmallT
     return this.together(small, alone, signal);
   }
 
-  protected override copyRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
-    return this.#reader.read(table, false, (parts) => this.#keyedRows(parts, keys), signal);
+  protected override copyRows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal, exact: boolean): Promise<CopiedChunk> {
+    return this.#reader.read(table, exact, (parts) => this.#keyedRows(parts, keys), signal);
   }
 
   #firstPace({ estimatedBytes, estimatedRows }: Pick<CopyPlan, 'estimatedBytes' | 'estimatedRows'>, schema: TableSchema): RowPace {

@@ -44,12 +44,22 @@ export function seesTransaction(view: SourceView, { position }: Pick<Transaction
   return place.server !== view.server || comparePlaces(place, view.seen.upTo) <= 0;
 }
 
+/** True where it was written to the binlog behind the end that was read after the snapshot. */
+export function lacksTransaction({ server, end }: Pick<SourceView, 'server' | 'end'>, { position }: Pick<TransactionEntry, 'position'>): boolean {
+  const place = decodePlace(position);
+  return place.server === server && place.file !== '' && comparePlaces(place, end) > 0;
+}
+
 export function passedBy(view: SourceView, position: Position): boolean {
   return hasPassed(view, decodePlace(position));
 }
 
 export function sightOf(view: SourceView): ChunkSight {
-  return { sees: (transaction) => seesTransaction(view, transaction), passedBy: (position) => passedBy(view, position) };
+  return {
+    sees: (transaction) => seesTransaction(view, transaction),
+    lacks: (transaction) => lacksTransaction(view, transaction),
+    passedBy: (position) => passedBy(view, position),
+  };
 }
 
 export function hasPassed({ server, end, endGtids }: Pick<SourceView, 'server' | 'end' | 'endGtids'>, place: BinlogPlace): boolean {

@@ -10,15 +10,56 @@
  */
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import { readU16, readU24, readU32 } from '../values/digits.ts';
+import { encodeJsonPart, JsonOperation, type JsonChange } from '../../../contracts/types/json-part.ts';
+import type { JsonText } from './json-text.ts';
 import { type JsonNode, type JsonObjectNode, leafOf, opened, placeOfKey } from './json-tree.ts';
 import { parsePath, type PathLeg } from './json-path.ts';
 
-const Operation = { replace: 0, insert: 1, remove: 2 } as const;
+/** The same numbers in both. */
+const Operation = JsonOperation;
+const NOTHING = Buffer.alloc(0);
 
 /** The document `old[oldAt .. oldEnd)` with the diffs `bytes[at .. end)`. The tree refers to both. @throws TidemarkError `MYSQL_VALUE` */
 export function applyDiffs(bytes: Buffer, at: number, end: number, old: Buffer, oldAt: number, oldEnd: number): JsonNode {
   if (oldAt === oldEnd) throw rejected('the old document is empty');
   let root: JsonNode = leafOf(old, oldAt, oldEnd);
+  for (const { operation, legs, last, start, stop } of readDiffs(bytes, at, end)) {
+    root = opened(root);
+    const parent = openedAt(root, legs.slice(0, -1));
+    if (operation === Operation.remove) remove(parent, last);
+    else if (operation === Operation.replace) replace(parent, last, leafOf(bytes, start, stop));
+    else insert(parent, last, leafOf(bytes, start, stop));
+  }
+  return root;
+}
+
+/** The same diffs for whoever has the old document as text (contracts/types/json-part.ts). @throws TidemarkError `MYSQL_VALUE` */
+export function partOf(bytes: Buffer, at: number, end: number, text: JsonText): Buffer {
+  const printed = (print: () => void): Buffer => {
+    print();
+    return Buffer.from(text.bytes.subarray(0, text.length));
+  };
+  const changes: JsonChange[] = [];
+  for (const { operation, legs, start, stop } of readDiffs(bytes, at, end)) {
+    changes.push({
+      operation,
+      path: legs.map((leg) => ('key' in leg ? { key: printed(() => text.printString(leg.key)) } : leg)),
+      value: operation === Operation.remove ? NOTHING : printed(() => text.print(bytes, start, stop)),
+    });
+  }
+  return encodeJsonPart(changes);
+}
+
+/** One diff; its document is `bytes[start .. stop)`. */
+interface Diff {
+  readonly operation: number;
+  readonly legs: readonly PathLeg[];
+  readonly last: PathLeg;
+  readonly start: number;
+  readonly stop: number;
+}
+
+function* readDiffs(bytes: Buffer, at: number, end: number): Generator<Diff, void, void> {
   const reader = new DiffReader(bytes, at, end);
   while (reader.at < end) {
     const operation = reader.byte();
@@ -27,18 +68,10 @@ export function applyDiffs(bytes: Buffer, at: number, end: number, old: Buffer, 
     const legs = parsePath(bytes.toString('utf8', pathStart, pathEnd));
     const last = legs.at(-1);
     if (last === undefined) throw rejected('it means the whole document');
-    root = opened(root);
-    const parent = openedAt(root, legs.slice(0, -1));
-    if (operation === Operation.remove) remove(parent, last);
-    else {
-      const [start, stop] = reader.span();
-      if (start === stop) throw new TidemarkError('MYSQL_VALUE', 'a JSON diff has an empty document');
-      const value = leafOf(bytes, start, stop);
-      if (operation === Operation.replace) replace(parent, last, value);
-      else insert(parent, last, value);
-    }
+    const [start, stop] = operation === Operation.remove ? [reader.at, reader.at] : reader.span();
+    if (operation !== Operation.remove && start === stop) throw new TidemarkError('MYSQL_VALUE', 'a JSON diff has an empty document');
+    yield { operation, legs, last, start, stop };
   }
-  return root;
 }
 
 /** The value at the end of the legs, it and all before it taken apart. */

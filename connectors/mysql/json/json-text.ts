@@ -52,6 +52,12 @@ export class JsonText {
     this.#node(root, 1);
   }
 
+  /** A string as JSON, in quotes. @throws TidemarkError `MYSQL_VALUE` */
+  printString(bytes: Buffer): void {
+    this.#begin(bytes.length);
+    this.#string(bytes, 0, bytes.length);
+  }
+
   #begin(size: number): void {
     if (this.bytes.length > KEEP_BYTES) this.bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
     this.length = 0;

@@ -99,7 +99,8 @@ export class SchemaTracker implements SchemaTracking {
     const table = this.#log.tables.byKey(this.#keyOf(refOfMap(map)));
     if (table === undefined || table.blind !== null || this.#faulted === map) return NONE;
     this.#faulted = map;
-    return this.#log.stop(table, error.code, error.message, false);
+    // A copy has what the row lacks; the next one may come whole.
+    return this.#log.stop(table, error.code, error.message, error.code === 'MYSQL_LOSSY_ROW');
   }
 
   stopAll(error: TidemarkError): readonly PendingRecord[] {

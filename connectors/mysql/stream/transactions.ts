@@ -33,7 +33,7 @@ const MICROS = 1_000_000;
 const ALL_EVENTS: EventRange = { first: 0, after: Number.MAX_SAFE_INTEGER };
 /** What a row is refused with that its table must stop at. */
 const ROW_FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'MYSQL_VALUE', 'MYSQL_TEXT', 'MYSQL_ZERO_DATE', 'MYSQL_TYPE_UNKNOWN', 'MYSQL_PARTIAL_ROW', 'MYSQL_ROW_TOO_LARGE',
+  'MYSQL_VALUE', 'MYSQL_TEXT', 'MYSQL_ZERO_DATE', 'MYSQL_TYPE_UNKNOWN', 'MYSQL_PARTIAL_ROW', 'MYSQL_LOSSY_ROW', 'MYSQL_ROW_TOO_LARGE',
 ]);
 /** Routes that are remembered; one that is forgotten is asked for again by the next table map. */
 const MAX_ROUTES = 10_000;

@@ -4,6 +4,7 @@
  *
  *     out.null()                                   null
  *     out.text(bytes, start, end)                  bytes that are canonical text as they stand (UTF-8)
+ *     out.part(bytes)                              what has changed of a value that was left out
  *     out.binary(bytes, start, end)                raw bytes (logical type `bytes` only)
  *     out.ascii(text)                              a short string of ASCII
  *     out.integer(value)                           a safe integer in decimal
@@ -91,6 +92,12 @@ export class CellWriter {
   /** The source left the column out. */
   placeholder(): void {
     this.#bare(Cell.placeholder);
+    this.#spans.placeholders++;
+  }
+
+  /** The source left the column out, and says what of it has changed (contracts/types/json-part.ts). */
+  part(bytes: Uint8Array): void {
+    this.#copy(Cell.part, bytes, 0, bytes.length);
     this.#spans.placeholders++;
   }
 

@@ -24,4 +24,9 @@ export interface ColumnDecoder {
    * @throws TidemarkError `MYSQL_VALUE`
    */
   patch?(bytes: Buffer, at: number, end: number, old: Buffer, oldAt: number, oldEnd: number, out: CellWriter): void;
+  /**
+   * JSON columns whose values are in the log as they are: writes the diffs as one cell of kind 'p', where the event has not the
+   * old value. Absent: they would mean nothing for what the log has. @throws TidemarkError `MYSQL_VALUE`
+   */
+  part?(bytes: Buffer, at: number, end: number, out: CellWriter): void;
 }

@@ -1,4 +1,4 @@
-import { applyDiffs } from '../json/json-diff.ts';
+import { applyDiffs, partOf } from '../json/json-diff.ts';
 import { JsonText } from '../json/json-text.ts';
 import type { CellWriter } from './cell-writer.ts';
 import type { ColumnDecoder } from './column-decoder.ts';
@@ -18,5 +18,9 @@ export class JsonDecoder implements ColumnDecoder {
   patch(bytes: Buffer, at: number, end: number, old: Buffer, oldAt: number, oldEnd: number, out: CellWriter): void {
     this.#text.printTree(applyDiffs(bytes, at, end, old, oldAt, oldEnd), end - at + oldEnd - oldAt);
     out.text(this.#text.bytes, 0, this.#text.length);
+  }
+
+  part(bytes: Buffer, at: number, end: number, out: CellWriter): void {
+    out.part(partOf(bytes, at, end, this.#text));
   }
 }

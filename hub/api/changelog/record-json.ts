@@ -125,6 +125,7 @@ function cellJson(walker: ImageWalker, bytes: Buffer): string {
     case Cell.null:
       return 'null';
     case Cell.placeholder:
+    case Cell.part:
       return '{"$absent":true}';
     case Cell.text:
       return textJson(bytes.subarray(walker.start, walker.end));

@@ -41,8 +41,14 @@ test.each([
   expect(faults(version, settings)).toEqual([fault]);
 });
 
-test('a part of a JSON value without the row before cannot be read', () => {
-  expect(faults('9.7.4', { binlog_row_value_options: 'PARTIAL_JSON', binlog_row_image: 'NOBLOB' })).toEqual(['warning row-image', 'error partial-json']);
+test('a part of a JSON value without the row before is put together from the log', () => {
+  expect(faults('9.7.4', { binlog_row_value_options: 'PARTIAL_JSON', binlog_row_image: 'NOBLOB' })).toEqual(['warning row-image', 'warning partial-json']);
+});
+
+test('MariaDB must send whole rows', () => {
+  expect(faults('11.8.6-MariaDB', { binlog_row_image: 'MINIMAL' })).toEqual(['error row-image']);
+  expect(faults('11.8.6-MariaDB', { binlog_row_image: 'NOBLOB' })).toEqual(['error row-image']);
+  expect(faults('11.8.6-MariaDB', { binlog_row_image: 'FULL_NODUP' })).toEqual([]);
 });
 
 test('every fault has a remedy, and a binlog that is not purged by age is good', () => {

@@ -56,9 +56,9 @@ export class HookedCopier implements TableCopier {
     return chunk;
   }
 
-  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal): Promise<CopiedChunk> {
+  rows(table: TableSchema, keys: readonly Uint8Array[], signal: AbortSignal, exact?: boolean): Promise<CopiedChunk> {
     this.#hooks.beforeRows?.(keys.length);
-    return this.#inner.rows(table, keys, signal);
+    return this.#inner.rows(table, keys, signal, exact);
   }
 }
 

@@ -108,7 +108,7 @@ export function rowFault(walker: ImageWalker, schema: TableSchema, row: RowSpan,
   if (walker.left !== schema.columns.length) return `a row has ${walker.left} columns, its schema has ${schema.columns.length}`;
   const keyColumn = schema.keyKind !== 'none' && schema.key.length === 1 ? schema.key[0] : -1;
   for (let column = 0; walker.next(); column++) {
-    if (isComplete && walker.kind === Cell.placeholder) return `column ${column} of a whole row has no value`;
+    if (isComplete && (walker.kind === Cell.placeholder || walker.kind === Cell.part)) return `column ${column} of a whole row has no value`;
     if (column === keyColumn && row.bytes.compare(row.bytes, walker.start, walker.end, row.keyStart + 4, row.keyEnd) !== 0) {
       return 'the key of a record is not that of its row';
     }

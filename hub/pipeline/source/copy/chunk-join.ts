@@ -15,6 +15,7 @@ import { Flag } from '../../../../contracts/op.ts';
 import { Projector, Projectors } from '../../../../contracts/projection.ts';
 import { readU32, RecordView, writeU32 } from '../../../../contracts/record.ts';
 import type { TableSchema } from '../../../../contracts/schema.ts';
+import type { TransactionEntry } from '../../../../contracts/transaction.ts';
 import type { WriterTurn } from '../writer-turn.ts';
 import { HubTransaction } from './hub-transaction.ts';
 import { visiblePrefix, Window } from './own-records.ts';
@@ -49,13 +50,13 @@ export async function windowOf(copy: CopyOf, chunk: CopiedChunk, from: Offset, s
   const end = await turns.turn(async (turn) => (await turn.flush()).highWatermark);
   const start = await visiblePrefix(log, from, end, (transaction) => chunk.sees(transaction), signal);
   copy.seen.offset = Math.max(copy.seen.offset, start);
-  return readAhead(copy, start, signal);
+  return readAhead(copy, start, (transaction) => chunk.lacks?.(transaction) ?? false, signal);
 }
 
-/** The window after `start`, most of it read. */
-export async function readAhead(copy: CopyOf, start: Offset, signal: AbortSignal): Promise<Window> {
+/** The window after `start`, most of it read. `lacks`: as of {@link CopiedChunk}. */
+export async function readAhead(copy: CopyOf, start: Offset, lacks: (transaction: TransactionEntry) => boolean, signal: AbortSignal): Promise<Window> {
   const { log } = copy.session;
-  const window = new Window(log, copy.tableId, start);
+  const window = new Window(log, copy.tableId, start, lacks);
   for (let round = 0; round < READ_AHEAD_ROUNDS; round++) {
     const end = log.state().highWatermark;
     if (end - window.upTo < SHORT_WINDOW) break;
@@ -120,8 +121,8 @@ export async function writeWindow(
 ): Promise<void> {
   const projectors = new Projectors();
   const { tableId, version } = schema;
-  const again = (view: RecordView): Promise<void> | void => {
-    const flags = (view.flags | Flag.replayed) & ~Flag.notApplied;
+  const again = (view: RecordView, own: number): Promise<void> | void => {
+    const flags = (own | Flag.replayed) & ~Flag.notApplied;
     if (view.schemaVersion === version) transaction.builder.copy(view.record(), flags);
     else projectors.get(turn.catalog.schemaOf(tableId, view.schemaVersion), schema).record(view, transaction.builder, flags);
     if (transaction.builder.length >= BATCH_BYTES) return transaction.drain();

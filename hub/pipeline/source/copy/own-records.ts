@@ -1,7 +1,7 @@
 import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import type { SourceLog } from '../../../../contracts/log-engine.ts';
 import type { Offset } from '../../../../contracts/offset.ts';
-import { isRowOp, Op } from '../../../../contracts/op.ts';
+import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import type { TransactionEntry } from '../../../../contracts/transaction.ts';
 
@@ -47,6 +47,13 @@ function entryEnd(batch: ChangeBatch, entry: number): number {
   return transaction === undefined ? Infinity : transaction.first + transaction.count;
 }
 
+/** Of a record. */
+const FLAGS_AT = 5;
+
+function isIncomplete(view: RecordView): boolean {
+  return (view.flags & Flag.incomplete) !== 0;
+}
+
 /** Bytes of a window that are kept in memory; the rest is read from the log again when it is replayed. */
 const KEPT_BYTES = 16 << 20;
 const PIECE_BYTES = 256 << 10;
@@ -63,13 +70,18 @@ export class Window {
   #piece: Buffer[] = [];
   #pieceBytes = 0;
   #bytes = 0;
+  readonly #lacks: (transaction: TransactionEntry) => boolean;
   #upTo: Offset;
   #full = false;
+  /** All that is read from here on is lacked. */
+  #isLacked = false;
 
-  constructor(log: SourceLog, tableId: number, after: Offset) {
+  /** @param lacks true of a transaction that the chunk's snapshot certainly does not see, nor any behind it */
+  constructor(log: SourceLog, tableId: number, after: Offset, lacks: (transaction: TransactionEntry) => boolean) {
     this.#log = log;
     this.#tableId = tableId;
     this.#upTo = after;
+    this.#lacks = lacks;
   }
 
   /** How far the window has been read. */
@@ -81,7 +93,12 @@ export class Window {
   async extend(to: Offset, signal: AbortSignal): Promise<void> {
     if (this.#full || to <= this.#upTo) return;
     for await (const batch of this.#log.read({ after: this.#upTo, to, follow: false, signal })) {
-      forOwnRecords(batch, this.#tableId, this.#view, (view) => this.#keep(Buffer.from(view.record())));
+      const unseenFrom = this.#unseenFrom(batch);
+      forOwnRecords(batch, this.#tableId, this.#view, (view) => {
+        const record = Buffer.from(view.record());
+        if (view.index >= unseenFrom && isIncomplete(view)) record[FLAGS_AT] = view.flags | Flag.unseen;
+        this.#keep(record);
+      });
       this.#upTo = batch.lastOffset;
       if (this.#bytes > KEPT_BYTES) {
         this.#full = true;
@@ -91,25 +108,45 @@ export class Window {
     this.#upTo = to;
   }
 
-  /** Every record of the window up to `to` in order, one view at a time; `to` must be readable. */
-  async replay(to: Offset, each: (view: RecordView) => Promise<void> | void, signal: AbortSignal): Promise<void> {
+  /**
+   * Every record of the window up to `to` in order, one view at a time, with the flags that it is to have; `to` must be
+   * readable. Incomplete ones that the chunk's snapshot certainly does not see have `Flag.unseen`.
+   */
+  async replay(to: Offset, each: (view: RecordView, flags: number) => Promise<void> | void, signal: AbortSignal): Promise<void> {
     this.#endPiece();
     const view = new RecordView();
     for (const piece of this.#pieces) {
       for (view.reset(piece); view.next(); ) {
-        const wait = each(view);
+        const wait = each(view, view.flags);
         if (wait !== undefined) await wait;
       }
     }
     if (to <= this.#upTo) return;
     for await (const batch of this.#log.read({ after: this.#upTo, to, follow: false, signal })) {
       const starts: number[] = [];
-      forOwnRecords(batch, this.#tableId, this.#view, (own) => starts.push(own.at));
-      for (const at of starts) {
-        const wait = each(view.seek(batch.records, at));
+      const unseenFrom = this.#unseenFrom(batch);
+      let seen = 0;
+      forOwnRecords(batch, this.#tableId, this.#view, (own) => {
+        starts.push(own.at);
+        if (own.index < unseenFrom) seen++;
+      });
+      for (const [place, at] of starts.entries()) {
+        view.seek(batch.records, at);
+        const wait = each(view, place >= seen && isIncomplete(view) ? view.flags | Flag.unseen : view.flags);
         if (wait !== undefined) await wait;
       }
     }
+  }
+
+  /** The index in the batch from which on its records are lacked. Of a large transaction only the end says where it stands. */
+  #unseenFrom(batch: ChangeBatch): number {
+    if (this.#isLacked) return 0;
+    for (const transaction of batch.transactions) {
+      if (transaction.kind !== 'source' || !transaction.commits || !this.#lacks(transaction)) continue;
+      this.#isLacked = true;
+      return transaction.first;
+    }
+    return Infinity;
   }
 
   #keep(record: Buffer): void {

@@ -8,11 +8,16 @@ const AIM_BYTES = 4 << 20;
 const MOST_KEYS = 2_000;
 /** How often the same key may come back before something must be wrong. */
 const SAME_KEY_LIMIT = 5;
+/**
+ * A change of part of a value may be in a snapshot or not, when it was committed at that moment. A row that changes so all
+ * the time is read under a snapshot of which it is known.
+ */
+const EXACT_FROM = 2;
 
 /**
  * Reads the rows of the repair set again, until it is empty: rows whose change came with placeholders before the row
  * itself had been copied. Called when every range is done: from then on every row has a whole image in the log, so that
- * the set does not grow any more.
+ * the set hardly grows any more: by rows whose image is not in the index, since none had come without columns before.
  */
 export async function repairRows(copy: CopyOf, signal: AbortSignal): Promise<void> {
   const { turns, repair, copier } = copy.session;
@@ -31,7 +36,7 @@ export async function repairRows(copy: CopyOf, signal: AbortSignal): Promise<voi
     first = key;
     if (same === SAME_KEY_LIMIT) throw stuck(schema);
     const from = copy.seen.offset;
-    await using chunk = await copier.rows(schema, keys, signal);
+    await using chunk = await copier.rows(schema, keys, signal, same >= EXACT_FROM);
     const { bytes } = await joinChunk(copy, chunk, from, null, signal);
     limit = Math.max(1, Math.min(limit * 8, MOST_KEYS, Math.floor((keys.length * AIM_BYTES) / Math.max(bytes, 1))));
   }

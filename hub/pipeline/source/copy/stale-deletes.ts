@@ -41,7 +41,7 @@ export async function deleteStale(copy: CopyOf, firstRows: FirstRows, signal: Ab
 }
 
 async function deleteKeys(copy: CopyOf, keys: readonly Buffer[], after: number, signal: AbortSignal): Promise<void> {
-  const window = await readAhead(copy, after, signal);
+  const window = await readAhead(copy, after, () => false, signal);
   await copy.session.turns.turn(async (turn) => {
     const { schema } = stillCopying(turn, copy.tableId, copy.since);
     await turn.flush();

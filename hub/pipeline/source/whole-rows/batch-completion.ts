@@ -5,9 +5,12 @@ import type { Offset } from '../../../../contracts/offset.ts';
 import { Flag, isRowOp, Op } from '../../../../contracts/op.ts';
 import { Projectors } from '../../../../contracts/projection.ts';
 import { readU32, RecordView } from '../../../../contracts/record.ts';
+import { Cell, ImageWalker } from '../../../../contracts/row-image.ts';
 import { decodeSchema, type TableSchema } from '../../../../contracts/schema.ts';
-import { afterOf, filledRecord, type Image } from './fill.ts';
+import { baseType } from '../../../../contracts/types/logical-type.ts';
+import { afterOf, filledRecord, isLeftOut, type Image } from './fill.ts';
 import type { Generation } from './generation.ts';
+import { isBefore, OF_SNAPSHOT, partOver, ReplayedRows, type Origin } from './replayed-rows.ts';
 import { rowId, rowName, type RowId } from './row-id.ts';
 import { endAfter, TableStops, type LogEnd } from './table-stops.ts';
 
@@ -37,6 +40,8 @@ const NONE_STOPPED: ReadonlyMap<number, TidemarkError> = new Map();
 interface Need {
   readonly incomplete: boolean;
   readonly held: boolean;
+  /** It repeats records over a chunk. */
+  readonly replayed: boolean;
   /** It ends between the two halves of a change of key. */
   readonly endsInKeyChange: boolean;
 }
@@ -75,6 +80,10 @@ export class BatchCompletion {
   #completedAt: ReadonlySet<number> = NO_INDEXES;
   #stopped: ReadonlyMap<number, TidemarkError> = NONE_STOPPED;
   #end: LogEnd;
+  readonly #replayed = new ReplayedRows();
+  readonly #walker = new ImageWalker();
+  /** Columns of JSON, by table and version. */
+  readonly #json = new WeakMap<TableSchema, readonly number[]>();
 
   /** @param end the log's last offset, which ends a transaction */
   constructor(images: Images, end: Offset) {
@@ -104,6 +113,7 @@ export class BatchCompletion {
     this.#stopped = NONE_STOPPED;
     if (this.#changed === 'all' || this.#changed.size > 0) this.#lookAtTables(catalog);
     const need = this.#needOf(batch);
+    if (need.replayed) this.#replayed.enter(batch, this.#end);
     if (!need.incomplete && !need.held && !need.endsInKeyChange) {
       if (batch.count > 0) this.#changedFrom = null;
       return batch;
@@ -155,6 +165,7 @@ export class BatchCompletion {
     return {
       incomplete: (flags & Flag.incomplete) !== 0,
       held: anyHeld,
+      replayed: (flags & Flag.replayed) !== 0,
       // The first large row of all may stand in this batch.
       endsInKeyChange: keyChange && ((flags & Flag.wide) !== 0 || this.#images.mayHave(readU32(bytes, last + 8))),
     };
@@ -178,7 +189,10 @@ export class BatchCompletion {
     }
     const asking = { end: this.#end, mustBeWhole: (tableId: number) => catalog.table(tableId)?.state.state === 'consistent' };
     const images = ids.size === 0 ? [] : await this.#images.newest([...ids.values()], asking);
-    return new Map([...ids.keys()].map((name, index) => [name, images[index] ?? null]));
+    return new Map([...ids.keys()].map((name, index) => {
+      const image = images[index] ?? null;
+      return [name, need.replayed ? this.#replayed.seen(name, image) : image];
+    }));
   }
 
   #walk(walk: Walk): Buffer {
@@ -218,7 +232,8 @@ export class BatchCompletion {
     const name = rowName(rowId(view.tableId, view.key()));
     walk.changedFrom = isFirstHalf(view) ? imageBefore(walk, name) : null;
     const { bytes, afterStart: start, afterEnd: end, schemaVersion } = view;
-    walk.local.set(name, view.op === Op.delete ? null : { bytes, start, end, schemaVersion });
+    const image = { bytes, start, end, schemaVersion };
+    walk.local.set(name, view.op === Op.delete ? null : view.op === Op.read ? { ...image, origin: OF_SNAPSHOT } : image);
     return null;
   }
 
@@ -227,26 +242,56 @@ export class BatchCompletion {
     const name = rowName(rowId(view.tableId, view.key()));
     const base = baseOf(walk, view, name);
     walk.changedFrom = null;
-    const flags = (view.flags & ~(Flag.incomplete | Flag.notApplied)) | Flag.wide;
-    const record = base === null ? missing() : this.#filled(walk, view, base, flags);
+    const flags = view.flags & ~(Flag.incomplete | Flag.notApplied | Flag.unseen);
+    const record = base === null ? missing() : this.#filled(walk, view, base, flags | Flag.wide);
     if (record instanceof TidemarkError) {
       walk.local.set(name, null);
-      const held = flagged(view, view.flags | Flag.notApplied);
+      const held = flagged(view, flags | Flag.incomplete | Flag.notApplied);
       return walk.stops.mustBeWhole(view.tableId) ? Buffer.concat([walk.stops.stop(view.tableId, entry, record), held]) : held;
     }
-    walk.local.set(name, afterOf(record, view.keyEnd - view.keyStart, view.beforeEnd - view.beforeStart, view.schemaVersion));
-    walk.completedAt.add(view.index + walk.stops.count);
+    const origin = base === null || !isReplayed(view) ? undefined : this.#originAfter(walk, view, base);
+    const after = afterOf(record, view.keyEnd - view.keyStart, view.beforeEnd - view.beforeStart, view.schemaVersion);
+    walk.local.set(name, origin === undefined ? after : { ...after, origin });
+    const index = view.index + walk.stops.count;
+    if (isReplayed(view)) this.#replayed.note(name, index, origin);
+    walk.completedAt.add(index);
     return record;
   }
 
   /** The record filled in from `base`, or why the two do not belong together: a fault of one row, not of the source. */
   #filled(walk: Walk, view: RecordView, base: Image, flags: number): Buffer | TidemarkError {
+    const isUnseen = (view.flags & Flag.unseen) !== 0;
+    const partsOf = (column: number) => (isReplayed(view) ? partOver(base.origin, column, isUnseen) : 'apply');
     try {
-      return filledRecord(view, this.#shaped(walk, view, base), flags);
+      return filledRecord(view, this.#shaped(walk, view, base), flags, partsOf) ?? missing();
     } catch (failure) {
       if (failure instanceof TidemarkError && failure.code !== 'INTERNAL') return failure;
       throw failure;
     }
+  }
+
+  /** What the completed image is as of. Undefined: as of the record, or it is all the same. */
+  #originAfter(walk: Walk, view: RecordView, { origin }: Image): Origin | undefined {
+    if (origin === undefined) return undefined;
+    const json = this.#jsonOf(this.#schema(walk, view.tableId, view.schemaVersion));
+    if (json.length === 0) return origin;
+    const given = new Set(origin.given);
+    const image = this.#walker.reset(view.bytes, view.afterStart, view.afterEnd);
+    const isUnseen = (view.flags & Flag.unseen) !== 0;
+    for (let column = 0; image.next(); column++) {
+      if (!json.includes(column)) continue;
+      if (!isLeftOut(image.kind) || (image.kind === Cell.part && partOver(origin, column, isUnseen) === 'apply')) given.add(column);
+    }
+    return { of: origin.of, given: [...given] };
+  }
+
+  #jsonOf(schema: TableSchema): readonly number[] {
+    let columns = this.#json.get(schema);
+    if (columns === undefined) {
+      columns = schema.columns.flatMap(({ type }, column) => (baseType(type).kind === 'json' ? [column] : []));
+      this.#json.set(schema, columns);
+    }
+    return columns;
   }
 
   /** The image in the shape of the record that it completes. */
@@ -279,13 +324,19 @@ function isReplayed(view: RecordView): boolean {
 }
 
 /**
- * What completes the record. A change of key is completed from the row under its old key. When it is replayed over a
- * chunk whose snapshot has seen it, the old key is gone and the chunk has the row under its new one: as of that change
- * or later, and what is later follows.
+ * What completes the record. A change of key is completed from the row under its old key. When it is replayed, the row may
+ * stand under its new key already: as of that change or later, and what is later follows. (A row that was in its way there
+ * went before it, in the stream as well.) Else the row under the old key is the one only if it certainly is as of before the
+ * change: it may have come there since.
  */
 function baseOf(walk: Walk, view: RecordView, name: string): Image | null {
   if (!isSecondHalf(view)) return imageBefore(walk, name);
-  return walk.changedFrom ?? (isReplayed(view) ? imageBefore(walk, name) : null);
+  const moved = isReplayed(view) ? imageBefore(walk, name) : null;
+  if (moved === null) {
+    const origin = isReplayed(view) ? walk.changedFrom?.origin : undefined;
+    return origin === undefined || isBefore(origin, (view.flags & Flag.unseen) !== 0) ? walk.changedFrom : null;
+  }
+  return moved.origin === undefined ? moved : { ...moved, origin: { ...moved.origin, of: 'log' } };
 }
 
 function imageBefore(walk: Walk, name: string): Image | null {

@@ -101,7 +101,7 @@ export class Generation {
   }
 
   #image(view: RecordView, offset: Offset, completed: boolean): void {
-    const image = { bytes: view.bytes, start: view.afterStart, end: view.afterEnd, schemaVersion: view.schemaVersion };
+    const image = { bytes: view.bytes, start: view.afterStart, end: view.afterEnd, schemaVersion: view.schemaVersion, offset };
     this.#set(view, { kind: 'image', offset, image, completed });
   }
 

@@ -63,7 +63,7 @@ export class Spill {
     return entries.map((entry, index) => {
       if (entry === undefined) return this.#cleared.has(tableOf(ids[index] as RowId)) ? null : undefined;
       const bytes = hasImage(entry) ? images.next().value : undefined;
-      return bytes === undefined ? null : { bytes, start: 0, end: bytes.length, schemaVersion: entry.readUInt32BE(8) };
+      return bytes === undefined ? null : { bytes, start: 0, end: bytes.length, schemaVersion: entry.readUInt32BE(8), offset: Number(entry.readBigUInt64BE(0)) };
     });
   }
 

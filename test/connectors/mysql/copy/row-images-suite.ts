@@ -12,10 +12,16 @@ import { CopyRig } from './copy-rig.ts';
 const COLUMNS = ['id', 'note', 'large', 'n', 'computed', 'doc'];
 const TABLE = `CREATE TABLE t (id int PRIMARY KEY, note varchar(40) DEFAULT 'as declared', large longtext, n int NOT NULL DEFAULT 7,
   computed varchar(80) AS (CONCAT(note, '/', n)) STORED, doc json, UNIQUE (n, id))`;
-const ROWS = `INSERT INTO t (id, note, large, n, doc) SELECT seq, CONCAT('note ', seq), REPEAT('x', 100), seq, JSON_OBJECT('a', seq, 'list', JSON_ARRAY(1, 2.50, 'three'), 'deep', JSON_OBJECT('b', NULL))
+const ROWS = `INSERT INTO t (id, note, large, n, doc) SELECT seq, CONCAT('note ', seq), REPEAT('x', 100), seq, JSON_OBJECT('a', seq, 'list', JSON_ARRAY(1, 2.50, 'three'), 'deep', JSON_OBJECT('b', NULL), 'pad', REPEAT('p', 200))
   FROM (WITH RECURSIVE s AS (SELECT 1 AS seq UNION ALL SELECT seq + 1 FROM s WHERE seq < 200) SELECT seq FROM s) AS numbers`;
 
 const IMAGES = ['FULL', 'MINIMAL', 'NOBLOB'] as const;
+
+/** What a session sends, for an image of rows and, with `+json`, parts of JSON values. */
+function settings(image: string): string {
+  const [name = '', json] = image.split('+');
+  return `SET SESSION binlog_row_image = ${name}, SESSION binlog_row_value_options = '${json === undefined ? '' : 'PARTIAL_JSON'}'`;
+}
 
 /** One statement that changes rows, in one of the ways that there are. */
 function statement(random: Random): string {
@@ -34,6 +40,14 @@ function statement(random: Random): string {
     `INSERT IGNORE INTO t (id, large) VALUES (${id}, '${value}')`,
     `INSERT IGNORE INTO t (id) VALUES (${id}), (${id + 1})`,
     `DELETE FROM t WHERE id = ${id}`,
+    `UPDATE t SET doc = JSON_SET(doc, '$.a', ${below(random, 10_000)}) WHERE id BETWEEN ${id} AND ${id + 3}`,
+    `UPDATE t SET doc = JSON_SET(doc, '$.deep.b', '${value}', '$.${value}', CAST('[1.10, {"é\\\\n": true}]' AS json)), n = n + 1 WHERE id = ${id}`,
+    `UPDATE t SET doc = JSON_REPLACE(doc, '$.list[last]', JSON_OBJECT('in', ${id}), '$.a', 1.5) WHERE id = ${id}`,
+    `UPDATE t SET doc = JSON_SET(doc, '$.list[9]', ${id}, '$."a \\\\"key\\\\""', DATE '2026-01-02') WHERE id = ${id}`,
+    `UPDATE t SET doc = JSON_REMOVE(doc, '$.list[0]'), note = '${value}' WHERE id = ${id}`,
+    `UPDATE t SET doc = JSON_REMOVE(JSON_SET(doc, '$.list[0]', '${value}', '$.new', 1), '$.deep.b') WHERE id = ${id}`,
+    `UPDATE t SET doc = JSON_OBJECT('a', ${id}, 'list', JSON_ARRAY(${id}, 2), 'deep', JSON_OBJECT('b', 1), 'pad', REPEAT('q', 150)) WHERE id BETWEEN ${id} AND ${id + 4}`,
+    `UPDATE IGNORE t SET id = id + 1000, doc = JSON_SET(doc, '$.a', '${value}') WHERE id = ${id}`,
     `UPDATE t, (SELECT ${id} AS other) AS o SET t.note = '${value}' WHERE t.id = o.other`,
   ];
   return all[below(random, all.length)] as string;
@@ -42,8 +56,8 @@ function statement(random: Random): string {
 /** Between two looks at the log. */
 const STATEMENTS = 60;
 
-/** `few`: what says most in little time. */
-export function rowImageTests(version: MysqlVersion, extent: 'few' | 'all'): void {
+/** `few`: what says most in little time; `parts`: and parts of values beside a copy. */
+export function rowImageTests(version: MysqlVersion, extent: 'few' | 'parts' | 'all'): void {
   describe(`row images of sessions of ${version}`, () => {
     let server: MysqlServer;
     let directory: TemporaryDirectory;
@@ -71,8 +85,13 @@ export function rowImageTests(version: MysqlVersion, extent: 'few' | 'all'): voi
       expect(controls).toEqual(['copying', 'copied']);
     }
 
-    async function change(session: MysqlSession, random: Random): Promise<void> {
-      for (let count = 0; count < STATEMENTS; count++) {
+    async function partialEvents(): Promise<number> {
+      const file = (await server.query('SHOW BINARY LOGS')).at(-1)?.['Log_name'] ?? '';
+      return (await server.query(`SHOW BINLOG EVENTS IN '${file}'`)).filter((event) => event['Event_type'] === 'Update_rows_partial').length;
+    }
+
+    async function change(session: MysqlSession, random: Random, statements = STATEMENTS): Promise<void> {
+      for (let count = 0; count < statements; count++) {
         await session.query(statement(random));
         if (count % 9 === 0) await session.query(`BEGIN; ${statement(random)}; ${statement(random)}; ${statement(random)}; COMMIT`);
       }
@@ -89,16 +108,62 @@ export function rowImageTests(version: MysqlVersion, extent: 'few' | 'all'): voi
 
     if (extent === 'few') return;
 
+    it('with parts of JSON values are made whole, while other rows are copied beside them', async () => {
+      const random = seededRandom(Date.now() % 100_000);
+      const data = await fresh();
+      await using session = await server.connect('shop');
+      await session.query(settings('MINIMAL+json'));
+      /** Of one row, by turns: what is done twice, or not at all, shows. */
+      const counted = (id: number): string => `UPDATE t SET doc = JSON_SET(doc, '$.a', CAST(doc->'$.a' AS unsigned) + 1, '$.list[0]', ${id}), n = n + 1 WHERE id = ${id}`;
+      const changes = async (): Promise<void> => {
+        for (const id of [7, 70, 120, 170]) await session.query(`${counted(id)}; UPDATE t SET note = 'between' WHERE id = ${id}; ${counted(id)}`);
+        await change(session, random, 12);
+      };
+      await using rig = await CopyRig.start(server, data, {
+        bounds: ['50', '100', '150'],
+        beforeChunk: changes,
+        afterChunk: changes,
+      });
+      await rig.consistent('shop.t');
+      await changes();
+      await expectSame(rig);
+      expect(await partialEvents()).toBeGreaterThan(0);
+    });
+
+    if (extent === 'parts') return;
+
+    it('with parts of JSON values are made whole while a row changes so all the time', async () => {
+      const data = await fresh();
+      await using session = await server.connect('shop');
+      await session.query(settings('MINIMAL+json'));
+      const stop = new AbortController();
+      const write = async (): Promise<void> => {
+        for (let count = 0; !stop.signal.aborted; count++) await session.query(`UPDATE t SET doc = JSON_SET(doc, '$.a', ${count}) WHERE id = ${1 + (count % 3)}`);
+      };
+      const writing = write();
+      try {
+        for (let round = 0; round < 3; round++) {
+          await using rig = await CopyRig.start(server, `${data}-${round}`);
+          await rig.consistent('shop.t');
+        }
+      } finally {
+        stop.abort();
+        await writing;
+      }
+      await using rig = await CopyRig.start(server, `${data}-0`);
+      await expectSame(rig);
+    });
+
     it('are made whole under a server that writes whole ones: no stop, no other copy, over restarts and without the index too', async () => {
       const seed = Date.now() % 100_000;
       const random = seededRandom(seed);
       const data = await fresh();
       await using session = await server.connect('shop');
-      for (const image of [...IMAGES, 'MINIMAL', 'FULL', 'MINIMAL']) {
+      for (const image of [...IMAGES, 'MINIMAL+json', 'FULL+json', 'NOBLOB+json', 'FULL', 'MINIMAL+json']) {
         {
           await using rig = await CopyRig.start(server, data);
           await rig.consistent('shop.t');
-          await session.query(`SET SESSION binlog_row_image = ${image}`);
+          await session.query(settings(image));
           await change(session, random);
           await expectSame(rig);
         }
@@ -109,8 +174,8 @@ export function rowImageTests(version: MysqlVersion, extent: 'few' | 'all'): voi
     it('are made whole when the server itself begins to leave columns out, and stops to', async () => {
       const random = seededRandom(Date.now() % 100_000);
       const data = await fresh();
-      for (const image of ['FULL', 'MINIMAL', 'FULL', 'NOBLOB', 'MINIMAL']) {
-        await server.query(`SET GLOBAL binlog_row_image = ${image}`);
+      for (const image of ['FULL', 'MINIMAL+json', 'FULL', 'NOBLOB', 'FULL+json', 'NOBLOB+json', 'MINIMAL']) {
+        await server.query(settings(image).replaceAll('SESSION', 'GLOBAL'));
         await using session = await server.connect('shop');
         await using rig = await CopyRig.start(server, data);
         await rig.consistent('shop.t');

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { ReferenceLog } from '../../../../contracts/kit/reference-log.ts';
+import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import type { LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
 import type { TableSchema } from '../../../../contracts/schema.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
@@ -89,8 +90,15 @@ export class CopyRig implements AsyncDisposable {
     if (feed === null) throw new Error('not connected');
     if (this.#announced.length > 0 && !this.source.inTransaction && feed.catalog.table(1) === undefined) await feed.append(this.source.schemaBatch(this.source.streamPosition()));
     const batch = this.source.next();
-    if (batch !== null) await feed.append(batch);
-    else {
+    if (batch !== null) {
+      try {
+        await feed.append(batch);
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || error.code !== 'WHOLE_ROWS_AGAIN') throw error;
+        await this.disconnect();
+        await this.connect();
+      }
+    } else {
       const records = Buffer.alloc(0);
       await feed.append(new ChangeBatch({ count: 0, records, transactions: [], progress: this.source.streamPosition() }));
     }

@@ -74,6 +74,19 @@ export class Rig implements AsyncDisposable {
     return this.write(builder.take());
   }
 
+  /** One transaction, a batch for each; what was appended. */
+  async appendInPieces(builds: readonly ((builder: BatchBuilder) => void)[], kind: 'source' | 'hub'): Promise<ChangeBatch[]> {
+    const builder = new BatchBuilder(1 << 14);
+    const appended: ChangeBatch[] = [];
+    builder.begin(kind, 1, 0);
+    for (const [index, build] of builds.entries()) {
+      build(builder);
+      if (index === builds.length - 1) builder.commit(positionOf(++this.#position));
+      appended.push(await this.write(builder.take()));
+    }
+    return appended;
+  }
+
   async write(batch: ChangeBatch): Promise<ChangeBatch> {
     if (this.#writer === null) throw new Error('not open');
     const complete = await this.rows.complete(batch, this.catalog);

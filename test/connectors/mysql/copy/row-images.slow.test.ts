@@ -1,0 +1,3 @@
+import { rowImageTests } from './row-images-suite.ts';
+
+rowImageTests('mysql-8.0', 'parts');
