@@ -12,7 +12,7 @@ export const CONTRACT_ERRORS = {
   },
   POSITION_SYNTAX: {
     means: 'A source position could not be read.',
-    remedy: 'Give an offset such as `120345`, or a position as the source prints it, such as `lsn:0/16B3748`.',
+    remedy: 'Give an offset such as `120345`, or a position as the source prints it, such as `lsn:0/16B3748` or `gtid:UUID:1-77`.',
     retry: 'never',
   },
   RECORD_CORRUPT: {

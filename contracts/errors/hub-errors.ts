@@ -67,7 +67,7 @@ export const HUB_ERRORS = {
   },
   MOMENT_SYNTAX: {
     means: 'A place in the log was named in a way that is not known.',
-    remedy: 'Name an offset, a time with its zone (2026-11-01T12:00Z, or -2h), a position of the source (lsn:0/16B3748), begin, horizon or end.',
+    remedy: 'Name an offset, a time with its zone (2026-11-01T12:00Z, or -2h), a position of the source (lsn:0/16B3748, gtid:SET or binlog:FILE:OFFSET), begin, horizon or end.',
     retry: 'never',
   },
   MOMENT_KEY: {

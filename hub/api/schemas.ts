@@ -144,7 +144,7 @@ export const SINK_PATH = Type.Object({ sink: NAME });
 export const MAX_WAIT_MS = 24 * 3_600_000;
 
 export const WAIT_QUERY = Type.Object({
-  at: Type.String({ minLength: 1, maxLength: 1000, description: 'An offset or a position of the source (lsn:0/16B3748), which may be still to come; or a time, begin, horizon or end, of what the log has' }),
+  at: Type.String({ minLength: 1, maxLength: 1000, description: 'An offset or a position of the source (lsn:0/16B3748, gtid:SET), which may be still to come; or a time, begin, horizon or end, of what the log has' }),
   timeout: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_WAIT_MS, default: 30_000, description: 'Milliseconds' })),
 });
 

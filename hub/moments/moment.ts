@@ -9,12 +9,12 @@ export type Moment =
   | { readonly kind: 'offset'; readonly offset: Offset }
   /** Microseconds since 1970: the last source transaction before the running maximum of commit times passes it. */
   | { readonly kind: 'time'; readonly time: number }
-  /** A source position as text, such as `lsn:0/16B3748`. */
+  /** A source position as text, such as `lsn:0/16B3748` or `gtid:SET`. */
   | { readonly kind: 'position'; readonly text: string }
   | { readonly kind: 'begin' | 'horizon' | 'end' };
 
 /** What a moment may look like, for messages and help. */
-export const MOMENT_FORMS = 'an offset, a time (2026-11-01T12:00Z, or -2h), a position (lsn:0/16B3748), begin, horizon or end';
+export const MOMENT_FORMS = 'an offset, a time (2026-11-01T12:00Z, or -2h), a position (lsn:0/16B3748, gtid:SET or binlog:FILE:OFFSET), begin, horizon or end';
 
 /** Date and time of ISO 8601, with a zone; up to six digits behind the second. */
 const TIME = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?(Z|[+-]\d{2}:\d{2})$/;

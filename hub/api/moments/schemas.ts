@@ -2,7 +2,7 @@
 import Type, { type Static } from 'typebox';
 import { CELL, OFFSET, TRANSACTION, nullable } from '../schemas.ts';
 
-const MOMENT = Type.String({ minLength: 1, maxLength: 1000, description: 'A moment: an offset, a time (2026-11-01T12:00Z, or -2h), a position (lsn:0/16B3748), begin, horizon or end' });
+const MOMENT = Type.String({ minLength: 1, maxLength: 1000, description: 'A moment: an offset, a time (2026-11-01T12:00Z, or -2h), a position (lsn:0/16B3748, gtid:SET or binlog:FILE:OFFSET), begin, horizon or end' });
 const ONE_TABLE = Type.String({ minLength: 1, maxLength: 1000, description: 'One table: public.orders, public."order items"' });
 const LIMIT = Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Most lines' }));
 const PROGRESS = Type.Optional(Type.Boolean({ description: 'Lines of progress while there is nothing else to send' }));

@@ -19,10 +19,10 @@ export function addLogCommands(program: Command, context: CliContext): void {
       await checkFiles(source, options, context);
     });
   withHubOptions(group.command('inspect'))
-    .description('Print what stands in a file of the log, or the record at an offset')
-    .argument('<what>', 'a manifest, segment, index, run or catalog; or SOURCE@OFFSET')
+    .description('Print what stands in a file of the log, or the record at a moment')
+    .argument('<what>', 'a manifest, segment, index, run or catalog; or SOURCE@MOMENT')
     .option('--json', 'one JSON object per line')
-    .addHelpText('after', examples('tidemark log inspect data/log/shop/0000000001.segment', 'tidemark log inspect data/log/shop/manifest', 'tidemark log inspect shop@120345'))
+    .addHelpText('after', examples('tidemark log inspect data/log/shop/0000000001.segment', 'tidemark log inspect data/log/shop/manifest', 'tidemark log inspect shop@120345', 'tidemark log inspect shop@-2h'))
     .action(async (what: string, options: InspectOptions) => {
       const { inspectFiles } = await import('../care/inspect-files.ts');
       await inspectFiles(what, options, context);

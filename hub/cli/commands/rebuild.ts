@@ -32,7 +32,7 @@ export function addRebuildCommand(program: Command, context: CliContext): void {
     .description('Fill a sink anew from the log, beside what it serves, and swap it in; the source is not asked')
     .argument('<sink>', 'the sink')
     .option('--tables <patterns...>', 'only these tables, at the offset where the sink stands')
-    .option('--to <moment>', 'put the sink to an offset, a time (2026-11-01T12:00Z, -2h), a position, horizon or end, and pause it there')
+    .option('--to <moment>', 'put the sink to an offset, a time (2026-11-01T12:00Z, -2h), a position (lsn:0/16B3748, gtid:SET), horizon or end, and pause it there')
     .option('--from-scratch', 'remove first what an earlier rebuild has filled')
     .option('--cancel', 'end the rebuild that is under way, and remove what it has made')
     .option('--detach', 'do not wait for its end')

@@ -15,7 +15,7 @@ export function addWaitCommand(program: Command, context: CliContext): void {
   withHubOptions(program.command('wait'))
     .description('Wait until a sink has applied an offset or a position of its source, and print the offset it is at')
     .argument('<sink>', 'the sink')
-    .requiredOption('--at <moment>', 'an offset or a position (lsn:0/16B3748), which may be still to come; or a time, begin, horizon or end, of what the log has')
+    .requiredOption('--at <moment>', 'an offset or a position (lsn:0/16B3748, gtid:SET), which may be still to come; or a time, begin, horizon or end, of what the log has')
     .addOption(new Option('--timeout <duration>', 'how long to wait').argParser(durationArgument).default(DEFAULT_MS, '30s'))
     .addHelpText(
       'after',

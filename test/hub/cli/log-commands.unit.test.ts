@@ -106,6 +106,8 @@ describe('with a hub that does not run', () => {
     expect(at.map((line) => (line as { is: string }).is)).toEqual(['segment', 'batch', 'transaction', 'record']);
     expect(at.at(-1)).toMatchObject({ offset: 3 });
     expect((await run('log', 'inspect', 'shop@3')).stdout).toContain('      record  offset 3');
+    for (const moment of ['end', '-1m']) expect(await run('log', 'inspect', `shop@${moment}`)).toMatchObject({ code: 0, stdout: expect.stringContaining('      record  offset 13') as string });
+    expect(await run('log', 'inspect', 'shop@yesterday')).toMatchObject({ code: 2, stderr: expect.stringContaining('MOMENT_SYNTAX') as string });
     expect(await run('log', 'inspect', 'shop@99')).toMatchObject({ code: 1, stderr: expect.stringContaining('OFFSET_RANGE') as string });
     expect(await run('log', 'inspect', 'other@1')).toMatchObject({ code: 1, stderr: expect.stringContaining('LOG_UNKNOWN') as string });
     expect(await run('log', 'inspect', 'tidemark.yaml')).toMatchObject({ code: 2 });
