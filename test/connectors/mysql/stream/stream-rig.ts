@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Catalog } from '../../../../contracts/catalog.ts';
 import type { ChangeBatch } from '../../../../contracts/change-batch.ts';
 import { asTidemarkError, type TidemarkError } from '../../../../contracts/errors/error.ts';
@@ -115,7 +116,12 @@ export class StreamRig implements AsyncDisposable {
   }
 
   async failure(): Promise<TidemarkError> {
-    await this.#pump;
+    const late = new AbortController();
+    const limit = delay(DEADLINE_MS, 'late', { signal: late.signal });
+    const end = await Promise.race([this.#pump, limit]);
+    late.abort();
+    await limit.catch(() => undefined);
+    if (end === 'late') throw new Error(`the stream goes on, at ${this.position === null ? 'nothing' : mysqlPositions.format(this.position)}`);
     if (this.#failure === null) throw new Error('the stream has ended without a failure');
     return this.#failure;
   }
