@@ -112,7 +112,9 @@ export interface BatchLimits {
   /**
    * True: steps other than `rows` stand at the beginning of a batch, before its only `rows` step, because the sink cannot
    * change shapes and rows in one transaction. What a source's transaction had before such a step is a batch that says
-   * `endsOpen`. Of a load, and of rows that are tried one by one, batches may be mixed all the same. Left out: false.
+   * `endsOpen`, or has its end there. Of a load, of a large transaction of which rows are refused, and of rows that are
+   * tried without moving the checkpoint, batches may be mixed all the same; the last have no rows of tables without a key.
+   * Left out: false.
    */
   readonly stepsFirst?: boolean;
 }

@@ -53,6 +53,11 @@ export function hasChanges(table: FoldedTable): boolean {
   return table.truncate || table.deletes.length + table.upserts.length + table.inserts.length > 0;
 }
 
+/** Steps of other kinds stand behind rows. */
+export function isMixed({ steps }: SinkBatch): boolean {
+  return steps.some(({ kind }, index) => kind !== 'rows' && steps[index - 1]?.kind === 'rows');
+}
+
 export function idOf({ tableId, key }: { readonly tableId: number; readonly key: Buffer }): string {
   return `${tableId}/${key.toString('latin1')}`;
 }

@@ -16,7 +16,7 @@ import { isDataError } from '../error-policy.ts';
 import { Fold, type FoldLimits, type FoldStart } from './fold.ts';
 import { keyText } from './key-text.ts';
 import { MirroredTables } from './mirrored-tables.ts';
-import { hasChanges, idOf, offsetOf, onlyRow, type Piece, piecesOf, type Refused, stepsWith } from './pieces.ts';
+import { hasChanges, idOf, isMixed, offsetOf, onlyRow, type Piece, piecesOf, type Refused, stepsWith } from './pieces.ts';
 
 export interface SiftParts {
   readonly sink: Sink;
@@ -63,14 +63,33 @@ export class Sift {
   async over(start: FoldStart, to: Offset): Promise<void> {
     let at = start;
     let ends: Offset[] = [];
-    for (const { end, bytes } of await this.#transactions(start.after, to)) {
+    const transactions = await this.#transactions(start.after, to);
+    const stops = await this.#stopsBeforeSteps(start, transactions.at(-1)?.end ?? to);
+    for (const [index, { end, bytes }] of transactions.entries()) {
+      const isLarge = this.#keepsWhole && bytes > this.#parts.maxBytes;
+      if (!isLarge) ends.push(...stops.filter((stop) => stop > (transactions[index - 1]?.end ?? start.after) && stop < end));
       ends.push(end);
-      if (!this.#keepsWhole || bytes <= this.#parts.maxBytes) continue;
+      if (!isLarge) continue;
       at = await this.#overTransactions(at, ends.slice(0, -1));
       at = await this.#overParts(at, end);
       ends = [];
     }
     await this.#overTransactions(at, ends);
+  }
+
+  /**
+   * For a sink that cannot change shapes and rows in one transaction: the ends of rows that have a change of shape behind
+   * them. What was committed with the one would come again with the other, and a row without a key would be there twice.
+   */
+  async #stopsBeforeSteps(start: FoldStart, to: Offset): Promise<Offset[]> {
+    const { sink, log } = this.#parts;
+    if (sink.limits?.stepsFirst !== true) return [];
+    const stops: Offset[] = [];
+    const fold = this.#fold(start, { ...UNLIMITED, stepsFirst: true });
+    for await (const batch of log.read({ after: start.after, to, follow: false, signal: this.#signal })) {
+      for (fold.feed(batch); !fold.run(); ) stops.push(fold.take((offset) => log.epochAt(offset)).to);
+    }
+    return stops;
   }
 
   /** Where transactions end, and about how large they are. A sink that may stop inside of one is led to `to` itself. */
@@ -96,9 +115,11 @@ export class Sift {
     const last = ends.at(-1);
     if (last === undefined || last <= start.after) return start;
     const batch = await this.#folded(start, last);
-    const error = await this.#settledBy(batch);
-    if (error === null) return this.#applied(batch);
-    if (ends.length === 1) return this.#overOne(batch, error);
+    if (ends.length === 1 || this.#parts.sink.limits?.stepsFirst !== true || !isMixed(batch)) {
+      const error = await this.#settledBy(batch);
+      if (error === null) return this.#applied(batch);
+      if (ends.length === 1) return this.#overOne(batch, error);
+    }
     const middle = ends.length >> 1;
     const between = await this.#overTransactions(start, ends.slice(0, middle));
     return this.#overTransactions(between, ends.slice(middle));

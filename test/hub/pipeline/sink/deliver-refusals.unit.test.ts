@@ -37,6 +37,24 @@ describe('Deliver, where the sink refuses rows or takes nothing', () => {
     }
   });
 
+  it('gives a sink that wants changes of shape first none of them behind rows', async () => {
+    const sink = new MemorySink({ wholeTransactions: true, maxKeys: 100, stepsFirst: true });
+    sink.refused.add('public.t2/1');
+    await using test = await delivering(sink, { onError: 'dead-letter' });
+    await test.source.bag(3, ['10']);
+    const changed = await test.source.mixed({ table: 3, rows: ['11', '12'] }, [1, 2, 3]);
+    const tried: string[] = [];
+    sink.fault = ({ after, to, steps }) => {
+      if (to > after) tried.push(steps.map(({ kind }) => kind).join());
+      return 'none';
+    };
+    test.part.start();
+    await test.deliver.reached(changed, patience());
+    expect(test.letters.list()).toMatchObject([{ table: 'public.t2', code: 'SINK_DATA' }]);
+    expect(tried.filter((kinds) => kinds.includes('rows,schema'))).toEqual([]);
+    expect(sink.checkpoint?.offset).toBe(changed);
+  });
+
   it.each([true, false])('closes the letter of a row that is deleted together with one that is refused (whole transactions: %s)', async (wholeTransactions) => {
     const sink = new MemorySink({ wholeTransactions, maxKeys: 100 });
     for (const key of [1, 2, 3]) sink.refused.add(`public.t1/${key}`);

@@ -7,6 +7,7 @@ import type { LogWriter, SourceLog } from '../../../../contracts/log-engine.ts';
 import { Op } from '../../../../contracts/op.ts';
 import { buildImage } from '../../../../contracts/row-image.ts';
 import { encodeSchema } from '../../../../contracts/schema.ts';
+import type { Sink } from '../../../../contracts/sink.ts';
 import { selectTables } from '../../../../hub/config/table-patterns.ts';
 import { DeadLetters } from '../../../../hub/dead-letters/dead-letters.ts';
 import { EmbeddedLogEngine } from '../../../../hub/log/embedded/engine.ts';
@@ -15,7 +16,6 @@ import { Part } from '../../../../hub/pipeline/part.ts';
 import { SinkTables } from '../../../../hub/pipeline/sink/sink-tables.ts';
 import { createTestRuntime } from '../../../fixtures/runtime.ts';
 import { temporaryDirectory } from '../../../fixtures/temp.ts';
-import type { MemorySink } from './memory-sink.ts';
 import { positionOf, valueOf } from '../source/numbered-positions.ts';
 import { scriptedSchema } from '../source/scripted-source.ts';
 
@@ -72,6 +72,21 @@ export class TestLog {
     return this.writer.lastOffset;
   }
 
+  /** A transaction: a row of t2 whose value is no number, rows of a table without a key, then a column more for t1, and rows with it. */
+  async mixed(bag: { readonly table: number; readonly rows: readonly string[] }, keys: readonly number[]): Promise<number> {
+    const schema = scriptedSchema(1);
+    this.#builder.begin('source', ++this.#xid, this.#xid);
+    this.#builder.record(Op.create, 0, 2, 1, buildKey(['1']), NONE, buildImage(['1', 'x']));
+    for (const row of bag.rows) this.#builder.record(Op.create, 0, bag.table, 1, NONE, NONE, buildImage(['1', row]));
+    const more = { number: 3, name: 'more', type: { kind: 'int64' }, nativeType: 'bigint', nullable: true, constantDefault: null, fill: null, generated: 'no', identity: 'no' } as const;
+    this.#builder.record(Op.schema, 0, 1, 2, NONE, NONE, encodeSchema({ ...schema, version: 2, columns: [...schema.columns, more] }));
+    for (const key of keys) this.#builder.record(Op.update, 0, 1, 2, buildKey([String(key)]), NONE, buildImage([String(key), '5', '7']));
+    this.#builder.commit(positionOf(this.#xid));
+    await this.#append();
+    await this.writer.flush();
+    return this.writer.lastOffset;
+  }
+
   /** A transaction that brings a table without a key, and a row of it. */
   async keyless(table: number): Promise<number> {
     this.#builder.begin('source', ++this.#xid, this.#xid);
@@ -119,7 +134,7 @@ export class TestLog {
   }
 }
 
-export async function delivering(sink: MemorySink, options: { patterns?: readonly string[]; bytes?: number; onError?: 'stop' | 'dead-letter'; segmentBytes?: number } = {}) {
+export async function delivering(sink: Sink, options: { patterns?: readonly string[]; bytes?: number; onError?: 'stop' | 'dead-letter'; segmentBytes?: number } = {}) {
   const directory = await temporaryDirectory('deliver');
   const runtime = createTestRuntime();
   const { segmentBytes } = options;
