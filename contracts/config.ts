@@ -39,6 +39,8 @@ export interface LogSettings {
   readonly historyBytes: number | null;
   /** How long each table is kept. Absent where the configuration does not come from a file: all are folded. */
   readonly keep?: (table: Pick<TableSchema, 'namespace' | 'name'>) => Keep;
+  /** What `keep` follows from: two that are the same keep the same. */
+  readonly keepRules?: string;
   /** Bytes of records that are sorted in memory. */
   readonly compactionBytes: number;
   /** Share of the time that folding may take: above 0, at most 1. */

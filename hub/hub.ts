@@ -84,12 +84,14 @@ export class Hub implements HubService, AsyncDisposable {
 
   /**
    * Opens the data folder and starts every source and sink; does not wait for them to get anywhere.
-   * @throws TidemarkError `LOG_LOCKED`, `LOG_CORRUPT`, what a module says of its settings
+   * @param options.locked looks, once the folder is this hub's, at what else has to be there before anything is begun
+   * @throws TidemarkError `LOG_LOCKED`, `FOLDER_DENIED`, `LOG_CORRUPT`, what a module says of its settings, what `locked` throws
    */
-  static async start(config: HubConfig, runtime: Runtime, options: { registry: Registry; version?: string }): Promise<Hub> {
+  static async start(config: HubConfig, runtime: Runtime, options: { registry: Registry; version?: string; locked?: () => Promise<void> }): Promise<Hub> {
     const engine = await EmbeddedLogEngine.create(config.data, runtime);
     const hub = new Hub(config, runtime, options.registry, options.version ?? '0.0.0', engine);
     try {
+      await options.locked?.();
       hub.#disk.start();
       for (const source of config.sources.values()) await hub.#openSource(source);
       for (const sink of config.sinks.values()) await hub.#openSink(sink);

@@ -42,6 +42,11 @@ export const LOG_ERRORS = {
     remedy: 'Look at the cause, and at the health of the disk. The hub opens the log again by itself.',
     retry: 'auto',
   },
+  FOLDER_DENIED: {
+    means: 'A folder that is to hold data or backups cannot be made, or not be written to: its permissions, a file in its path, or a disk that is read-only.',
+    remedy: 'Give the user that runs the command the right to write there, or name another folder.',
+    retry: 'operator',
+  },
   LOG_READ_FAILED: {
     means: 'The operating system could not open or read a file of the log.',
     remedy: 'Look at the cause (a disk error, permissions, the limit of open files). The hub tries again by itself.',

@@ -7,7 +7,7 @@ export const MYSQL_ERRORS = {
   },
   MYSQL_UNREACHABLE: {
     means: 'The connection to the MySQL source could not be made, or was lost.',
-    remedy: 'Nothing is lost: the stream goes on from the last durable position as soon as the server answers.',
+    remedy: 'See that the server runs, and check host and port of the address. It is tried again by itself, and nothing is lost: the stream goes on from the last durable position.',
     retry: 'auto',
   },
   MYSQL_TLS: {
@@ -17,7 +17,7 @@ export const MYSQL_ERRORS = {
   },
   MYSQL_ACCESS: {
     means: 'The server refuses the user, its password or a privilege that is needed.',
-    remedy: 'Check user and password; `tidemark check` prints the GRANT statements that are missing.',
+    remedy: 'Check user and password in the address; `tidemark check` prints the GRANT statements that are missing.',
     retry: 'operator',
   },
   MYSQL_QUERY: {

@@ -7,7 +7,7 @@ export const POSTGRES_ERRORS = {
   },
   POSTGRES_UNREACHABLE: {
     means: 'The connection to the Postgres source could not be made, or was lost.',
-    remedy: 'Nothing is lost: the stream goes on from the last durable position as soon as the server answers.',
+    remedy: 'See that the server runs, and check host and port of the address. It is tried again by itself, and nothing is lost: the stream goes on from the last durable position.',
     retry: 'auto',
   },
   POSTGRES_TLS: {
@@ -16,8 +16,8 @@ export const POSTGRES_ERRORS = {
     retry: 'operator',
   },
   POSTGRES_ACCESS: {
-    means: 'The server refuses the role, its password or a privilege that is needed.',
-    remedy: 'Check user and password; `tidemark check` prints the GRANT and ALTER ROLE statements that are missing.',
+    means: 'The server refuses the role, its password or a privilege that is needed, or has no such database.',
+    remedy: 'Check user, password and name of the database in the address; `tidemark check` prints the GRANT and ALTER ROLE statements that are missing.',
     retry: 'operator',
   },
   POSTGRES_QUERY: {

@@ -2,7 +2,7 @@
 export const SINK_ERRORS = {
   SINK_UNREACHABLE: {
     means: 'The place that the sink writes to cannot be reached, or the connection to it was lost.',
-    remedy: 'It is tried again by itself. If it lasts, check address, network and credentials with `tidemark check`.',
+    remedy: 'See that the server runs, and check host and port of the address. It is tried again by itself; the sink goes on from its checkpoint.',
     retry: 'auto',
   },
   SINK_FENCED: {
@@ -96,8 +96,8 @@ export const SINK_ERRORS = {
     retry: 'auto',
   },
   REPLICA_DENIED: {
-    means: 'The role of the sink may not do what it must at the replica, or its login is refused.',
-    remedy: 'Grant what the message names; `tidemark check` prints the statements.',
+    means: 'The role of the sink may not do what it must at the replica, its login is refused, or there is no such database.',
+    remedy: 'Check user, password and name of the database in the address. A privilege that the message names has to be granted: `tidemark check` prints the statements.',
     retry: 'operator',
   },
   REPLICA_POOLED: {

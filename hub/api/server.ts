@@ -53,6 +53,15 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   }
 }
 
+/** Finds out that nobody listens on an address, before anything is begun that needs it. @throws TidemarkError `API_LISTEN`, `CONFIG_ADDRESS` */
+export async function mustBeFree(address: string): Promise<void> {
+  const server = createServer();
+  await listenOnAddress(server, address);
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
+}
+
 async function listenOnSocket(server: Server, path: string): Promise<Server> {
   // The mode counts from the moment the socket is there, so it cannot be set only afterwards.
   const before = process.umask(0o177);

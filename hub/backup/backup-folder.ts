@@ -14,6 +14,7 @@
 import { join } from 'node:path';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { FileSystem } from '../../contracts/runtime.ts';
+import { folderError } from '../log/embedded/disk-error.ts';
 import { decodeBackupList, type BackupList } from './backup-list.ts';
 
 const MARKER_FILE = 'tidemark-backups';
@@ -30,8 +31,16 @@ export interface NamedBackup {
   readonly list: BackupList;
 }
 
-/** Makes an empty folder one of backups; one that is stays as it is. @throws TidemarkError `BACKUP_FOLDER` */
+/** Makes an empty folder one of backups; one that is stays as it is. @throws TidemarkError `BACKUP_FOLDER`, `FOLDER_DENIED`, `LOG_DISK_FULL` */
 export async function claimFolder(files: FileSystem, folder: string): Promise<void> {
+  try {
+    await claim(files, folder);
+  } catch (error) {
+    throw folderError(error, 'the folder of backups could not be made', folder);
+  }
+}
+
+async function claim(files: FileSystem, folder: string): Promise<void> {
   if (await files.exists(join(folder, MARKER_FILE))) return mustBeBackups(files, folder);
   await files.makeDirectory(folder);
   const others = (await files.list(folder)).filter((name) => !OF_LOCK.has(name) && name !== SHARED_FOLDER && name !== BACKUPS_FOLDER);

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { FileSystem } from '../../contracts/runtime.ts';
-import { diskError } from '../log/embedded/disk-error.ts';
+import { folderError } from '../log/embedded/disk-error.ts';
 import { MANIFEST_FILE } from '../log/embedded/manifest.ts';
 import { RESTORING_FILE } from '../log/embedded/unfinished.ts';
 import { backupList, backupNames } from './backup-folder.ts';
@@ -52,7 +52,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<void> {
     await files.syncDirectory(to);
     await files.syncDirectory(dirname(to));
   } catch (error) {
-    throw diskError(error, 'the backup could not be restored', { file: to });
+    throw folderError(error, 'the backup could not be restored', to);
   }
 }
 

@@ -42,7 +42,7 @@ export async function checkSource(config: SourceConfig, { registry, runtime, sig
     await using connector = connectorOf(config, registry, runtime);
     findings.push(...(await connector.check(signal)));
     tables = await connector.tables(signal);
-    if (tables.length === 0) findings.push(noTables(config));
+    if (tables.length === 0 && !findings.some(({ severity, code }) => severity === 'error' && code === 'tables')) findings.push(noTables(config));
   } catch (error) {
     findings.push(findingOf(asTidemarkError(error, 'INTERNAL', { source: name }), findings));
   }

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { HubConfig } from '../../contracts/config.ts';
 import type { LogLevel } from '../../contracts/runtime.ts';
-import { startApi, type Api } from '../api/server.ts';
+import { mustBeFree, startApi, type Api } from '../api/server.ts';
 import { withHashKeys } from '../config/hash-key.ts';
 import { loadConfig } from '../config/load.ts';
 import { Hub } from '../hub.ts';
@@ -31,7 +31,9 @@ export async function runHub(options: RunOptions, context: CliContext): Promise<
   const runtime = runtimeFor(options, context, progress);
   const config = await withHashKeys(loaded, runtime.files, runtime.random);
   const began = runtime.clock.monotonic();
-  await using hub = await Hub.start(config, runtime, { registry: await context.registry(), version: context.version });
+  // A hub that could not be reached must not take over a slot and sinks first.
+  const locked = async (): Promise<void> => (config.http === null ? undefined : mustBeFree(config.http));
+  await using hub = await Hub.start(config, runtime, { registry: await context.registry(), version: context.version, locked });
   await using api = await startHubApi(hub, config, runtime, options, context);
   runtime.logger.log('info', 'hub.started', { version: context.version, data: config.data, socket: api.socket, http: api.http });
   using ticker = context.stderrIsTty ? showProgress(hub, progress, runtime) : null;
@@ -78,6 +80,7 @@ function unappliedChanges(running: HubConfig, wanted: HubConfig): string[] {
     ...(running.data === wanted.data ? [] : ['data']),
     ...(running.http === wanted.http ? [] : ['http']),
     ...(JSON.stringify(running.limits) === JSON.stringify(wanted.limits) ? [] : ['limits']),
+    ...(JSON.stringify(running.log) === JSON.stringify(wanted.log) ? [] : ['log']),
   ];
   return changed.map((key) => `hub.${key} has changed: it takes effect when the hub is started again`);
 }

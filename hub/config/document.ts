@@ -160,7 +160,7 @@ function syntaxError(what: string, place: Place): TidemarkError {
 function describe(code: string): string {
   switch (code) {
     case 'BAD_INDENT':
-      return 'the indentation does not fit';
+      return 'the indentation does not fit, or a bracket or brace above is not closed';
     case 'TAB_AS_INDENT':
       return 'a tab is used as indentation; use blanks';
     case 'DUPLICATE_KEY':

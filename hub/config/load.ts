@@ -295,6 +295,7 @@ function logOf(hub: HubSection): LogSettings {
     historyMs: log.history === undefined ? parseDuration(DEFAULT_LOG.history) : log.history,
     historyBytes: log.history_max ?? null,
     keep: keepByPattern(log.tables ?? {}),
+    keepRules: JSON.stringify(log.tables ?? {}),
     compactionBytes: compaction.memory ?? defaultSize(DEFAULT_LOG.memory),
     compactionShare: compaction.share ?? DEFAULT_LOG.share,
     compactionRate: compaction.rate ?? null,

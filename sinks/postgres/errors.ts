@@ -18,6 +18,7 @@ const BY_STATE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['53', 'REPLICA_FULL'],
   ['58', 'REPLICA_FULL'],
   ['28', 'REPLICA_DENIED'],
+  ['3D000', 'REPLICA_DENIED'],
   ['42501', 'REPLICA_DENIED'],
   ['22', 'SINK_DATA'],
   ['23', 'SINK_DATA'],

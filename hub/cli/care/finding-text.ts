@@ -1,6 +1,6 @@
 import type { LogCheckSummary } from '../../log/embedded/check/check-log.ts';
 import type { LogFinding } from '../../log/embedded/check/finding.ts';
-import { grouped } from '../text/text-table.ts';
+import { counted } from '../text/text-table.ts';
 
 const SHOWN_TABLES = 20;
 
@@ -22,6 +22,6 @@ function tablesText(tables: readonly string[] | null): string {
 }
 
 export function summaryLine({ source, horizon, highWatermark, segments, runs, records, transactions, findings }: LogCheckSummary): string {
-  const size = `${grouped(segments)} segments, ${grouped(runs)} runs of the base, ${grouped(records)} records in ${grouped(transactions)} transactions`;
-  return `${source}  offsets ${horizon} to ${highWatermark}: ${size}: ${findings === 0 ? 'all as it was written' : `${grouped(findings)} findings`}`;
+  const size = `${counted(segments, 'segment')}, ${counted(runs, 'run')} of the base, ${counted(records, 'record')} in ${counted(transactions, 'transaction')}`;
+  return `${source}  offsets ${horizon} to ${highWatermark}: ${size}: ${findings === 0 ? 'all as it was written' : counted(findings, 'finding')}`;
 }

@@ -3,7 +3,7 @@ import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { LogEngine } from '../../../contracts/log-engine.ts';
 import { BEFORE_ALL } from '../../../contracts/offset.ts';
 import type { FileSystem, Runtime } from '../../../contracts/runtime.ts';
-import { diskError, readError } from './disk-error.ts';
+import { diskError, folderError, readError } from './disk-error.ts';
 import { folderName, LOG_FOLDER } from './log-folder.ts';
 import { manifestUpTo, logFolders, stoppedLog, type HeldLog, type RunningHold } from './held-log.ts';
 import { levelLock, type DirectoryLock } from './lock.ts';
@@ -235,6 +235,6 @@ async function makeDurable(directory: string, files: FileSystem): Promise<void> 
     await files.makeDirectory(directory);
     for (const parent of parents.toReversed()) await files.syncDirectory(parent);
   } catch (error) {
-    throw diskError(error, 'the data folder could not be made', { file: directory });
+    throw folderError(error, 'the data folder could not be made', directory);
   }
 }

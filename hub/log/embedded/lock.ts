@@ -3,10 +3,11 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
 import type { Runtime } from '../../../contracts/runtime.ts';
+import { folderError } from './disk-error.ts';
 
 /** Keeps a second hub out of a data folder. */
 export interface DirectoryLock {
-  /** The lock is held until it is disposed or the process ends. @throws TidemarkError `LOG_LOCKED` */
+  /** The lock is held until it is disposed or the process ends. @throws TidemarkError `LOG_LOCKED`, `FOLDER_DENIED`, `LOG_DISK_FULL` */
   acquire(directory: string, runtime: Runtime): Promise<AsyncDisposable>;
 }
 
@@ -24,7 +25,7 @@ export const levelLock: DirectoryLock = {
       await database.open();
     } catch (error) {
       await database.close();
-      if (!isLocked(error)) throw error;
+      if (!isLocked(error)) throw folderError(innermost(error), `${directory} cannot be locked`, directory);
       throw new TidemarkError('LOG_LOCKED', `${directory} is in use${await describeOwner(owner, runtime)}`, {
         where: { file: directory },
         cause: error,
@@ -34,7 +35,7 @@ export const levelLock: DirectoryLock = {
       await runtime.files.replace(owner, Buffer.from(`${process.pid} ${hostname()}\n`));
     } catch (error) {
       await database.close();
-      throw error;
+      throw folderError(error, `${directory} cannot be locked`, directory);
     }
     return {
       async [Symbol.asyncDispose]() {
@@ -44,6 +45,13 @@ export const levelLock: DirectoryLock = {
     };
   },
 };
+
+/** LevelDB's own errors say only that it could not be opened. */
+function innermost(error: unknown): unknown {
+  let at = error;
+  while (at instanceof Error && at.cause instanceof Error) at = at.cause;
+  return at;
+}
 
 function isLocked(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) if ('code' in at && at.code === 'LEVEL_LOCKED') return true;

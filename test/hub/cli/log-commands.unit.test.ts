@@ -52,6 +52,14 @@ describe('with a hub that runs', () => {
     expect(await run('log', 'verify', 'nothing')).toMatchObject({ code: 1, stderr: expect.stringContaining('SOURCE_UNKNOWN') as string });
   });
 
+  it('says where it cannot write a backup, or restore one', async () => {
+    await writeFile(join(folder.path, 'file'), '');
+    const denied = { code: 1, stderr: expect.stringMatching(/^FOLDER_DENIED: .*\n {2}where: .*file\/there/) as string };
+    expect(await run('backup', 'file/there')).toMatchObject(denied);
+    expect((await run('backup', 'elsewhere')).code).toBe(0);
+    expect(await run('restore', 'elsewhere', '--to', 'file/there')).toMatchObject(denied);
+  });
+
   it('backs it up, and restores a folder with the same log', async () => {
     const { code, stdout, stderr } = await run('backup', 'backups');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CopiedChunk, TableCopier } from '../../../contracts/connector.ts';
@@ -122,6 +124,43 @@ describe('tidemark run', () => {
     expect(await hub.ask('reload')).toMatchObject({ code: 2, stderr: expect.stringMatching(/CONFIG_.*(and \d+ more)/s) as string });
     expect((await hub.api.status(SIGNAL)).sinks.map(({ name }) => name)).toEqual(['second']);
     expect((await hub.end()).code).toBe(0);
+  });
+
+  it('says of settings of the log that they count from the next start', async () => {
+    const hub = await runHub();
+    const rest = await readFile(join(folder.path, 'tidemark.yaml'), 'utf8');
+    for (const log of ['history: 1d', 'history: 7d, tables: { "public.t1": { keep: all } }']) {
+      await writeFile(join(folder.path, 'tidemark.yaml'), `hub: { log: { ${log} } }\n${rest}`);
+      expect((await hub.ask('reload')).stdout).toBe('hub.log has changed: it takes effect when the hub is started again\n');
+    }
+    expect((await hub.end()).code).toBe(0);
+  });
+
+  it('takes over no source and no sink when its address is in use', async () => {
+    const other = createServer();
+    other.listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    try {
+      await writeFile(join(folder.path, 'tidemark.yaml'), `hub: { http: "127.0.0.1:${port}" }\n${await readFile(join(folder.path, 'tidemark.yaml'), 'utf8')}`);
+      const { code, stderr } = await tidemark(['run', '--log-level', 'error'], { cwd: folder.path, registry });
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^API_LISTEN: .*EADDRINUSE/) as string });
+      expect(sinks).toEqual([]);
+    } finally {
+      other.close();
+      await once(other, 'close');
+    }
+  });
+
+  it('says what is wrong with a data folder that cannot be made or written to', async () => {
+    await writeFile(join(folder.path, 'file'), '');
+    await writeFile(join(folder.path, 'data'), '');
+    const rest = await readFile(join(folder.path, 'tidemark.yaml'), 'utf8');
+    for (const data of ['file/data', 'data']) {
+      await writeFile(join(folder.path, 'tidemark.yaml'), `hub: { data: ./${data} }\n${rest}`);
+      const { code, stderr } = await tidemark(['run', '--log-level', 'error'], { cwd: folder.path, registry });
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^FOLDER_DENIED: .*\n {2}where: .*\n {2}to do: Give the user/) as string });
+    }
   });
 
   it('ends by itself once everything is caught up', async () => {

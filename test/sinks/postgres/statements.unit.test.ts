@@ -68,7 +68,7 @@ test.each([
   ['23505', 'SINK_DATA', 'never'], ['22P02', 'SINK_DATA', 'never'], ['54000', 'SINK_DATA', 'never'], ['23502', 'SINK_DATA', 'never'],
   ['40001', 'REPLICA_BUSY', 'auto'], ['40P01', 'REPLICA_BUSY', 'auto'], ['55P03', 'REPLICA_BUSY', 'auto'], ['57014', 'REPLICA_BUSY', 'auto'],
   ['57P01', 'SINK_UNREACHABLE', 'auto'], ['08006', 'SINK_UNREACHABLE', 'auto'], ['25006', 'SINK_UNREACHABLE', 'auto'],
-  ['53100', 'REPLICA_FULL', 'auto'], ['42501', 'REPLICA_DENIED', 'operator'], ['28P01', 'REPLICA_DENIED', 'operator'],
+  ['53100', 'REPLICA_FULL', 'auto'], ['42501', 'REPLICA_DENIED', 'operator'], ['28P01', 'REPLICA_DENIED', 'operator'], ['3D000', 'REPLICA_DENIED', 'operator'],
   ['42703', 'REPLICA_SHAPE', 'operator'], ['42704', 'REPLICA_TYPE', 'operator'], ['XX000', 'REPLICA_STATEMENT', 'operator'],
 ] as const)('SQLSTATE %s is %s', (state, code, retry) => {
   const failure = new PipelineFailure(3, serverError(state, 'Key (email)=(a@b.c) already exists.'));
