@@ -76,7 +76,10 @@ export interface CommitPoint {
   readonly position: Position | null;
   /** Microseconds since 1970, by the source's clock, which may go back. */
   readonly commitTime: number;
-  /** The greatest commit time up to here: never goes back. */
+  /**
+   * The greatest commit time up to here: never goes back. Of a horizon before which the source had none: when the hub had
+   * written what it holds.
+   */
   readonly maxCommitTime: number;
 }
 

@@ -10,7 +10,7 @@ import { workloadSchema } from '../../../contracts/kit/log-workload.ts';
 import { EmbeddedLogEngine } from '../../../hub/log/embedded/engine.ts';
 import { offsetOf, parseMoment } from '../../../hub/moments/moment.ts';
 import { FaultyFiles } from '../../fixtures/faulty-files.ts';
-import { createTestRuntime, seededRandom } from '../../fixtures/runtime.ts';
+import { createTestRuntime, seededRandom, SimulatedClock } from '../../fixtures/runtime.ts';
 import { noLock } from '../log/embedded/no-lock.ts';
 
 const NONE = Buffer.alloc(0);
@@ -40,6 +40,29 @@ describe('a moment', () => {
 
   it.each(['', 'yesterday', '2026-11-01', '2026-11-01T12:00', '-2', '2026-13-01T12:00Z', '2026-02-30T12:00Z', '2026-04-31T12:00Z', '2025-02-29T12:00Z', '99999999999999999999', '1.5'])('is not %s', (text) => {
     expect(() => parseMoment(text, now)).toThrow('is no moment');
+  });
+
+  it('is below the horizon where it is before what the hub itself has written there, which no transaction of the source dates', async () => {
+    const files = new FaultyFiles(seededRandom(3));
+    const clock = new SimulatedClock(now);
+    await using engine = await EmbeddedLogEngine.create('/data', createTestRuntime({ files, clock }), OPTIONS);
+    const log = await engine.open(SOURCE, { create: true });
+    await using writer = await log.openWriter(() => undefined);
+    const builder = new BatchBuilder(1024);
+    for (let version = 1; version <= 40; version++) {
+      builder.begin('hub', 0, 0);
+      builder.record(Op.schema, 0, 1, version, NONE, NONE, encodeSchema(workloadSchema(1, version)));
+      builder.commit(NONE);
+      await writer.append(builder.take());
+    }
+    await writer.flush();
+    const horizon = await log.compact(40, { memoryBytes: 1 << 20, share: 1, seals: true }, NEVER);
+    expect(horizon).toBeGreaterThan(0);
+    const at = (text: string): Promise<number> => offsetOf(parseMoment(text, clock.now()), log, positions, NEVER);
+    await expectCode(at('-300d'), 'LOG_BELOW_HORIZON');
+    await clock.advance(3_600_000);
+    await expectCode(at('-2h'), 'LOG_BELOW_HORIZON');
+    expect(await at('-30m')).toBe(horizon);
   });
 
   it('is the last source transaction before time or position pass it, whatever the clock does and wherever the horizon stands', { timeout: 60_000 }, async () => {

@@ -1,6 +1,7 @@
 import type { CommitPoint } from '../../../../contracts/log-engine.ts';
 import type { LogCore } from '../log-core.ts';
 import type { SegmentEntry } from '../manifest.ts';
+import { ageOf } from '../segments/age.ts';
 import { readLog } from './reader.ts';
 
 /** Whether a place of the log counts. Once false it stays false for all places after it. */
@@ -24,7 +25,8 @@ export async function lastCommit(core: LogCore, accepts: Accepts, signal: AbortS
     offset: horizon,
     position: base === null || base.position === null ? null : Buffer.from(base.position, 'hex'),
     commitTime: base?.commitTime ?? 0,
-    maxCommitTime: base?.maxCommitTime ?? 0,
+    // Where no transaction of the source came before it, it is as old as the copies that it holds.
+    maxCommitTime: base === null ? 0 : base.maxCommitTime || ageOf(base),
   };
   return accepts(start) ? start : null;
 }

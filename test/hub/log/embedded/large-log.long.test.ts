@@ -23,6 +23,7 @@ const SCALE = Number(process.env['TIDEMARK_SCALE'] ?? '0.04');
 const WANTED_BYTES = 50e9;
 const WANTED_KEYS = 50_000_000;
 const ROW_BYTES = 120;
+const OPENINGS = 7;
 
 async function append(writer: LogWriter, rows: number, first: number, idOf: (row: number) => string): Promise<void> {
   const builder = new BatchBuilder();
@@ -134,10 +135,17 @@ function countingReads(files: FileSystem): { readonly files: FileSystem; reads()
   return { files: counting, reads: () => reads };
 }
 
-/** Milliseconds that opening takes without changing a file. */
+/**
+ * Milliseconds that opening takes without changing a file: the least of several, since what another process takes from one
+ * of them would count for each of the segments that it stands for.
+ */
 async function openingMs(data: string): Promise<number> {
-  const before = performance.now();
-  await using engine = await EmbeddedLogEngine.openReadOnly(data, createTestRuntime());
-  await engine.open(SOURCE, { create: false });
-  return performance.now() - before;
+  let least = Number.POSITIVE_INFINITY;
+  for (let opening = 0; opening < OPENINGS; opening++) {
+    const before = performance.now();
+    await using engine = await EmbeddedLogEngine.openReadOnly(data, createTestRuntime());
+    await engine.open(SOURCE, { create: false });
+    least = Math.min(least, performance.now() - before);
+  }
+  return least;
 }
