@@ -19,7 +19,7 @@ interface Known {
 }
 
 /**
- * Follows tables of the database `shop` by what their table maps say with `binlog_row_metadata=FULL`, and no statement but
+ * Follows tables of one database (`shop` by default) by what their table maps say with `binlog_row_metadata=FULL`, and no statement but
  * TRUNCATE: enough for what a stream does with transactions.
  */
 export class PlainTracking implements SchemaTracking {
@@ -29,10 +29,12 @@ export class PlainTracking implements SchemaTracking {
   readonly #schemas = new Map<string, TableSchema>();
   readonly #known = new Map<TableMap, Known | null>();
   readonly #flavor: 'mysql' | 'mariadb';
+  readonly #database: string;
   #nextId: number;
 
-  constructor(catalog: Catalog, flavor: 'mysql' | 'mariadb') {
+  constructor(catalog: Catalog, flavor: 'mysql' | 'mariadb', database = 'shop') {
     this.#flavor = flavor;
+    this.#database = database;
     this.#nextId = catalog.nextTableId();
     for (const table of catalog.tables()) {
       const schema = table.versions.at(-1)?.schema;
@@ -51,7 +53,7 @@ export class PlainTracking implements SchemaTracking {
   tableMap(map: TableMap): Routing {
     const known = this.#known.get(map);
     if (known !== undefined) return { route: this.stopped.has(map.table) ? null : (known?.route ?? null), records: [] };
-    if (map.database !== 'shop' || map.optional.names === null) {
+    if (map.database !== this.#database || map.optional.names === null) {
       this.#known.set(map, null);
       return { route: null, records: [] };
     }
