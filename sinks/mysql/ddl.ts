@@ -7,6 +7,7 @@ import { Cell } from '../../contracts/row-image.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { serverErrorNumber } from '../../contracts/types/mysql-errors.ts';
+import type { MysqlType } from '../../contracts/types/mysql-types.ts';
 import { CheckpointRefused } from '../relational/apply-line.ts';
 import { printedName, sameName, targetName, type TargetName } from '../relational/names.ts';
 import { checkpointTable } from './checkpoint-table.ts';
@@ -249,11 +250,13 @@ async function fill({ session, server }: DdlContext, name: TargetName, { schema 
   await session.run(Buffer.concat([Buffer.from(`UPDATE ${qualified(name)} SET ${quoteName(target.name)} = `), out.subarray(0, end), Buffer.from(kept)]));
 }
 
+/** NOT NULL where the sink's own columns are nullable yet; the statement says all of a column, and one of somebody's making is theirs. */
 async function tightenColumns(session: Session, name: TargetName, shape: ReplicaShape, columns: readonly string[]): Promise<void> {
   if (columns.length === 0) return;
   const table = await readReplicaTable(session, name);
   for (const column of shape.columns) {
-    if (!columns.includes(column.name) || table?.columns.some((one) => one.name === column.name && one.nullable) !== true) continue;
+    const found = table?.columns.find((one) => one.name === column.name);
+    if (!columns.includes(column.name) || found?.nullable !== true || !isAsMade(found.type, column.type)) continue;
     try {
       await session.run(tightenSql(name, column));
     } catch (error) {
@@ -261,6 +264,15 @@ async function tightenColumns(session: Session, name: TargetName, shape: Replica
       if (!isOfTheRows(error)) throw error;
     }
   }
+}
+
+/** Whether a column has the type that the sink gives it. Widths that only one of the two says count for nothing. */
+function isAsMade(found: MysqlType, made: MysqlType): boolean {
+  const isSame = (a: string | number | null, b: string | number | null): boolean => a === null || b === null || a === b;
+  return (
+    (found.name === made.name || (found.isJson && made.isJson)) && found.unsigned === made.unsigned && found.labels.join('\0') === made.labels.join('\0') &&
+    isSame(found.length, made.length) && isSame(found.digits, made.digits) && isSame(found.charset, made.charset) && isSame(found.collation, made.collation)
+  );
 }
 
 async function empty(session: Session, name: TargetName): Promise<void> {

@@ -52,6 +52,26 @@ for (const version of VERSIONS) {
       await stand.compare('the shape was changed after all');
     }));
 
+    test('a column that somebody has given a type of their own keeps it, whatever becomes NOT NULL meanwhile', () => onPlace(async ({ stand, sql, place }) => {
+      const never = [{ ...ADDED, name: 'theirs', fill: null, nullable: false }, { ...ADDED, name: 'ours', fill: null, nullable: false }];
+      const table = stand.model.createTable('kit', 'typed', [...KIT_COLUMNS, ...never], ['id']);
+      await stand.apply();
+      const [made] = await place.reader.query(`SELECT CONCAT(COLUMN_TYPE, ' CHARACTER SET ', CHARACTER_SET_NAME, ' COLLATE ', COLLATION_NAME) AS type FROM information_schema.COLUMNS
+        WHERE TABLE_SCHEMA = '${place.database}' AND TABLE_NAME = 'typed' AND COLUMN_NAME = 'ours'`);
+      await sql('typed', (target) => `ALTER TABLE ${target} MODIFY theirs varchar(50) DEFAULT 'own' COMMENT 'of our own', MODIFY ours ${made?.['type'] ?? ''} NULL`);
+      stand.model.tableState(table, 'copying');
+      stand.model.insert(table, ['1', 'row', '1', null, 't', 'a', 'b']);
+      stand.model.tableState(table, 'copied');
+      await stand.apply();
+      stand.model.alterTable(table, { columns: [...table.schema.columns, modelColumn(ADDED, 20)] });
+      await stand.apply();
+      const found = await place.reader.query(`SELECT COLUMN_NAME AS name, COLUMN_TYPE AS type, IS_NULLABLE AS nullable, COLUMN_COMMENT AS comment FROM information_schema.COLUMNS
+        WHERE TABLE_SCHEMA = '${place.database}' AND TABLE_NAME = 'typed' AND COLUMN_NAME IN ('theirs', 'ours') ORDER BY name DESC`);
+      expect(found).toEqual([
+        { name: 'theirs', type: 'varchar(50)', nullable: 'YES', comment: 'of our own' }, { name: 'ours', type: 'varchar(1000)', nullable: 'NO', comment: '' },
+      ]);
+    }));
+
     test('rows that a change of the source cannot keep go, where all of them come again', () => onPlace(async ({ stand }) => {
       const things = stand.standardTable();
       things.insert(1, 'no number');
