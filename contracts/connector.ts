@@ -136,8 +136,8 @@ export interface CopiedChunk extends AsyncDisposable {
   /** True when the snapshot sees that source transaction. A_W is the end of the longest prefix of which this is true. */
   sees(transaction: TransactionEntry): boolean;
   /**
-   * True when the snapshot certainly does not see that source transaction, nor any behind it. Absent: of those that it does
-   * not certainly see none can be told. Asked for sources that send parts of values ('p' of row-image.ts).
+   * True when the snapshot certainly does not see that source transaction. Absent: of those that it does not certainly see
+   * none can be told, and rows are read again.
    */
   lacks?(transaction: TransactionEntry): boolean;
   /** True when the stream has come past everything that the snapshot may contain (L). */

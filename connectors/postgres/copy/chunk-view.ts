@@ -19,11 +19,21 @@ export function seesTransaction(view: ChunkView, transaction: TransactionEntry):
   return lsnOfPosition(transaction.position) <= view.sees.upTo;
 }
 
+/** Transaction ids tell exactly; of an LSN, what ends behind all that the snapshot can see. */
+export function lacksTransaction(view: ChunkView, transaction: TransactionEntry): boolean {
+  if ('snapshot' in view.sees) return !view.sees.snapshot.sees(transaction.xid);
+  return lsnOfPosition(transaction.position) > view.end;
+}
+
 /** Never true for a stream from another system, which the stream itself finds out and says. */
 export function passedBy(view: ChunkView, position: Position): boolean {
   return identityOfPosition(position).systemId === view.systemId && lsnOfPosition(position) >= view.end;
 }
 
 export function sightOf(view: ChunkView): ChunkSight {
-  return { sees: (transaction) => seesTransaction(view, transaction), passedBy: (position) => passedBy(view, position) };
+  return {
+    sees: (transaction) => seesTransaction(view, transaction),
+    lacks: (transaction) => lacksTransaction(view, transaction),
+    passedBy: (position) => passedBy(view, position),
+  };
 }

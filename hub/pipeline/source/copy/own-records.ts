@@ -30,15 +30,17 @@ export async function visiblePrefix(
 }
 
 /**
- * Calls `found` for each record of the table (rows and truncates) that a source transaction wrote, in order; the view
- * is valid during the call. Records that the hub wrote (rows of copies, and what they replayed) are left out.
+ * Calls `found` for each record of the table (rows and truncates) that a source transaction wrote, in order, with the part of
+ * that transaction which stands in the batch; the view is valid during the call. Records that the hub wrote (rows of copies,
+ * and what they replayed) are left out.
  */
-export function forOwnRecords(batch: ChangeBatch, tableId: number, view: RecordView, found: (view: RecordView) => void): void {
+export function forOwnRecords(batch: ChangeBatch, tableId: number, view: RecordView, found: (view: RecordView, transaction: TransactionEntry) => void): void {
   let entry = 0;
   for (view.reset(batch.records); view.next(); ) {
     while (view.index >= entryEnd(batch, entry)) entry++;
-    if (view.tableId !== tableId || batch.transactions[entry]?.kind !== 'source') continue;
-    if (isRowOp(view.op) || view.op === Op.truncate) found(view);
+    const transaction = batch.transactions[entry];
+    if (view.tableId !== tableId || transaction?.kind !== 'source') continue;
+    if (isRowOp(view.op) || view.op === Op.truncate) found(view, transaction);
   }
 }
 
@@ -49,10 +51,6 @@ function entryEnd(batch: ChangeBatch, entry: number): number {
 
 /** Of a record. */
 const FLAGS_AT = 5;
-
-function isIncomplete(view: RecordView): boolean {
-  return (view.flags & Flag.incomplete) !== 0;
-}
 
 /** Bytes of a window that are kept in memory; the rest is read from the log again when it is replayed. */
 const KEPT_BYTES = 16 << 20;
@@ -73,10 +71,8 @@ export class Window {
   readonly #lacks: (transaction: TransactionEntry) => boolean;
   #upTo: Offset;
   #full = false;
-  /** All that is read from here on is lacked. */
-  #isLacked = false;
 
-  /** @param lacks true of a transaction that the chunk's snapshot certainly does not see, nor any behind it */
+  /** @param lacks true of a transaction that the chunk's snapshot certainly does not see */
   constructor(log: SourceLog, tableId: number, after: Offset, lacks: (transaction: TransactionEntry) => boolean) {
     this.#log = log;
     this.#tableId = tableId;
@@ -93,10 +89,9 @@ export class Window {
   async extend(to: Offset, signal: AbortSignal): Promise<void> {
     if (this.#full || to <= this.#upTo) return;
     for await (const batch of this.#log.read({ after: this.#upTo, to, follow: false, signal })) {
-      const unseenFrom = this.#unseenFrom(batch);
-      forOwnRecords(batch, this.#tableId, this.#view, (view) => {
+      forOwnRecords(batch, this.#tableId, this.#view, (view, transaction) => {
         const record = Buffer.from(view.record());
-        if (view.index >= unseenFrom && isIncomplete(view)) record[FLAGS_AT] = view.flags | Flag.unseen;
+        record[FLAGS_AT] = this.#flags(view, transaction);
         this.#keep(record);
       });
       this.#upTo = batch.lastOffset;
@@ -123,30 +118,19 @@ export class Window {
     }
     if (to <= this.#upTo) return;
     for await (const batch of this.#log.read({ after: this.#upTo, to, follow: false, signal })) {
-      const starts: number[] = [];
-      const unseenFrom = this.#unseenFrom(batch);
-      let seen = 0;
-      forOwnRecords(batch, this.#tableId, this.#view, (own) => {
-        starts.push(own.at);
-        if (own.index < unseenFrom) seen++;
-      });
-      for (const [place, at] of starts.entries()) {
-        view.seek(batch.records, at);
-        const wait = each(view, place >= seen && isIncomplete(view) ? view.flags | Flag.unseen : view.flags);
+      const own: { readonly at: number; readonly flags: number }[] = [];
+      forOwnRecords(batch, this.#tableId, this.#view, (found, transaction) => own.push({ at: found.at, flags: this.#flags(found, transaction) }));
+      for (const { at, flags } of own) {
+        const wait = each(view.seek(batch.records, at), flags);
         if (wait !== undefined) await wait;
       }
     }
   }
 
-  /** The index in the batch from which on its records are lacked. Of a large transaction only the end says where it stands. */
-  #unseenFrom(batch: ChangeBatch): number {
-    if (this.#isLacked) return 0;
-    for (const transaction of batch.transactions) {
-      if (transaction.kind !== 'source' || !transaction.commits || !this.#lacks(transaction)) continue;
-      this.#isLacked = true;
-      return transaction.first;
-    }
-    return Infinity;
+  /** Of a transaction in several batches only the last part says where it stands. */
+  #flags({ flags }: RecordView, transaction: TransactionEntry): number {
+    const isUnseen = (flags & Flag.incomplete) !== 0 && transaction.commits && this.#lacks(transaction);
+    return isUnseen ? flags | Flag.unseen : flags;
   }
 
   #keep(record: Buffer): void {

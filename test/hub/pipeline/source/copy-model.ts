@@ -362,7 +362,8 @@ function modelChunk(
       yield* batches;
     },
     sees,
-    lacks: (transaction) => valueOf(transaction.position) > end,
+    // Transaction ids tell exactly, GTIDs do not.
+    lacks: (transaction) => (table.dialect === 'mysql' ? valueOf(transaction.position) > end : !sees(transaction)),
     passedBy: (position) => valueOf(position) >= end,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
