@@ -4,7 +4,7 @@ import { seededRandom } from '../../fixtures/runtime.ts';
 import { compareViews } from '../compare-views.ts';
 import { MysqlSource } from './servers.ts';
 
-test.each(['mysql', 'mariadb'] as const)('%s: writers go on while the source dies, fails over and changes its shape, and the standby has what the primary has', { timeout: 120_000 }, async (flavor) => {
+test.each(['mysql', 'mariadb'] as const)('%s: writers go on while the source dies, fails over and changes its shape, and the standby has what the primary has', { timeout: 600_000 }, async (flavor) => {
   const random = seededRandom(Date.now());
   await using source = await MysqlSource.start(flavor);
   await source.prepare(300, random);
