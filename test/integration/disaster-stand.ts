@@ -11,8 +11,8 @@ import { mountSmallDisk, type SmallDisk } from '../fixtures/small-disk.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../fixtures/temp.ts';
 
 const main = resolve(import.meta.dirname, '../../hub/cli/main.ts');
-const COMMAND_LIMIT_MS = 60_000;
-const LIMIT_MS = 25_000;
+const COMMAND_LIMIT_MS = 180_000;
+const LIMIT_MS = 180_000;
 
 export interface CommandResult {
   readonly code: number;
@@ -220,7 +220,7 @@ export class DisasterStand implements AsyncDisposable {
 
   /** Waits until nobody reads from the slot. */
   async slotFree(): Promise<void> {
-    await expect.poll(() => this.source.query(`SELECT 1 FROM pg_replication_slots WHERE slot_name = '${this.slot}' AND active`), { timeout: 20_000 }).toEqual([]);
+    await expect.poll(() => this.source.query(`SELECT 1 FROM pg_replication_slots WHERE slot_name = '${this.slot}' AND active`), { timeout: LIMIT_MS }).toEqual([]);
   }
 
   /** A copy of the stopped hub's folder. */

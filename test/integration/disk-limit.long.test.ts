@@ -57,7 +57,7 @@ describe('a data folder on a small disk', () => {
     for (let id = 1000; id < 17_000; id += 1000) {
       await stand.atSource(`INSERT INTO notes SELECT i, (SELECT string_agg(md5(random()::text || g || i), '') FROM generate_series(1, 200) AS g) FROM generate_series(${id}, ${id + 999}) AS i`);
     }
-    const { disk } = await stand.hub.until('capture stops', ({ sources }) => sources.some(({ error }) => error?.code === 'LOG_DISK_LIMIT'), 30_000);
+    const { disk } = await stand.hub.until('capture stops', ({ sources }) => sources.some(({ error }) => error?.code === 'LOG_DISK_LIMIT'), 180_000);
     expect(disk.level).toBe('full');
     const source = await stand.hub.source('shop');
     expect(source).toMatchObject({ state: 'retrying', error: { code: 'LOG_DISK_LIMIT' } });

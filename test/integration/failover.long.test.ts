@@ -22,7 +22,7 @@ describe('the source fails over to its standby', () => {
     /** The standby has all, and takes over. */
     const takeOver = async (): Promise<void> => {
       const [row] = await primary.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn');
-      await expect.poll(() => standby.query('SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS there', [row?.lsn]), { timeout: 20_000 }).toEqual([{ there: true }]);
+      await expect.poll(() => standby.query('SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS there', [row?.lsn]), { timeout: 180_000 }).toEqual([{ there: true }]);
       await primary.stop('immediate');
       await standby.query('SELECT pg_promote()');
     };
@@ -37,7 +37,7 @@ describe('the source fails over to its standby', () => {
       await stand.change();
       await primary.query('SELECT pg_log_standby_snapshot()');
       return standby.query('SELECT synced AND NOT temporary AS ready FROM pg_replication_slots WHERE slot_name = $1', [stand.slot]);
-    }, { timeout: 30_000, interval: 300 }).toEqual([{ ready: true }]);
+    }, { timeout: 180_000, interval: 300 }).toEqual([{ ready: true }]);
     await stand.expectEqual();
     await test.takeOver();
     await standby.query('UPDATE items SET n = n + 1; DELETE FROM notes WHERE id < 10', [], stand.sourceDatabase);

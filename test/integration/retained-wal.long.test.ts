@@ -28,7 +28,7 @@ describe('WAL that the source holds back beyond hub.limits.retainedWal', () => {
   it('is warned of', async () => {
     await using held = await heldBack('warn');
     const { stand } = held;
-    await stand.hub.until('a warning', ({ sources }) => sources.some(({ waitingFor }) => waitingFor.includes('holds back')), 30_000);
+    await stand.hub.until('a warning', ({ sources }) => sources.some(({ waitingFor }) => waitingFor.includes('holds back')), 180_000);
     expect((await stand.status()).sources.find(({ name }) => name === 'shop')).toMatchObject({ state: 'streaming' });
     expect(await stand.hub.output()).toContain('retained-wal');
   });
@@ -43,7 +43,7 @@ describe('WAL that the source holds back beyond hub.limits.retainedWal', () => {
   it('gives up the slot and copies again', async () => {
     await using held = await heldBack('drop-slot-and-recopy');
     const { stand, holder } = held;
-    await stand.hub.until('the slot is made anew', ({ sources }) => sources.some(({ waitingFor }) => /transactions that run/.test(waitingFor)), 30_000);
+    await stand.hub.until('the slot is made anew', ({ sources }) => sources.some(({ waitingFor }) => /transactions that run/.test(waitingFor)), 180_000);
     await stand.change();
     await stand.expectCalm();
     await holder.query('COMMIT');
