@@ -2,7 +2,6 @@
  * A key is the canonical values of the key columns in key order, each as u32 length (big-endian) and bytes; compared
  * as bytes. A key column is never null. A keyless table has the empty key: its rows are a bag.
  */
-import { Cell, type ImageWalker } from './row-image.ts';
 import { TidemarkError } from './errors/error.ts';
 
 /** Builds a key from values; for tests, tools and cold paths. */
@@ -29,28 +28,6 @@ export function readKey(key: Uint8Array): Buffer[] {
     at += 4 + length;
   }
   return values;
-}
-
-/**
- * The key of an image, by the key's column indexes in key order; for cold paths (a decoder on the hot path copies
- * the spans itself). @throws TidemarkError `RECORD_CORRUPT` when a key column is null or a placeholder.
- */
-export function keyOfImage(walker: ImageWalker, keyColumns: readonly number[]): Buffer {
-  const spans = new Map<number, Uint8Array>();
-  for (let index = 0; walker.next(); index++) {
-    if (!keyColumns.includes(index)) continue;
-    if (walker.kind !== Cell.text && walker.kind !== Cell.binary) {
-      throw new TidemarkError('RECORD_CORRUPT', `key column ${index} has no value`);
-    }
-    spans.set(index, walker.bytes.subarray(walker.start, walker.end));
-  }
-  return buildKey(
-    keyColumns.map((column) => {
-      const span = spans.get(column);
-      if (span === undefined) throw new TidemarkError('RECORD_CORRUPT', `the image has no column ${column}`);
-      return span;
-    }),
-  );
 }
 
 /** Order of two keys: bytewise, the shorter first. */

@@ -182,7 +182,7 @@ function isList<Row>(answer: unknown): answer is Row[] {
 }
 
 /** Ends politely where the server listens, else by closing the socket. */
-export async function endConnection({ connection, socket }: Login, clock: Clock): Promise<void> {
+async function endConnection({ connection, socket }: Login, clock: Clock): Promise<void> {
   if (socket.destroyed) return;
   const ended = new AbortController();
   socket.once('close', () => ended.abort());

@@ -15,7 +15,7 @@ function finding(severity: Finding['severity'], code: string, what: string, reme
 }
 
 /** How a setting is changed so that it lasts. Managed services have a parameter group in its place. */
-export function setStatement({ flavor }: Pick<ServerVersion, 'flavor'>, name: string, value: string): string {
+function setStatement({ flavor }: Pick<ServerVersion, 'flavor'>, name: string, value: string): string {
   return flavor === 'mysql' ? `SET PERSIST ${name} = ${value}` : `SET GLOBAL ${name} = ${value}; and the same line in my.cnf`;
 }
 

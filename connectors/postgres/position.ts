@@ -10,7 +10,7 @@
 import { TidemarkError } from '../../contracts/errors/error.ts';
 import type { Position, PositionCodec } from '../../contracts/position.ts';
 
-export const POSITION_BYTES = 20;
+const POSITION_BYTES = 20;
 
 /** A byte position in the WAL. */
 export type Lsn = number;

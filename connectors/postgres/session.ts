@@ -14,7 +14,7 @@ import { isWanted, parseAddress, passesOf, SERVER_ROLE_SQL, type Address, type H
 import { WireSocket } from './wire.ts';
 
 /** Settings of every session, after those of the address: the canonical ones, and no limits of the role's. */
-export const SESSION_SETTINGS: ReadonlyMap<string, string> = new Map([
+const SESSION_SETTINGS: ReadonlyMap<string, string> = new Map([
   ...CANONICAL_SETTINGS,
   // Limits of the role are for people, not for a copy that may take hours.
   ['statement_timeout', '0'],

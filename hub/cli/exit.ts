@@ -8,7 +8,7 @@ export type ExitCode = 0 | 1 | 2;
 
 const USAGE: ReadonlySet<ErrorCode> = new Set(['USAGE', 'POSITION_SYNTAX', 'MOMENT_SYNTAX', 'MOMENT_KEY']);
 
-export function exitCodeOf(error: TidemarkError): ExitCode {
+function exitCodeOf(error: TidemarkError): ExitCode {
   return USAGE.has(error.code) || error.code.startsWith('CONFIG_') ? 2 : 1;
 }
 
@@ -37,7 +37,7 @@ export async function reportFailure(failure: unknown, context: CliContext, asJso
 }
 
 /** Code and what, then where, then what to do. */
-export function failureText(error: TidemarkError): string {
+function failureText(error: TidemarkError): string {
   const where = whereText(error);
   return [
     `${error.code}: ${error.message}`,

@@ -64,7 +64,7 @@ async function checkSink(config: SinkConfig, tables: readonly TableSchema[], { r
 }
 
 /** @throws TidemarkError `CONFIG_REFERENCE`, what the module says of its settings */
-export function connectorOf(config: SourceConfig, registry: Registry, runtime: Runtime): SourceConnector {
+function connectorOf(config: SourceConfig, registry: Registry, runtime: Runtime): SourceConnector {
   const module = registry.connectors.find((known) => known.type === config.type);
   if (module === undefined) throw new TidemarkError('CONFIG_REFERENCE', `there is no connector of type ${config.type}`);
   return module.create(config, runtime);

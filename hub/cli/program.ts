@@ -37,7 +37,7 @@ export async function runCommand(args: readonly string[], context: CliContext): 
 }
 
 /** Every command with its help. */
-export function createProgram(context: CliContext): Command {
+function createProgram(context: CliContext): Command {
   const program = new Command('tidemark')
     .description("A database's write-ahead log as keyed changelogs that replicas, caches and other sinks replay")
     .version(context.version, '-V, --version', 'print the version')

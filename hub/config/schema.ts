@@ -21,7 +21,7 @@ export interface Modules {
 }
 
 /** Names of sources and sinks: they become names of folders, slots and labels. */
-export const NAME_PATTERN = '^[a-z][a-z0-9_-]{0,39}$';
+const NAME_PATTERN = '^[a-z][a-z0-9_-]{0,39}$';
 
 const TABLE_PATTERN = Type.String({
   description: 'schema.table, each part a glob or a name in double quotes; ! in front leaves tables out',

@@ -9,9 +9,9 @@ import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** Bytes in the old generation, garbage included, above which its growth is bounded. */
-export const OLD_BYTES = 64 << 20;
+const OLD_BYTES = 64 << 20;
 /** Growth from what lives to the next full collection, in percent. */
-export const GROWTH_PERCENT = 50;
+const GROWTH_PERCENT = 50;
 /** Bytes in it at which a full collection is asked for, where there was none since it came above. */
 export const FIRST_BYTES = OLD_BYTES + OLD_BYTES / 2;
 

@@ -28,7 +28,7 @@ const RETRY_MS = 500;
 const MOST_REPAIRS = 3;
 
 /** The name of the lease that keeps the log from being folded past what is compared. */
-export function verifyLeaseOf(sink: string): string {
+function verifyLeaseOf(sink: string): string {
   return `verify:${sink}`;
 }
 

@@ -5,8 +5,6 @@ import type { StoredCheckpoint } from '../relational/checkpoint.ts';
 import type { Pipeline } from './pipeline.ts';
 import { textParameter } from './wire.ts';
 
-export const CHECKPOINT_SCHEMA = 'tidemark';
-
 export const CHECKPOINT_TABLES_SQL = [
   'CREATE SCHEMA IF NOT EXISTS tidemark',
   `CREATE TABLE IF NOT EXISTS tidemark.checkpoint (

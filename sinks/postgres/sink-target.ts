@@ -21,7 +21,7 @@ export interface SinkTarget {
 }
 
 /** Types are made where they are missing, and follow the source's. */
-export const SERVED_TYPES: TypeRules = {
+const SERVED_TYPES: TypeRules = {
   prepare: addEnumLabels,
   provide: async (client, schema) => {
     await createMissingTypes(client, schema);

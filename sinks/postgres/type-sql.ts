@@ -100,7 +100,7 @@ export function quotedTypeName(name: string): string {
 }
 
 /** A logical type as Postgres writes it: for parts of types, where the log has no native text. */
-export function typeSql(type: LogicalType): string {
+function typeSql(type: LogicalType): string {
   if (isSimple(type)) return SIMPLE[type.kind];
   switch (type.kind) {
     case 'decimal':

@@ -11,7 +11,7 @@ import { type Column, tableName, type TableSchema } from '../../contracts/schema
  */
 export type Unfit = 'by-type' | 'text' | 'error';
 
-export const UNFIT_CHOICES: readonly Unfit[] = ['by-type', 'text', 'error'];
+const UNFIT_CHOICES: readonly Unfit[] = ['by-type', 'text', 'error'];
 
 /** The setting of each column of a table. */
 export type UnfitRules = (table: Pick<TableSchema, 'namespace' | 'name'>, column: Pick<Column, 'name'>) => Unfit;

@@ -26,7 +26,7 @@ export interface BinlogReaderOptions {
 }
 
 /** A payload of more content is decompressed in pieces. */
-export const PAYLOAD_AT_ONCE = 4 << 20;
+const PAYLOAD_AT_ONCE = 4 << 20;
 const TWO_32 = 0x1_0000_0000;
 /** Ends a statement whose rows were all filtered away. */
 const NO_TABLE = 0xff_ffff;

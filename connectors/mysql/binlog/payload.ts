@@ -109,7 +109,7 @@ export interface EventTaker {
 }
 
 /** Enough of an event to know whose rows it has. */
-export const EVENT_PEEK = EVENT_HEADER + 8;
+const EVENT_PEEK = EVENT_HEADER + 8;
 
 /** Events out of pieces of bytes that hold them one behind the other. */
 export class EventSplitter {

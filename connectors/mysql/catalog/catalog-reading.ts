@@ -135,7 +135,7 @@ export function shapeOfStatement(sql: string, table: TableRef, version: ServerVe
 }
 
 /** `80042`, `110806` */
-export function versionNumber({ major, minor, patch }: ServerVersion): number {
+function versionNumber({ major, minor, patch }: ServerVersion): number {
   return major * 10_000 + minor * 100 + patch;
 }
 
@@ -144,7 +144,7 @@ type Compared = Pick<ColumnShape, 'name' | 'type' | 'collation' | 'nullable' | '
 const COMPARED = ['name', 'type', 'collation', 'nullable', 'generated', 'invisible', 'autoIncrement', 'json'] as const satisfies readonly (keyof Compared)[];
 
 /** What the two say differently of columns and unique keys, for people; null: nothing. */
-export function differenceOf(shape: TableShape, described: Pick<DescribedTable, 'columns' | 'keys'>): string | null {
+function differenceOf(shape: TableShape, described: Pick<DescribedTable, 'columns' | 'keys'>): string | null {
   if (shape.columns.length !== described.columns.length) return `it has ${shape.columns.length} columns, or ${described.columns.length}`;
   for (const [place, column] of shape.columns.entries()) {
     const other = described.columns[place];

@@ -39,7 +39,7 @@ export function bytesOfCharacter(charset: string): number {
 }
 
 /** The collation that a character set has where none is named. */
-export function defaultCollation(charset: string, context: SqlContext, defaults: CharsetDefaults): string {
+function defaultCollation(charset: string, context: SqlContext, defaults: CharsetDefaults): string {
   const chosen = defaults.collations?.get(charset);
   if (chosen !== undefined) return chosen;
   if (context.flavor === 'mariadb' && context.version >= UCA1400_FROM && UNICODE.has(charset)) return `${charset}_uca1400_ai_ci`;

@@ -49,7 +49,7 @@ export type StatementEffect =
   | ({ readonly kind: 'unknown'; readonly reason: string } & Mentions);
 
 /** More names than this are everything. */
-export const MAX_NAMES = 100_000;
+const MAX_NAMES = 100_000;
 
 /** All identifiers of a statement, also of one that cannot be read to its end. */
 export function mentions(sql: string, context: SqlContext): Mentions {
@@ -106,6 +106,6 @@ export function touches(effect: StatementEffect, table: TableName): boolean {
   }
 }
 
-export function equalNames(a: TableName, b: TableName): boolean {
+function equalNames(a: TableName, b: TableName): boolean {
   return a.database === b.database && a.table === b.table;
 }

@@ -51,7 +51,7 @@ function keyPart(cursor: Cursor): KeyPartDefinition {
 const INDEX_OPTIONS: ReadonlySet<string> = new Set(['KEY_BLOCK_SIZE', 'COMMENT', 'ENGINE_ATTRIBUTE', 'SECONDARY_ENGINE_ATTRIBUTE', 'DISTANCE', 'M']);
 
 /** Options behind the columns of an index. */
-export function indexOptions(cursor: Cursor): void {
+function indexOptions(cursor: Cursor): void {
   for (;;) {
     if (cursor.phrase('WITH', 'PARSER')) cursor.identifier();
     else if (cursor.anyWord('USING', 'TYPE') !== '') cursor.identifier();

@@ -10,7 +10,7 @@ import { NO_CHARSET, charsetClause } from './table-options.ts';
 import { TRANSACTION_VERBS, transactionStatement } from './transaction-statement.ts';
 
 /** Characters of a statement that is read at all; of data statements the first words are enough, however long they are. */
-export const MAX_STATEMENT = 256 * 1024 * 1024;
+const MAX_STATEMENT = 256 * 1024 * 1024;
 
 const NOTHING: StatementEffect = { kind: 'nothing' };
 const BEGIN: StatementEffect = { kind: 'transaction', action: 'begin' };

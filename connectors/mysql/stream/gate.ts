@@ -37,7 +37,7 @@ export function resumeAt(place: BinlogPlace, isByGtid: boolean): Resume {
 }
 
 /** What has been executed, but for what is only prepared: its rows are wanted again. */
-export function withoutPrepared({ executed, prepared = [] }: MysqlPlace): GtidSet {
+function withoutPrepared({ executed, prepared = [] }: MysqlPlace): GtidSet {
   return prepared.length === 0 ? executed : executed.subtract(GtidSet.parse(prepared.map(({ gtid }) => gtid).join(',')));
 }
 

@@ -1,4 +1,3 @@
-import type pg from 'pg';
 import type { SourceConfig } from '../../../contracts/config.ts';
 import type { Clock, Logger } from '../../../contracts/runtime.ts';
 import type { TableSchema } from '../../../contracts/schema.ts';
@@ -39,6 +38,3 @@ export interface CopierDeps {
   /** Canonical value to its hash as hexadecimal text. */
   hash(value: Uint8Array): Buffer;
 }
-
-/** The client of a session, for COPY. */
-export type CopyClient = pg.Client;

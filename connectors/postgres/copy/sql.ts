@@ -9,7 +9,7 @@ import { sqlTid, type KeyRange, type TidRange } from './ranges.ts';
 export const quoted = pg.escapeIdentifier;
 
 /** The columns of a schema as a list for SELECT, in its order. */
-export function columnList(schema: TableSchema, alias = ''): string {
+function columnList(schema: TableSchema, alias = ''): string {
   return schema.columns.map((column) => alias + quoted(column.name)).join(', ');
 }
 

@@ -8,7 +8,7 @@ import { readU32 } from '../../../contracts/record.ts';
 
 export const HEADER = 5;
 /** A message cannot be larger than a value of 1 GiB and its surroundings. */
-export const MAX_MESSAGE = 0x7fff_ff00;
+const MAX_MESSAGE = 0x7fff_ff00;
 
 const FIRST_GATHER = 1 << 16;
 

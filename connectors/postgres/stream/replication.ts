@@ -26,7 +26,7 @@ export interface ReplicationRequest {
 }
 
 /** Options of pgoutput that the server knows: the newest protocol, whole committed transactions, text. */
-export function pluginOptions(publication: string, version: number): string {
+function pluginOptions(publication: string, version: number): string {
   const proto = version >= 160_000 ? 4 : version >= 150_000 ? 3 : version >= 140_000 ? 2 : 1;
   const options = [`proto_version '${proto}'`, `publication_names ${quoteLiteral(quoteIdentifier(publication))}`];
   if (version >= 140_000) options.push(`messages 'true'`, `binary 'false'`);

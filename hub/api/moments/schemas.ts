@@ -71,7 +71,7 @@ export const DIFF_HEAD = Type.Object({ head: Type.Object({ from: nullable(SHAPE)
 export type DiffHead = Static<typeof DIFF_HEAD>['head'];
 
 /** A row of a table. */
-export const ROW_LINE = Type.Object({
+const ROW_LINE = Type.Object({
   /** Of the change that made the row what it was. */
   offset: OFFSET,
   row: Type.Record(Type.String(), CELL),

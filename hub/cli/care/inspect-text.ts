@@ -5,7 +5,7 @@ const LONGEST_VALUE = 120;
 const INDENT = '  ';
 
 /** A thing of a file as a line for people: what it is, then `name value` for all that it says. */
-export function inspectLine({ kind, depth, fields }: Inspected): string {
+function inspectLine({ kind, depth, fields }: Inspected): string {
   const words = Object.entries(fields).flatMap(([name, value]) => wordsOf(name, value));
   return `${INDENT.repeat(depth)}${kind}  ${words.join('  ')}`.trimEnd();
 }

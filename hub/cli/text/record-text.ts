@@ -84,7 +84,7 @@ function controlText(control: NonNullable<RecordJson['control']>): string {
 type Row = NonNullable<RecordJson['after']>;
 
 /** A line for each column of a row. */
-export function rowLines(row: Row): string[] {
+function rowLines(row: Row): string[] {
   return Object.entries(row).map(([name, value]) => `${shortened(name, LONGEST_VALUE)}: ${cellText(value)}`);
 }
 

@@ -43,7 +43,7 @@ export async function readFingerprints(client: pg.ClientBase, pairs: readonly Ta
 }
 
 /** Columns of the live table that somebody added or changed at the replica. Pure. */
-export function columnObstacles({ schema, live, mirrored, shadow }: Pick<TablePair, 'schema' | 'live' | 'mirrored' | 'shadow'>): string[] {
+function columnObstacles({ schema, live, mirrored, shadow }: Pick<TablePair, 'schema' | 'live' | 'mirrored' | 'shadow'>): string[] {
   if (live === null) return [];
   const own = new Map((mirrored ?? schema).columns.map((column) => [column.name, column]));
   const target = new Map(shadow?.columns.map((column) => [column.name, column]));

@@ -69,7 +69,7 @@ function inTheWay(pair: TablePair, reshaping: Reshaping, obstacles: ReadonlyMap<
 }
 
 /** @throws TidemarkError `REBUILD_IN_THE_WAY` */
-export function refuseInTheWay(found: readonly InTheWay[]): void {
+function refuseInTheWay(found: readonly InTheWay[]): void {
   const [first] = found;
   if (first === undefined) return;
   throw new TidemarkError('REBUILD_IN_THE_WAY', found.map((one) => one.what).join('. '), { where: { table: tableName(first.pair.schema) }, remedy: first.remedy });

@@ -9,9 +9,6 @@ import type { Sink, SinkBatch } from '../../../contracts/sink.ts';
 import { openReader, type OpenReader } from './readers.ts';
 import { cachePlace, type CacheSettings } from './cache-place.ts';
 
-/** A source's life as a test tells it: run again on a fresh model it makes the same log, for a replay. */
-export type Script = readonly ((model: SinkModel, tables: Map<string, ModelChanges>) => void)[];
-
 /** Nobody stops. */
 export const never: AbortSignal = new AbortController().signal;
 

@@ -14,7 +14,7 @@ import type { TransactionEntry } from '../../../../contracts/transaction.ts';
 import { readI64, readU64, writeI64, writeU64 } from '../bytes.ts';
 import { corruptRun, type EntrySpan } from '../runs/run-format.ts';
 
-export const ARCHIVE_KEY = 9;
+const ARCHIVE_KEY = 9;
 const OF_TRANSACTION = 0;
 const OF_RECORD = 1;
 const TRANSACTION_HEADER = 24;

@@ -19,7 +19,7 @@ export const EntryKind = { row: 1, deleted: 2, bag: 3, emptied: 4 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 export const VALUE_HEADER = 16;
-export const BAG_VALUE = VALUE_HEADER + 8;
+const BAG_VALUE = VALUE_HEADER + 8;
 
 /** Writes the first 16 bytes of a value; answers where they end. */
 export function writeValueHeader(into: Buffer, at: number, kind: EntryKind, flags: number, version: number, offset: Offset): number {

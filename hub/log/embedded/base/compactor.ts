@@ -312,7 +312,7 @@ export class Compactor implements AsyncDisposable {
 }
 
 /** The first of the runs that are to be merged, up to the newest; null: none. */
-export function mergeFrom(runs: readonly Pick<BaseRun, 'bytes'>[]): number | null {
+function mergeFrom(runs: readonly Pick<BaseRun, 'bytes'>[]): number | null {
   let newer = 0;
   let first: number | null = null;
   for (const [index, { bytes }] of [...runs.entries()].toReversed()) {

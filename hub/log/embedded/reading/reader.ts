@@ -84,7 +84,7 @@ export async function placeOf(core: LogCore, after: Offset): Promise<Place> {
  * Walks the batches of a log up to the end of its view, across segments: from memory where they are recent, else from
  * the disk. Owns the file it has open.
  */
-export class LogWalk {
+class LogWalk {
   readonly #core: LogCore;
   readonly #after: Offset;
   readonly #isTransient: boolean;

@@ -26,7 +26,7 @@ import { compareSpans } from './span-order.ts';
 
 export const RUN_HEADER = 16;
 export const RUN_FOOTER = 48;
-export const BLOCK_HEADER = 12;
+const BLOCK_HEADER = 12;
 export const ENTRY_HEADER = 12;
 
 /**

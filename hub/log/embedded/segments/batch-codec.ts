@@ -14,7 +14,7 @@ export const BATCH_MAGIC = Buffer.from('TMBH', 'latin1');
 
 /** Limits of one batch, checked before anything is allocated for it. */
 export const MAX_ENTRIES = 1 << 22;
-export const MAX_META_BYTES = 1 << 28;
+const MAX_META_BYTES = 1 << 28;
 export const MAX_BATCH_RECORDS_BYTES = MAX_RECORD_BYTES + RECORD_HEADER + (1 << 26);
 
 /** The least that an entry takes (packed-transactions.ts). */

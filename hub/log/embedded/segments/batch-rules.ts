@@ -77,7 +77,7 @@ export function progressOf(batch: ChangeBatch): Position | null {
 }
 
 /** The end of the last source transaction that commits in `entries`. */
-export function lastSourcePosition(entries: readonly TransactionEntry[]): Position | null {
+function lastSourcePosition(entries: readonly TransactionEntry[]): Position | null {
   for (let i = entries.length - 1; i >= 0; i--) {
     const entry = entries[i];
     if (entry?.commits === true && entry.kind === 'source' && entry.position.length > 0) return entry.position;

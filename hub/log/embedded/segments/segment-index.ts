@@ -34,7 +34,7 @@ const HAS_OF_HUB = 16;
 const MAX_TABLES = 1 << 16;
 
 /** Bytes of a segment between two places of its index, at least. */
-export const PLACE_BYTES = 256 * 1024;
+const PLACE_BYTES = 256 * 1024;
 
 /** A batch that begins at `position`, and whose first record would be `base`. */
 export interface Place {
