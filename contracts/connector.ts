@@ -136,7 +136,7 @@ export interface CopiedChunk extends AsyncDisposable {
   /** True when the snapshot sees that source transaction. A_W is the end of the longest prefix of which this is true. */
   sees(transaction: TransactionEntry): boolean;
   /**
-   * True when the snapshot certainly does not see that source transaction. Absent: of those that it does not certainly see
+   * True when the snapshot certainly does not see that source transaction, or the part of it that the entry is of. Absent: of those that it does not certainly see
    * none can be told, and rows are read again.
    */
   lacks?(transaction: TransactionEntry): boolean;

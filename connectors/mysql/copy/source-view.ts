@@ -44,8 +44,12 @@ export function seesTransaction(view: SourceView, { position }: Pick<Transaction
   return place.server !== view.server || comparePlaces(place, view.seen.upTo) <= 0;
 }
 
-/** True where it was written to the binlog behind the end that was read after the snapshot. */
-export function lacksTransaction({ server, end }: Pick<SourceView, 'server' | 'end'>, { position }: Pick<TransactionEntry, 'position'>): boolean {
+/**
+ * True where it was written to the binlog behind the end that was read after the snapshot. Of a transaction in several batches
+ * only the last part says where it stands.
+ */
+export function lacksTransaction({ server, end }: Pick<SourceView, 'server' | 'end'>, { position, commits }: Pick<TransactionEntry, 'position' | 'commits'>): boolean {
+  if (!commits) return false;
   const place = decodePlace(position);
   return place.server === server && place.file !== '' && comparePlaces(place, end) > 0;
 }

@@ -22,7 +22,7 @@ export function seesTransaction(view: ChunkView, transaction: TransactionEntry):
 /** Transaction ids tell exactly; of an LSN, what ends behind all that the snapshot can see. */
 export function lacksTransaction(view: ChunkView, transaction: TransactionEntry): boolean {
   if ('snapshot' in view.sees) return !view.sees.snapshot.sees(transaction.xid);
-  return lsnOfPosition(transaction.position) > view.end;
+  return transaction.commits && lsnOfPosition(transaction.position) > view.end;
 }
 
 /** Never true for a stream from another system, which the stream itself finds out and says. */

@@ -127,9 +127,8 @@ export class Window {
     }
   }
 
-  /** Of a transaction in several batches only the last part says where it stands. */
   #flags({ flags }: RecordView, transaction: TransactionEntry): number {
-    const isUnseen = (flags & Flag.incomplete) !== 0 && transaction.commits && this.#lacks(transaction);
+    const isUnseen = (flags & Flag.incomplete) !== 0 && this.#lacks(transaction);
     return isUnseen ? flags | Flag.unseen : flags;
   }
 

@@ -363,7 +363,7 @@ function modelChunk(
     },
     sees,
     // Transaction ids tell exactly, GTIDs do not.
-    lacks: (transaction) => (table.dialect === 'mysql' ? valueOf(transaction.position) > end : !sees(transaction)),
+    lacks: (transaction) => (table.dialect === 'mysql' ? transaction.commits && valueOf(transaction.position) > end : !sees(transaction)),
     passedBy: (position) => valueOf(position) >= end,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
