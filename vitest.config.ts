@@ -14,7 +14,7 @@ export default defineConfig({
   test: {
     maxWorkers: 2,
     projects: [
-      project('unit', 0, { testTimeout: 20 * SECOND, hookTimeout: 20 * SECOND }),
+      project('unit', 0, { testTimeout: MINUTE, hookTimeout: MINUTE }),
       project('pg', 1, { testTimeout: MINUTE, hookTimeout: MINUTE }),
       project('redis', 2, { testTimeout: MINUTE, hookTimeout: MINUTE }),
       project('mysql', 3, { testTimeout: MINUTE, hookTimeout: 2 * MINUTE }),
