@@ -131,8 +131,8 @@ describe('Deliver, where the sink refuses rows or takes nothing', () => {
       expect((await test.deliver.deliverTo(end, new AbortController().signal, () => undefined)).offset).toBe(end);
       expect(test.letters.list()).toHaveLength(2);
       expect(sink.rows.size).toBe(1498);
-      // One for the delivery, one to look for what was refused, and one to go on.
-      if (rewinds) expect(sink.opened).toBe(3);
+      // One for the delivery; for each batch in which something is refused, one to look for it and one to go on.
+      if (rewinds) expect(sink.opened).toBeLessThanOrEqual(5);
       else expect(sink.opened).toBeGreaterThan(20);
     }
   }, 60_000);

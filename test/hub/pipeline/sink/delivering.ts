@@ -174,6 +174,6 @@ export function printPosition(position: Uint8Array): string | null {
 }
 
 export function patience(): AbortSignal {
-  return AbortSignal.timeout(5000);
+  return AbortSignal.timeout(20_000);
 }
 
