@@ -65,9 +65,26 @@ export interface TableSchema {
   readonly unseen?: readonly number[];
 }
 
-/** `public.orders`: how people, config and errors name a table. */
+/**
+ * `public.orders`: how people, config and errors name a table. A part that has a dot in it, or begins with a double quote,
+ * stands in double quotes, as in patterns of tables: no two tables are printed alike.
+ */
 export function tableName(table: Pick<TableSchema, 'namespace' | 'name'>): string {
-  return `${table.namespace}.${table.name}`;
+  return `${printedPart(table.namespace)}.${printedPart(table.name)}`;
+}
+
+/** The table that {@link tableName} prints so. */
+export function namedTable(printed: string): Pick<TableSchema, 'namespace' | 'name'> {
+  const [, namespace = '', name = ''] = /^("(?:[^"]|"")*"|[^.]*)\.(.*)$/s.exec(printed) ?? [];
+  return { namespace: partOf(namespace), name: partOf(name) };
+}
+
+function printedPart(name: string): string {
+  return name.includes('.') || name.startsWith('"') ? `"${name.replaceAll('"', '""')}"` : name;
+}
+
+function partOf(printed: string): string {
+  return printed.startsWith('"') ? printed.slice(1, -1).replaceAll('""', '"') : printed;
 }
 
 /** The payload of an `s` record. */

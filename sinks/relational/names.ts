@@ -1,6 +1,6 @@
 import type { SinkConfig } from '../../contracts/config.ts';
 import { TidemarkError } from '../../contracts/errors/error.ts';
-import type { TableSchema } from '../../contracts/schema.ts';
+import { tableName, type TableSchema } from '../../contracts/schema.ts';
 import { fitName, type IdentifierRules } from './identifiers.ts';
 
 /** A table's name at a relational sink. */
@@ -46,9 +46,9 @@ function casedName(rules: NameRules, table: Pick<TableSchema, 'namespace' | 'nam
   return { schema: fit(schema), name: fit(name) };
 }
 
-/** `schema.name`, for messages. */
-export function printedName(name: TargetName): string {
-  return `${name.schema}.${name.name}`;
+/** `schema.name`, for messages: no two tables are printed alike. */
+export function printedName({ schema, name }: TargetName): string {
+  return tableName({ namespace: schema, name });
 }
 
 export function sameName(a: TargetName, b: TargetName): boolean {

@@ -1,6 +1,6 @@
 /** The transaction of one chunk: locks first, then the snapshot, then everything that is read under it. */
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import type { TableSchema } from '../../../contracts/schema.ts';
+import { tableName, type TableSchema } from '../../../contracts/schema.ts';
 import type { CopierDeps, DescribedTable } from './copier-deps.ts';
 import type { ChunkView } from './chunk-view.ts';
 import { Snapshot, streamEnd } from './xid-snapshot.ts';
@@ -70,7 +70,7 @@ export async function describe(
 
 /** What the log has of the table can be deleted only by whoever knows that it is gone: the stream. */
 export function gone(table: TableSchema, why: string): TidemarkError {
-  return new TidemarkError('COPY_VOID', why, { where: { table: `${table.namespace}.${table.name}` } });
+  return new TidemarkError('COPY_VOID', why, { where: { table: tableName(table) } });
 }
 
 /** Qualified and quoted names, by OID. @throws TidemarkError `COPY_VOID` */
@@ -114,7 +114,7 @@ export async function lock(session: Session, names: readonly string[], table: Ta
 export async function lockedError(session: Session, names: readonly string[], table: TableSchema, cause: unknown): Promise<TidemarkError> {
   const holder = await lockHolder(session, names);
   return new TidemarkError('POSTGRES_COPY_LOCKED', `the table could not be locked within ${LOCK_TIMEOUT_MS} ms${holder === null ? '' : `: ${holder}`}`, {
-    where: { table: `${table.namespace}.${table.name}` },
+    where: { table: tableName(table) },
     cause,
   });
 }
@@ -143,7 +143,7 @@ export async function checkNames(session: Session, names: ReadonlyMap<string, st
   );
   if (rows[0]?.['renamed'] === '0') return;
   throw new TidemarkError('POSTGRES_COPY_LOCKED', 'the table was renamed while it was being locked', {
-    where: { table: `${table.namespace}.${table.name}` },
+    where: { table: tableName(table) },
   });
 }
 

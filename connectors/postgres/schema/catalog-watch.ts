@@ -79,7 +79,7 @@ export class CatalogWatch {
   read(relation: Relation, xid: number): Promise<TableReading> {
     return this.#alone(async () => {
       await awaitVisible(this.#session, xid);
-      const namesake = this.#tracker.tables.byName(`${relation.namespace}.${relation.name}`);
+      const namesake = this.#tracker.tables.byName(tableName(relation));
       const oids = [relation.oid, ...(namesake === null ? [] : [namesake.oid])];
       const reading = await this.#catalog.read(this.#session, oids);
       const typed = await this.#withTypes(relation, reading);

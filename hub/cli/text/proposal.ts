@@ -1,6 +1,6 @@
 /** What `init` writes. Pure: from what was found to the text of the file. No secret is in it. */
 import { TidemarkError } from '../../../contracts/errors/error.ts';
-import { tableName, type TableSchema } from '../../../contracts/schema.ts';
+import { namedTable, tableName, type TableSchema } from '../../../contracts/schema.ts';
 import { exactPattern, type TableNaming } from '../../config/table-patterns.ts';
 import type { CheckedSource } from '../findings.ts';
 import { shortened } from './text-table.ts';
@@ -105,9 +105,7 @@ function tableEntries({ tables, findings }: CheckedSource): string[] {
 
 /** The table that a finding names; of one that cannot be captured only the name is known. */
 function named(name: string, tables: readonly TableSchema[]): TableNaming {
-  const known = tables.find((table) => tableName(table) === name);
-  const dot = name.indexOf('.');
-  return known ?? { namespace: name.slice(0, dot), name: name.slice(dot + 1) };
+  return tables.find((table) => tableName(table) === name) ?? namedTable(name);
 }
 
 function namespacePattern(namespace: string): string {

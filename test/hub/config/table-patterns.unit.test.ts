@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TidemarkError } from '../../../contracts/errors/error.ts';
+import { tableName } from '../../../contracts/schema.ts';
 import { exactPattern, exactTableName, parseTablePattern, selectTables, type TableNaming } from '../../../hub/config/table-patterns.ts';
 
 /** By code point. */
@@ -41,7 +42,7 @@ describe('table patterns', () => {
       fc.property(table, table, (one, other) => {
         const pattern = exactPattern(one);
         expect(parseTablePattern(pattern).exact).toEqual(one);
-        expect(exactTableName(pattern)).toBe(`${one.namespace}.${one.name}`);
+        expect(exactTableName(pattern)).toBe(tableName(one));
         expect(matches(pattern, one)).toBe(true);
         expect(matches(pattern, other)).toBe(one.namespace === other.namespace && one.name === other.name);
       }),

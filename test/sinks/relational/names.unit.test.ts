@@ -14,7 +14,7 @@ test.each([
   ['bestellungen', { shop: 'mirror' }, 'mirror.bestellungen'],
   ['{schema}_{table}', { shop: 'mirror' }, 'mirror.shop_orders'],
   ['all.{schema}_{table}', { shop: 'mirror' }, 'all.shop_orders'],
-  ['{schema}2.a.b', {}, 'shop2.a.b'],
+  ['{schema}2.a.b', {}, 'shop2."a.b"'],
 ])('template %s with %o gives %s', (template, schemas, expected) => {
   expect(printedName(targetName(rules(template, schemas), ORDERS))).toBe(expected);
 });

@@ -110,7 +110,7 @@ describe('the configuration that init proposes', () => {
     const text = proposedConfig(source, [], {
       part: 'source', name: 'shop', type: 'postgres',
       tables: [table('public', 'a'), table('public', 'odd "x".y'), table('we.ird', 'b')],
-      findings: [{ severity: 'error', code: 'identity', what: 'has no identity', remedy: 'ALTER TABLE ...\nor another', table: 'public.odd "x".y' }],
+      findings: [{ severity: 'error', code: 'identity', what: 'has no identity', remedy: 'ALTER TABLE ...\nor another', table: 'public."odd ""x"".y"' }],
     });
     expect(parse(text)).toEqual({
       hub: { data: './data', http: '127.0.0.1:7400' },
