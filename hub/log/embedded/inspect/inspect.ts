@@ -4,6 +4,7 @@ import { TidemarkError } from '../../../../contracts/errors/error.ts';
 import { Flag, opLetter } from '../../../../contracts/op.ts';
 import { RecordView } from '../../../../contracts/record.ts';
 import type { FileSystem, LogFile } from '../../../../contracts/runtime.ts';
+import { tableName } from '../../../../contracts/schema.ts';
 import type { TransactionEntry } from '../../../../contracts/transaction.ts';
 import { baseFileNumber, decodeCatalog } from '../base/base-files.ts';
 import { decodeManifest, MANIFEST_FILE } from '../manifest.ts';
@@ -48,7 +49,7 @@ function* catalogThings(bytes: Buffer, path: string): Generator<Inspected> {
   yield { kind: 'catalog', depth: 0, fields: { tables: tables.length } };
   for (const { tableId, versions, state, consistent } of tables) {
     const schema = versions.at(-1)?.schema;
-    yield { kind: 'table', depth: 1, fields: { tableId, name: schema === undefined ? '' : `${schema.namespace}.${schema.name}`, versions: versions.length, state: state.state, consistent, kept: extents.get(tableId) ?? null } };
+    yield { kind: 'table', depth: 1, fields: { tableId, name: schema === undefined ? '' : tableName(schema), versions: versions.length, state: state.state, consistent, kept: extents.get(tableId) ?? null } };
   }
 }
 
@@ -129,7 +130,7 @@ function transactionFields({ kind, xid, begins, commits, count, commitTime, orig
 }
 
 /** A record without its schema: columns by their place. */
-export function recordFields(view: RecordView, offset: number): Readonly<Record<string, unknown>> {
+function recordFields(view: RecordView, offset: number): Readonly<Record<string, unknown>> {
   const flags = Object.entries(Flag).flatMap(([name, bit]) => ((view.flags & bit) === 0 ? [] : [name]));
   const op = opLetter(view.op);
   const isText = op === 's' || op === 'h';
