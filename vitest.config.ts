@@ -1,7 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const SECOND = 1_000;
-const MINUTE = 60 * SECOND;
+const MINUTE = 60_000;
 
 /**
  * One project per suffix, in this order, one after the other. The suffix names what a test needs: nothing (unit), an
