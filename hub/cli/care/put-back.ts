@@ -72,7 +72,7 @@ async function mend(from: string, data: string, options: PutBackOptions, context
   else {
     for (const path of mended) await say(context, `${path}  put back`);
     for (const path of missing) await say(context, `${path}  is damaged, and in no backup`);
-    if (mended.length + missing.length === 0) await say(context, 'no file of the logs that never changes is damaged');
+    if (mended.length + missing.length === 0) await say(context, 'no file of the logs that never changes is damaged (the newest segment is none: only a whole backup has it)');
   }
   if (missing.length > 0) context.outcome.exitCode = 1;
 }

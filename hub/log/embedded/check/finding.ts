@@ -41,9 +41,15 @@ export interface CheckContext {
 /** Tables that are named one by one. */
 const SHOWN_TABLES = 20;
 
-/** What mends a finding. @param tables null: any */
-export function mendOf(source: string, kind: FindingKind, file: string, tables: readonly string[] | null): string {
+/** What mends a finding. @param tables null: any @param isOpen it is the newest segment, which no backup has as it is */
+export function mendOf(source: string, kind: FindingKind, file: string, tables: readonly string[] | null, isOpen = false): string {
   if (kind === 'index') return `stop the hub and remove ${file}: it is made again from its segment when the hub starts`;
+  if (kind === 'damage' && isOpen) {
+    return (
+      'stop the hub and restore a whole backup into an empty folder (`tidemark restore BACKUPS --to DATA`): no backup has this file, the newest of the log, as it is; ' +
+      `or \`tidemark source recopy ${source} --past-damage\` gives up what the log holds: the hub then copies every table again`
+    );
+  }
   if (kind === 'damage') {
     return (
       `stop the hub and put ${file} back from a backup (\`tidemark restore BACKUPS --damaged --to DATA\`); without one, ` +

@@ -174,7 +174,7 @@ class SegmentWalk {
     const names = ids === null ? null : namesOf(records.catalog, ids);
     const file = segmentFile(this.#segment.number);
     if (kind === 'damage') this.#isWhole = false;
-    const finding = { source: context.source, kind, file, bytes, offsets, tables: names, what, mend: mendOf(context.source, kind, file, names) };
+    const finding = { source: context.source, kind, file, bytes, offsets, tables: names, what, mend: mendOf(context.source, kind, file, names, this.#segment.state !== 'sealed') };
     if (kind === 'damage') context.found(finding);
     else this.#merge(finding);
   }

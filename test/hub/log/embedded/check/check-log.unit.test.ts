@@ -10,7 +10,7 @@ import { Op } from '../../../../../contracts/op.ts';
 import { buildImage } from '../../../../../contracts/row-image.ts';
 import { encodeSchema } from '../../../../../contracts/schema.ts';
 import { checkLog } from '../../../../../hub/log/embedded/check/check-log.ts';
-import type { LogFinding } from '../../../../../hub/log/embedded/check/finding.ts';
+import { mendOf, type LogFinding } from '../../../../../hub/log/embedded/check/finding.ts';
 import { EmbeddedLogEngine } from '../../../../../hub/log/embedded/engine.ts';
 import { stoppedLog } from '../../../../../hub/log/embedded/held-log.ts';
 import { FaultyFiles } from '../../../../fixtures/faulty-files.ts';
@@ -112,6 +112,11 @@ describe('checking a log', () => {
     expect(ofSecond?.offsets?.to).toBeGreaterThanOrEqual(ofSecond?.offsets?.from ?? 0);
     expect(ofSecond?.tables?.every((table) => table.startsWith('public.table_'))).toBe(true);
     expect(ofSecond?.mend).toContain('--damaged');
+  });
+
+  it('sends nobody to a single file of a backup for the newest segment, which no backup has as it is', () => {
+    expect(mendOf('shop', 'damage', '0000000002.segment', null, true)).toMatch(/whole backup.* --past-damage/);
+    expect(mendOf('shop', 'damage', '0000000002.segment', null, true)).not.toContain('--damaged');
   });
 
   it('finds files that are missing, short, or of another place', async () => {
