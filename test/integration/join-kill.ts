@@ -85,6 +85,8 @@ class JoinRun {
   readonly #writer: JoinWriter;
   #selected: readonly string[] = ['a'];
   #hub: HubProcess | null = null;
+  /** The hub that runs works with the selection that was made last. */
+  #knowsSelection = true;
   #kills = 0;
   #cut = 0;
   #letters = 0;
@@ -143,12 +145,15 @@ class JoinRun {
     await this.#configure();
     this.#writer.start();
     for (const network of Object.values(networks)) network.slow(options.bytesPerSecond);
+    this.#knowsSelection = false;
     const reloaded = this.#reload();
     // Heard below, once the hubs have been killed.
     reloaded.catch(() => undefined);
     for (let kills = 1 + Math.floor(random.unit() * options.mostKills); kills > 0; kills--) {
       await Promise.race([this.#momentToKill(), this.#writer.failed]);
       await this.#living.kill();
+      // The next one reads it as it starts.
+      this.#knowsSelection = true;
       this.#kills++;
       if (Object.values(await this.#cursors()).includes(true)) this.#cut++;
       await this.#start();
@@ -166,10 +171,14 @@ class JoinRun {
     const ms = random.unit() * 1500;
     const wanted = (['replica', 'cache', null] as const)[Math.floor(random.unit() * 3)] ?? null;
     if (wanted === null) return delay(ms);
-    // It may have joined already.
-    const limit = performance.now() + 4000;
-    while (performance.now() < limit && !(await this.#cursors())[wanted]) await delay(10);
+    const limit = performance.now() + 60_000;
+    while (performance.now() < limit && !(await this.#cursors())[wanted] && !(await this.#hasJoined(wanted))) await delay(10);
     await delay(random.unit() * 200);
+  }
+
+  /** Nothing is left to be cut of this sink's join. */
+  async #hasJoined(sink: string): Promise<boolean> {
+    return this.#knowsSelection && (await this.#living.sink(sink)).state === 'caught-up';
   }
 
   /** Whether a join, or a filling, is in its middle. */
@@ -201,6 +210,7 @@ class JoinRun {
   async #reload(): Promise<void> {
     try {
       await this.#living.api.reload(AbortSignal.timeout(LIMIT_MS));
+      this.#knowsSelection = true;
     } catch (failure) {
       if (!(failure instanceof TidemarkError) || !['API_UNREACHABLE', 'API_ANSWER'].includes(failure.code)) throw failure;
     }
