@@ -63,7 +63,7 @@ export interface EmbeddedLogOptions {
   readonly segmentBytes: number;
   /** Accepted bytes that are not durable yet, above which `append` waits. Default 16 MiB. */
   readonly unsyncedBytes: number;
-  /** Bytes of the newest batches kept in memory for readers at the log's end. Default 16 MiB. */
+  /** Bytes of the newest batches kept in memory for readers at the log's end. Default 8 MiB. */
   readonly recentBytes: number;
   /** Milliseconds without an append after which the durable offset is written down. Default 200. */
   readonly idleMs: number;
@@ -72,7 +72,7 @@ export interface EmbeddedLogOptions {
 export const DEFAULT_OPTIONS: EmbeddedLogOptions = {
   segmentBytes: 128 << 20,
   unsyncedBytes: 16 << 20,
-  recentBytes: 16 << 20,
+  recentBytes: 8 << 20,
   idleMs: 200,
 };
 

@@ -29,7 +29,7 @@ export interface FoldLimits extends BatchLimits {
 
 /** Where records are this long on average, a batch is full at a fraction of its bytes: large ones gain nothing there. */
 const WIDE_ROW = 1024;
-const WIDE_PART = 4;
+const WIDE_PART = 8;
 
 /**
  * Steps, and tables in them, above which a batch is full where it may end at a transaction's end: a sink that applies it
