@@ -91,6 +91,8 @@ export class RowReader {
     this.kind = shape.kind;
     this.#isPartial = shape.partial;
     const columns = fields.packed();
+    // Before anything is made of that size; above 32 bits a shift would make it small.
+    if (columns > fields.left * 8) throw binlogError(`a rows event of ${fields.left} bytes announces ${columns} columns`);
     this.columns = columns;
     const bitmapBytes = (columns + 7) >>> 3;
     this.#first = refresh(this.#first, fields.slice(bitmapBytes), columns);
