@@ -233,13 +233,19 @@ function keyColumn(index: number, type: ColumnType | undefined, column: Column |
   return name.endsWith('text') || name === 'json' || name === 'vector' || isGeometry(name) ? { index, bytes: UNLIMITED, isText: true } : { index, fixed: rowBytes(native), sql: labels.length === 0 ? null : `${name}(${labels.map(quoteText).join(',')})${exactText(server)}` };
 }
 
-/** What of the index each column of text or bytes gets: what it asks for, or an equal share of what is left. */
+/**
+ * What of the index each column of text or bytes gets: what it asks for, or an equal share of what is left. All that get
+ * less than they ask for get the same, so that it does not matter how much they ask for: a shape is found again by what
+ * was made of it.
+ */
 function shareOut(columns: readonly KeyColumn[], indexBytes: number): number[] {
   const shares = columns.map((column) => ('fixed' in column ? column.fixed : 0));
   let left = indexBytes - shares.reduce((sum, share) => sum + share, 0);
   const open = columns.flatMap((column, place) => ('fixed' in column ? [] : [{ place, bytes: column.bytes }])).toSorted((a, b) => a.bytes - b.bytes);
+  let equal: number | null = null;
   for (const [rank, { place, bytes }] of open.entries()) {
-    const share = Math.max(4, Math.min(bytes, Math.floor(left / (open.length - rank) / 4) * 4));
+    const share: number = Math.max(4, Math.min(bytes, equal ?? Math.floor(left / (open.length - rank) / 4) * 4));
+    if (share < bytes) equal = share;
     shares[place] = share;
     left -= share;
   }

@@ -163,7 +163,7 @@ describe('reading', () => {
     expect(stdout).toContain('    photo: (left out by the source)\n');
     expect(stdout).toContain('9  delete  public.orders  id=1  xid 4712 at 2026-11-21T10:11:12.000345Z  position 0/2  (key-change)\n');
     expect(stdout).toContain('    __proto__: x\n    photo: NULL\n');
-    expect(stdout).toContain('10  truncate  public.Odd "notes".x  xid 4712');
+    expect(stdout).toContain('10  truncate  public."Odd ""notes"".x"  xid 4712');
     expect(stdout).toContain('    app: \\xff\n');
     expect(stdout).toContain('12  hub  xid 4712');
   });

@@ -89,6 +89,7 @@ test('what is recorded of a shape gives the shape again', () => {
       expect(again.columns.map(({ sql }) => sql)).toEqual(shape.columns.map(({ sql }) => sql));
       expect(again.key).toEqual(shape.key);
     }),
+    { examples: [[[[{ kind: 'unknown', nativeType: 'path' }, 'path'], varchar(5_000), [{ kind: 'bool' }, 'boolean']], 3, MYSQL, 'text']] },
   );
 });
 
