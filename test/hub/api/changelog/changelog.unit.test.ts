@@ -45,15 +45,15 @@ describe('the changelog as JSON', () => {
     );
     expect(all.map((line) => JSON.parse(line) as unknown)).toMatchObject([
       { offset: 1, op: 's', table: 'public.orders', schema: { key: ['id'], columns: [{ name: 'id', type: 'bigint' }, {}, {}, {}] } },
-      { offset: 2, op: 's', table: 'public.Odd "notes".x', schema: { key: [], columns: [{ name: 'note' }] } },
+      { offset: 2, op: 's', table: 'public."Odd ""notes"".x"', schema: { key: [], columns: [{ name: 'note' }] } },
       { offset: 3, op: 'h', control: { type: 'copying', reason: 'first' }, transaction: { kind: 'hub' } },
       { offset: 4, op: 'r', key: { id: '1' }, before: null, after: { photo: { $bytes: 'AP8=' }, 7: '1e400' } },
       { offset: 5, op: 'h', control: { type: 'copied', rows: 1 } },
       { offset: 6, op: 'c' },
       { offset: 7, op: 'u', flags: ['incomplete'], after: { id: '1', photo: { $absent: true }, 7: 'NaN' } },
-      { offset: 8, op: 'c', table: 'public.Odd "notes".x', key: null, after: { note: 'a' }, transaction: { xid: 4711 } },
+      { offset: 8, op: 'c', table: 'public."Odd ""notes"".x"', key: null, after: { note: 'a' }, transaction: { xid: 4711 } },
       { offset: 9, op: 'd', flags: ['key-change'], before: { photo: null, 7: '9007199254740993' }, after: null, transaction: { xid: 4712, origin: '' } },
-      { offset: 10, op: 't', table: 'public.Odd "notes".x' },
+      { offset: 10, op: 't', table: 'public."Odd ""notes"".x"' },
       { offset: 11, op: 'm', table: null, message: { prefix: 'app', content: { $bytes: '/w==' } } },
       { offset: 12, op: 'h', table: null, control: { type: 'gap' } },
       { offset: 13, op: 'c', flags: ['not-applied', 'replayed'] },
