@@ -37,6 +37,7 @@ export class Catalog {
   readonly #tables = new Map<number, CatalogTable>();
   /** Table ids, in order, by the source's own identity: there may be thousands of tables. */
   readonly #ids = new Map<string, number[]>();
+  #lastGap: Offset = 0;
 
   static from(tables: Iterable<CatalogTable>): Catalog {
     const catalog = new Catalog();
@@ -45,7 +46,14 @@ export class Catalog {
   }
 
   clone(): Catalog {
-    return Catalog.from(this.#tables.values());
+    const catalog = Catalog.from(this.#tables.values());
+    catalog.#lastGap = this.#lastGap;
+    return catalog;
+  }
+
+  /** The newest `gap` record that was applied: positions of before it say nothing of the source. 0: none since the horizon. */
+  get lastGap(): Offset {
+    return this.#lastGap;
   }
 
   /** For storage: plain JSON-able objects. */
@@ -137,6 +145,7 @@ export class Catalog {
 
   #applyControl(tableId: number, control: Control, offset: Offset): void {
     if (control.type === 'gap') {
+      this.#lastGap = offset;
       for (const table of this.#tables.values()) {
         if (table.state.state === 'consistent') this.#set(table, { state: 'new' }, closed(table.consistent, offset - 1));
         else if (table.state.state === 'copying') this.#set(table, { state: 'new' });

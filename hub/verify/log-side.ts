@@ -29,7 +29,14 @@ export interface Moments {
   /** Where the sink stands; null: it is not compared. */
   readonly sink: Offset | null;
   /** What the source shows, all of which stands at or below `to`; null: it is not compared. */
-  readonly source: { readonly to: Offset; readonly sees: (transaction: TransactionEntry) => boolean } | null;
+  readonly source: SeenSource | null;
+}
+
+export interface SeenSource {
+  readonly to: Offset;
+  readonly sees: (transaction: TransactionEntry) => boolean;
+  /** The last gap: the tables were copied behind it, and a snapshot may know no transaction of before it. 0: none. */
+  readonly gap: Offset;
 }
 
 export interface LogSideOptions {
@@ -118,7 +125,7 @@ export class LogSide implements AsyncDisposable {
 /** Deals the records of history out. Answers up to where the snapshot of the source sees everything. */
 async function fill(log: SourceLog, after: Offset, { sink, source }: Moments, sorts: readonly HistorySort[], signal: AbortSignal): Promise<Offset> {
   const to = Math.max(sink ?? 0, source?.to ?? 0);
-  const sight = new Sight(log, to, source?.sees ?? (() => true), signal);
+  const sight = new Sight(log, source ?? { to, sees: () => true, gap: 0 }, to, signal);
   const isOne = sorts.length === 1;
   for await (const batch of log.read({ after, to, follow: false, signal })) {
     const unseen = source === null ? null : await sight.unseen(batch);
@@ -144,8 +151,8 @@ async function fill(log: SourceLog, after: Offset, { sink, source }: Moments, so
 /** What a snapshot sees of the log as it is read from an offset on. */
 export class Sight {
   readonly #log: SourceLog;
+  readonly #source: SeenSource;
   readonly #to: Offset;
-  readonly #sees: (transaction: TransactionEntry) => boolean;
   readonly #signal: AbortSignal;
   /** Of the transaction that is open at the end of the batch read last. */
   #openIsSeen = true;
@@ -153,10 +160,11 @@ export class Sight {
   #firstUnseen: Offset | null = null;
   #last: Offset = 0;
 
-  constructor(log: SourceLog, to: Offset, sees: (transaction: TransactionEntry) => boolean, signal: AbortSignal) {
+  /** @param to up to where the log is read, which may lie behind what the source shows */
+  constructor(log: SourceLog, source: SeenSource, to: Offset, signal: AbortSignal) {
     this.#log = log;
+    this.#source = source;
     this.#to = to;
-    this.#sees = sees;
     this.#signal = signal;
   }
 
@@ -165,9 +173,9 @@ export class Sight {
     let marked: Uint8Array | null = null;
     for (const entry of batch.transactions) {
       const offset = batch.baseOffset + entry.first;
-      if (entry.kind === 'source') {
+      if (entry.kind === 'source' && offset > this.#source.gap) {
         this.#first ??= offset;
-        if (entry.begins || this.#last === 0) this.#openIsSeen = this.#sees(await this.#whole(batch, entry));
+        if (entry.begins || this.#last === 0) this.#openIsSeen = this.#source.sees(await this.#whole(batch, entry));
         if (!this.#openIsSeen) {
           this.#firstUnseen ??= offset;
           marked ??= new Uint8Array(batch.count);

@@ -8,7 +8,7 @@ import type { SinkStart } from '../../contracts/sink.ts';
 import type { SinkSnapshot, SourceSnapshot } from '../../contracts/verify.ts';
 import { MirroredTables } from '../pipeline/sink/mirrored-tables.ts';
 import type { Sides } from './compare.ts';
-import { LogSide } from './log-side.ts';
+import { LogSide, type SeenSource } from './log-side.ts';
 import type { Shapes } from './log-rows.ts';
 import type { VerifyParts } from './places.ts';
 
@@ -75,6 +75,11 @@ export async function sourceMoment({ source, log, config, printPosition }: Verif
   }
 }
 
+/** What of the log the snapshot sees. */
+export function seenOf({ snapshot, to, catalog }: SourceMoment): SeenSource {
+  return { to, sees: (transaction) => snapshot.sees(transaction), gap: catalog.lastGap };
+}
+
 export interface RoundRequest {
   readonly tables: readonly TableSchema[];
   readonly against: 'log' | 'source';
@@ -108,9 +113,8 @@ export class Round implements AsyncDisposable {
     if (source !== null) opened.use(source.snapshot);
     const sink = await sinkMoment(parts, tableIds, signal);
     opened.use(sink.snapshot);
-    const { snapshot = null, to = 0 } = source ?? {};
     const side = opened.use(await LogSide.open(log, {
-      moments: { sink: sink.checkpoint.offset, source: snapshot === null ? null : { to, sees: (transaction) => snapshot.sees(transaction) } },
+      moments: { sink: sink.checkpoint.offset, source: source === null ? null : seenOf(source) },
       tables: tableIds, files: runtime.files, directory, memoryBytes: SORT_BYTES, signal,
     }));
     return new Round(sink, source, side, log.catalog(), opened.move());

@@ -11,7 +11,7 @@ import { Sight } from './log-side.ts';
 import type { VerifyParts } from './places.ts';
 import { againAtSink, againAtSource, type Looked, type Suspect } from './recheck.ts';
 import type { Comparison, Difference } from './report.ts';
-import { sinkMoment, sourceMoment, type Round } from './round.ts';
+import { seenOf, sinkMoment, sourceMoment, type Round } from './round.ts';
 
 /** Rows that are looked at again together. */
 const CHUNK_ROWS = 2000;
@@ -217,11 +217,12 @@ export class TableCheck {
     const { log } = this.#parts;
     const { signal } = this.#reading;
     const after = this.#round.side.seenTo;
-    const { snapshot, to, catalog } = await sourceMoment(this.#parts, [schema], signal);
+    const source = await sourceMoment(this.#parts, [schema], signal);
+    const { snapshot, to, catalog } = source;
     await using _ = snapshot;
     const isWhole = catalog.table(schema.tableId)?.consistent.some((range) => range.from <= after && (range.to === null || range.to >= to));
     if (isWhole !== true || catalog.schema(schema.tableId)?.version !== schema.version) return null;
-    const sight = new Sight(log, to, (transaction) => snapshot.sees(transaction), signal);
+    const sight = new Sight(log, seenOf(source), to, signal);
     return await againAtSource({ log, schema, stretch: { after, to, sight }, signal }, snapshot, suspects);
   }
 

@@ -59,6 +59,7 @@ export class World implements AsyncDisposable {
   /** Everything that was ever written, with its offset: what the sink applies. */
   readonly #applied: { readonly offset: number; readonly change: Change | { readonly widen: number } }[] = [];
   #xid = 100;
+  #unknownTo = 0;
   #time = 1_700_000_000_000_000;
   #names = 0;
   /** How often a place was asked to sum. */
@@ -132,6 +133,14 @@ export class World implements AsyncDisposable {
       }
     });
     await this.#hub((builder) => builder.record(Op.control, 0, tableId, 0, NONE, NONE, encodeControl({ type: 'copied', rows: 0 })));
+  }
+
+  /** Changes were missed: tables with a key are copied again, and no snapshot knows the transactions of before. */
+  async gap(): Promise<void> {
+    this.hidden.clear();
+    this.#unknownTo = this.#xid;
+    await this.#hub((builder) => builder.record(Op.control, 0, 0, 0, NONE, NONE, encodeControl({ type: 'gap', why: 'a test' })));
+    for (const tableId of TABLES) if (tableId !== KEYLESS) await this.recopy(tableId);
   }
 
   /** The source as a snapshot shows it now. */
@@ -283,7 +292,7 @@ export class World implements AsyncDisposable {
     const upTo = this.#xid;
     return {
       isExact: true,
-      sees: ({ kind, xid }) => kind === 'hub' || (xid <= upTo && !hidden.has(xid)),
+      sees: ({ kind, xid }) => kind === 'hub' || (xid <= upTo && xid > this.#unknownTo && !hidden.has(xid)),
       passedBy: (position: Position) => Buffer.from(position).readBigUInt64BE() >= BigInt(upTo),
       sums: (schema, request) => summed(batchOf(frozen, schema, () => true), request, this.#summing()),
       rows: (schema, _signal, only) => (only === undefined ? batchOf(frozen, schema, () => true) : chosenOf(batchOf(frozen, schema, () => true), only)),
