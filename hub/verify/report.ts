@@ -78,12 +78,17 @@ export interface TableReport {
   readonly seconds: number;
 }
 
+/**
+ * `different`: a row differs that was not repaired. `incomplete`: none does, and something that was asked for was not
+ * compared. `equal`: all was compared, and is the same.
+ */
+export type VerifyOutcome = 'equal' | 'different' | 'incomplete';
+
 export interface VerifyReport {
   readonly sink: string;
   readonly source: string;
   readonly against: VerifyRequest['against'];
-  /** `different` when any row differs that was not repaired. */
-  readonly outcome: 'equal' | 'different';
+  readonly outcome: VerifyOutcome;
   readonly seconds: number;
   readonly tables: readonly TableReport[];
 }

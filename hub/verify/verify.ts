@@ -10,7 +10,7 @@ import { Meter } from './meter.ts';
 import type { VerifyParts } from './places.ts';
 import type { Suspect } from './recheck.ts';
 import { rewrite } from './repair.ts';
-import type { TableReport, VerifyProgress, VerifyReport, VerifyRequest } from './report.ts';
+import type { TableReport, VerifyOutcome, VerifyProgress, VerifyReport, VerifyRequest } from './report.ts';
 import { Round } from './round.ts';
 import { TableCheck, told, type SidesFound, type TableFound } from './table-check.ts';
 import { Hashes } from './ways.ts';
@@ -78,10 +78,9 @@ export class Verification {
       await runtime.files.remove(directory);
     }
     const tables = this.#states.map((state) => reportOf(state));
-    const isWrong = tables.some(({ comparisons }) => comparisons.some(({ differences, repaired }) => differences > repaired));
     return {
       sink: config.name, source: config.from, against: this.#request.against,
-      outcome: isWrong ? 'different' : 'equal',
+      outcome: outcomeOf(tables),
       seconds: seconds(runtime.clock.monotonic() - began),
       tables,
     };
@@ -188,6 +187,12 @@ export class Verification {
     state.found = { ...before, found: (state.found ?? before).found.map((one) => (one.sides === 'log-sink' ? { ...left, rows } : one)) };
     return left.rows.length + left.counted === 0;
   }
+}
+
+function outcomeOf(tables: readonly TableReport[]): VerifyOutcome {
+  const comparisons = tables.flatMap((table) => table.comparisons);
+  if (comparisons.some(({ differences, repaired }) => differences > repaired)) return 'different';
+  return comparisons.some(({ skipped }) => skipped !== null) ? 'incomplete' : 'equal';
 }
 
 function differs(found: TableFound | null, sides: Sides): boolean {

@@ -62,7 +62,7 @@ const REPORT = Type.Object({
   sink: Type.String(),
   source: Type.String(),
   against: Type.Enum(['log', 'source']),
-  outcome: Type.Enum(['equal', 'different']),
+  outcome: Type.Enum(['equal', 'different', 'incomplete']),
   seconds: Type.Number(),
   tables: Type.Array(
     Type.Object({ table: Type.String(), tableId: Type.Integer(), comparisons: Type.Array(COMPARISON), recopied: Type.Boolean(), seconds: Type.Number() }),

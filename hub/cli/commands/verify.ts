@@ -69,7 +69,7 @@ async function follow(events: AsyncIterable<VerifyEvent>, { json = false }: Veri
   if (report === null) throw new TidemarkError('API_ANSWER', 'the verification ended without a report');
   if (json) await say(context, JSON.stringify(report));
   else for (const line of reportLines(report)) await say(context, line);
-  if (report.outcome === 'different') context.outcome.exitCode = 1;
+  if (report.outcome !== 'equal') context.outcome.exitCode = 1;
 }
 
 function placeArgument(text: string): 'log' | 'source' {

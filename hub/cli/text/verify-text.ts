@@ -85,7 +85,7 @@ function summary({ sink, source, against, tables, outcome, seconds }: VerifyRepo
   const rows = compared.filter(({ sides }) => sides === 'log-sink').reduce((sum, comparison) => sum + comparison.rows.expected, 0);
   const differences = compared.reduce((sum, comparison) => sum + comparison.differences - comparison.repaired, 0);
   const what = against === 'source' ? `source ${source} = log = sink ${sink}` : `log of ${source} = sink ${sink}`;
-  const verdict = outcome === 'equal' ? what : `${what} does not hold: ${differing(differences)}`;
+  const verdict = { equal: what, different: `${what} does not hold: ${differing(differences)}`, incomplete: `${what} is not proven: no row that was compared differs` }[outcome];
   const rest = skipped === 0 ? '' : `; ${skipped} of ${tables.length} tables were not compared in full`;
   return `${verdict}; ${counted(rows, 'row')} of ${counted(tables.length, 'table')} in ${formatDuration(seconds * 1000)}${rest}`;
 }

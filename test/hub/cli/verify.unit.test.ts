@@ -104,6 +104,11 @@ describe('tidemark verify', () => {
     expect(JSON.parse(json.stdout)).toEqual(REPORT);
   });
 
+  it('ends with 1 when a table could not be compared, though no row differs', async () => {
+    service.report = { ...REPORT, outcome: 'incomplete', tables: REPORT.tables.slice(1) };
+    expect(await run('verify', 'replica')).toMatchObject({ code: 1, stdout: expect.stringContaining('is not proven: no row that was compared differs') as string });
+  });
+
   it('refuses what it does not understand', async () => {
     expect(await run('verify', 'replica', '--against', 'moon')).toMatchObject({ code: 2 });
     expect(await run('verify', 'replica', '--rate', 'fast')).toMatchObject({ code: 2 });
@@ -141,5 +146,9 @@ describe('tidemark verify', () => {
     );
     expect(progressText({ table: 'public.orders', index: 1, tables: 5, phase: 'opening', rows: 0, ofRows: null, etaSeconds: null })).toBe('1 of 5  public.orders  takes a moment');
     expect(reportLines({ ...REPORT, tables: [], outcome: 'equal', against: 'log' }).at(-1)).toBe('log of shop = sink replica; 0 rows of 0 tables in 3.2 s');
+    const [, visits] = REPORT.tables;
+    expect(reportLines({ ...REPORT, tables: visits === undefined ? [] : [visits], outcome: 'incomplete' }).at(-1)).toBe(
+      'source shop = log = sink replica is not proven: no row that was compared differs; 0 rows of 1 table in 3.2 s; 1 of 1 tables were not compared in full',
+    );
   });
 });

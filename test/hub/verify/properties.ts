@@ -44,6 +44,11 @@ function standing(world: World): void {
   world.follow(world.log.state().horizon);
 }
 
+/** What is said where no row differs. */
+function withoutDifference(report: VerifyReport): VerifyReport['outcome'] {
+  return report.tables.some(({ comparisons }) => comparisons.some(({ skipped }) => skipped !== null)) ? 'incomplete' : 'equal';
+}
+
 function comparisonsOf(report: VerifyReport): { readonly tableId: number; readonly comparison: Comparison }[] {
   return report.tables.flatMap(({ tableId, comparisons }) => comparisons.filter(({ skipped }) => skipped === null).map((comparison) => ({ tableId, comparison })));
 }
@@ -69,7 +74,7 @@ export async function findsNothing(numRuns: number): Promise<number> {
       world.meanwhile = busy(world);
       for (let time = 0; time < 3; time++) {
         const report = await verify(world);
-        expect(report.outcome).toBe('equal');
+        expect(report.outcome).toBe(withoutDifference(report));
         expect(report.tables.map(({ tableId }) => tableId)).toEqual([...TABLES]);
         compared += comparisonsOf(report).length;
       }
@@ -149,7 +154,7 @@ export async function repairs(numRuns: number): Promise<number> {
       for (let left = damages; left > 0; left--) world.damage();
       world.meanwhile = busy(world);
       const report = await verify(world, { repair: true });
-      expect(report.outcome).toBe('equal');
+      expect(report.outcome).toBe(withoutDifference(report));
       for (const { comparison } of comparisonsOf(report)) repaired += comparison.repaired;
       const consistent = comparisonsOf(report).filter(({ comparison }) => comparison.sides === 'log-sink');
       for (const { tableId } of consistent) expect(world.wrong().get(tableId)).toEqual([]);
