@@ -50,6 +50,7 @@ export const EVENTS = {
   'copy.failed': 'The copy of a table failed and is tried again later.',
   'copy.chunk-retried': 'A part of a copy is copied again.',
   'sink.not-opened': 'A sink could not be opened at all; the others go on.',
+  'sink.lag-unknown': 'The log could not be asked since when a sink that is not at work has something to apply.',
   'sink.opened': 'A sink was taken over, at the offset of its checkpoint.',
   'sink.loading': 'A sink that has nothing yet, or only a part, is filled from the log\'s base.',
   'sink.loaded': 'A sink has all of the log\'s base and goes on with the history.',

@@ -94,7 +94,8 @@ export interface SinkStatusView {
   readonly position: string | null;
   /** Commit time of the source's last transaction at or before `offset`; 0: not known. */
   readonly commitTime: number;
-  readonly lag: { readonly records: number; readonly bytes: number; readonly seconds: number };
+  /** `seconds`: the age of the first transaction that it has not applied; null: not known yet. */
+  readonly lag: { readonly records: number; readonly bytes: number; readonly seconds: number | null };
   readonly recordsPerSecond: number;
   /** While it is filled from the log's base: rows that it has, of about so many. Null: it is not. */
   readonly load: { readonly rows: number; readonly estimatedRows: number; readonly etaSeconds: number | null } | null;

@@ -72,7 +72,7 @@ const SINK_STATUS = Type.Object({
   offset: OFFSET,
   position: nullable(Type.String()),
   commitTime: Type.Number(),
-  lag: Type.Object({ records: Type.Number(), bytes: Type.Number(), seconds: Type.Number() }),
+  lag: Type.Object({ records: Type.Number(), bytes: Type.Number(), seconds: nullable(Type.Number()) }),
   recordsPerSecond: Type.Number(),
   load: nullable(Type.Object({ rows: Type.Number(), estimatedRows: Type.Number(), etaSeconds: nullable(Type.Number()) })),
   deadLetters: Type.Integer(),

@@ -37,7 +37,7 @@ function sampleSink(view: SinkStatusView, metrics: Metrics): void {
   set(metrics, 'tidemark_sink_offset', view.offset, { sink });
   set(metrics, 'tidemark_sink_lag_records', view.lag.records, { sink });
   set(metrics, 'tidemark_sink_lag_bytes', view.lag.bytes, { sink });
-  set(metrics, 'tidemark_sink_lag_seconds', view.lag.seconds, { sink });
+  if (view.lag.seconds !== null) set(metrics, 'tidemark_sink_lag_seconds', view.lag.seconds, { sink });
   set(metrics, 'tidemark_sink_dead_letters', view.deadLetters, { sink });
   set(metrics, 'tidemark_sink_paused', view.pause === null ? 0 : 1, { sink });
   const { rebuild } = view;

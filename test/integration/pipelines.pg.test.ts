@@ -115,6 +115,8 @@ describe('the hub between real servers', () => {
     await server.query("UPDATE customers SET name = 'paused'", [], source);
     await running.hub.engine.open('shop', { create: false }).then((log) => log.reached(offset + 50, AbortSignal.timeout(10_000)));
     expect(await sinkStatus(running)).toMatchObject({ state: 'paused', offset });
+    // The first transaction that it lacks has waited since its commit.
+    await expect.poll(async () => (await sinkStatus(running)).lag.seconds).toBeGreaterThan(0);
     await running.hub.resumeSink('replica');
     await running.hub.untilCaughtUp(AbortSignal.timeout(10_000));
     await expectEqual();

@@ -66,7 +66,7 @@ function sinkCells(sink: SinkStatusView): string[] {
     sinkState(sink),
     String(sink.offset),
     sink.position ?? '-',
-    `${grouped(records)} records, ${formatSize(bytes)}, ${formatDuration(seconds * 1000)}`,
+    [`${grouped(records)} records`, formatSize(bytes), ...(seconds === null ? [] : [formatDuration(seconds * 1000)])].join(', '),
     grouped(sink.recordsPerSecond),
     String(sink.deadLetters),
   ];

@@ -20,6 +20,7 @@ import { Rate } from '../rate.ts';
 import type { SinkTables } from './sink-tables.ts';
 import type { Supervised } from '../supervisor.ts';
 import type { DeliverVisit } from './visits.ts';
+import { WaitingSince } from './waiting-since.ts';
 
 export interface SinkPipelineParts {
   readonly config: SinkConfig;
@@ -56,6 +57,7 @@ export class SinkPipeline implements Supervised {
   readonly #part: Part;
   readonly #rate: Rate;
   readonly #printPosition: PrintPosition;
+  readonly #waiting: WaitingSince;
   readonly #rested = new Waiters<Pause>();
   /** Somebody else has the sink: nothing is applied. */
   #held = false;
@@ -72,6 +74,7 @@ export class SinkPipeline implements Supervised {
     this.#runtime = runtime;
     this.#printPosition = parts.printPosition;
     this.#rate = new Rate(runtime.clock);
+    this.#waiting = new WaitingSince(log, runtime.logger);
     const rests = (): boolean => pauses.pause !== null;
     this.#deliver = new Deliver({
       config, sink, log, letters, tables, runtime, bytes,
@@ -263,6 +266,7 @@ export class SinkPipeline implements Supervised {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#deliver.close();
+    this.#waiting[Symbol.dispose]();
     // Whoever opens the sink after this one writes the same files.
     await Promise.all([this.#pauses.settled(), this.letters.settled()]);
     await this.sink[Symbol.asyncDispose]();
@@ -287,7 +291,8 @@ export class SinkPipeline implements Supervised {
     const log = this.log.state();
     const records = Math.max(0, log.highWatermark - offset);
     const perRecord = log.highWatermark === 0 ? 0 : log.bytes / log.highWatermark;
-    const age = oldestPending === 0 ? 0 : Math.max(0, this.#runtime.clock.now() / 1000 - oldestPending / 1e6);
+    const known = partState === 'running' || oldestPending !== 0 || records === 0;
+    const since = known ? oldestPending : this.#waiting.after(offset);
     return {
       name: config.name,
       type: config.type,
@@ -297,7 +302,7 @@ export class SinkPipeline implements Supervised {
       offset,
       position: this.#printPosition(position),
       commitTime,
-      lag: { records, bytes: Math.round(records * perRecord), seconds: records === 0 ? 0 : Math.round(age * 1000) / 1000 },
+      lag: { records, bytes: Math.round(records * perRecord), seconds: since === null ? null : this.#age(records === 0 ? 0 : since) },
       recordsPerSecond: this.#rate.perSecond(),
       load: loading === null ? null : { ...loading, etaSeconds: secondsLeft(loading, this.#rate.perSecond()) },
       deadLetters: this.letters.count,
@@ -305,6 +310,11 @@ export class SinkPipeline implements Supervised {
       rebuild: null,
       error: error === null ? null : errorView(error, failedAt),
     };
+  }
+
+  /** Seconds since a commit time, to the millisecond. 0: none. */
+  #age(commitTime: number): number {
+    return commitTime === 0 ? 0 : Math.max(0, Math.round(this.#runtime.clock.now() - commitTime / 1000) / 1000);
   }
 
   #count({ records, bytes }: SinkBatch, ms: number): void {
