@@ -207,8 +207,9 @@ export class LiveStream implements RunningStream {
     if (this.tracking.isWaiting || this.#progressWanted) this.#settle();
   }
 
-  /** What waited for a place between two transactions. */
+  /** What waited for a place between two transactions. A log without a position, new or behind a gap, is given one before anything else. */
   #settle(): void {
+    if (!this.#isHeard && this.#start.position === null) return;
     if (this.tracking.isWaiting) for (const records of this.tracking.boundary(this.#transactions.place)) this.#transactions.hubTransaction(records);
     if (this.#progressWanted && this.#transactions.isQuiet) this.#progress(this.#parts.runtime.clock.monotonic());
   }

@@ -96,7 +96,7 @@ export function oddTablesSuite(version: MysqlVersion): void {
       expect(following.table('m')?.state).toEqual({ state: 'new' });
     });
 
-    test.runIf(isMariadb)('of a session that leaves columns out by itself have the table copied again', async () => {
+    if (isMariadb) test('of a session that leaves columns out by itself have the table copied again', async () => {
       await using following = await Following.begin(server);
       await following.settled('CREATE TABLE own (id int PRIMARY KEY, n int, z text)');
       await following.run("INSERT INTO own VALUES (1, 1, 'z')", 'SET SESSION binlog_row_image = MINIMAL', 'UPDATE own SET n = 2');
